@@ -1,0 +1,1 @@
+"""Channel attention on CIFAR-10: mechanisms, backbones, training and evidence."""

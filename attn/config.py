@@ -1,0 +1,203 @@
+"""The schema of the command line, the checks, and from a checked config to runs.
+
+`check` raises Hydra's own kind of error, whose message is printed without a traceback. Nothing heavy is
+imported here, so --help and tab completion answer at once.
+"""
+
+import inspect
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.errors import CompactHydraException
+from omegaconf import OmegaConf
+
+from attn.errors import UserError
+from attn.schema import RESERVED, Config, Data, Recipe
+
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+PRECISIONS = ("fp32", "tf32", "bf16")
+SCHEDULES = ("constant", "linear", "cosine")
+SOURCES = ("cifar10", "synthetic")
+DEVICES = ("auto", "cuda", "cpu")
+
+
+class ConfigError(CompactHydraException):
+    """One sentence, printed without a traceback."""
+
+
+@dataclass
+class Train:
+    """The keys of configs/train.yaml, typed."""
+
+    backbone: dict[str, Any]
+    attention: dict[str, Any]
+    data: Data = field(default_factory=Data)
+    recipe: Recipe = field(default_factory=Recipe)
+    location: str = "published"
+    seeds: Any = 1
+    device: str = "auto"
+    runs: str = "runs"
+
+
+@dataclass
+class Eval:
+    """The keys of configs/eval.yaml, typed."""
+
+    runs: str = "runs"
+    publish: bool = False
+
+
+def register():
+    """Makes the schemas known to Hydra, under the names that train.yaml and eval.yaml begin with."""
+    store = ConfigStore.instance()
+    store.store(name="train_schema", node=Train)
+    store.store(name="eval_schema", node=Eval)
+
+
+@contextmanager
+def one_line_errors():
+    """Turns a person's mistakes into Hydra's kind of error, which is printed without a traceback."""
+    try:
+        yield
+    except UserError as error:
+        raise ConfigError(str(error)) from None
+
+
+def check(cfg) -> Config:
+    """The configuration, once every value is known to make sense. Raises ConfigError."""
+    from attn.backbones import BACKBONES
+    from attn.build import CLASSES
+    from attn.modules import MECHANISMS
+    from attn.place import LOCATIONS
+
+    values = OmegaConf.to_object(cfg)
+    _check_arguments("backbone", values.backbone, BACKBONES)
+    _one_of("location", values.location, ("published", *LOCATIONS))
+    _check_recipe(values.recipe)
+    _one_of("data.source", values.data.source, SOURCES)
+    _at_least("data.noise.channels", values.data.noise.channels, 0)
+    _one_of("device", values.device, DEVICES)
+    location = values.location
+    if location == "published":
+        location = values.attention.get("location", "none")
+    attention = {k: v for k, v in values.attention.items() if k != "location"}
+    if "none" in (location, attention["name"]):
+        location, attention = "none", {"name": "none"}
+    else:
+        _check_arguments("attention", attention, MECHANISMS)
+        _try_attention(attention, MECHANISMS, CLASSES)
+    groups = {"backbone": values.backbone, "attention": attention}
+    groups |= {"data": _plain(cfg.data), "recipe": _plain(cfg.recipe)}
+    return Config(
+        backbone=values.backbone,
+        attention=attention,
+        data=values.data,
+        recipe=values.recipe,
+        location=location,
+        labels={group: label(group, chosen) for group, chosen in groups.items()},
+    )
+
+
+def seeds(cfg) -> list[int]:
+    """`seeds=5` means seeds 0 to 4, `seeds=[0,3]` those. Raises ConfigError."""
+    value = _plain(cfg.seeds)
+    chosen = list(range(value)) if isinstance(value, int) else value
+    whole = isinstance(chosen, list) and all(type(seed) is int and seed >= 0 for seed in chosen)
+    if not whole or not chosen or len(set(chosen)) < len(chosen):
+        raise ConfigError(
+            f"seeds={value}: it takes a number (seeds=5 means seeds 0 to 4) or a list of different "
+            "numbers from 0 on (seeds=[0,3])"
+        )
+    return chosen
+
+
+def choose_device(cfg):
+    """The torch device that `device=auto|cuda|cpu` means here. Raises ConfigError."""
+    import torch
+
+    if cfg.device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device=cuda: torch sees no GPU on this machine; choose device=cpu or auto")
+    gpu = cfg.device != "cpu" and torch.cuda.is_available()
+    return torch.device("cuda" if gpu else "cpu")
+
+
+def label(group: str, values: dict) -> str:
+    """The file of configs/ that the values come from, and what was changed: `post+epochs=3`."""
+    base = CONFIGS / group / f"{values['name']}.yaml"
+    original = _flat(_plain(OmegaConf.load(base)))
+    original = {k: v for k, v in original.items() if k not in RESERVED}
+    free = (*RESERVED, "root", "source")
+    changed = {
+        key: value
+        for key, value in _flat(values).items()
+        if key not in free and value != original.get(key, DEFAULTS[group].get(key))
+    }
+    words = ",".join(f"{key.rpartition('.')[2]}={value}" for key, value in sorted(changed.items()))
+    return values["name"] + (f"+{words}" if words else "")
+
+
+def _plain(node):
+    return OmegaConf.to_container(node) if OmegaConf.is_config(node) else node
+
+
+def _flat(values: dict, prefix: str = "") -> dict:
+    flat = {}
+    for key, value in values.items():
+        nested = isinstance(value, dict)
+        flat |= _flat(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
+    return flat
+
+
+def _schema_defaults(node) -> dict:
+    return _flat(_plain(OmegaConf.structured(node)))
+
+
+DEFAULTS = {
+    "backbone": {},
+    "attention": {},
+    "data": _schema_defaults(Data),
+    "recipe": _schema_defaults(Recipe),
+}
+
+
+def _one_of(key: str, value, choices):
+    if value not in choices:
+        raise ConfigError(f"{key}={value}: choose one of {', '.join(choices)}")
+
+
+def _at_least(key: str, value, least):
+    if value < least:
+        raise ConfigError(f"{key}={value}: it must be at least {least}")
+
+
+def _check_recipe(recipe: Recipe):
+    _one_of("recipe.schedule", recipe.schedule, SCHEDULES)
+    _one_of("recipe.precision", recipe.precision, PRECISIONS)
+    for key in ("epochs", "batch_size"):
+        _at_least(f"recipe.{key}", getattr(recipe, key), 1)
+    _at_least("recipe.size", recipe.size, 8)
+    for key in ("lr", "momentum", "weight_decay"):
+        _at_least(f"recipe.{key}", getattr(recipe, key), 0)
+    if not 0 <= recipe.warmup < 1:
+        raise ConfigError(f"recipe.warmup={recipe.warmup}: a share of all steps, in [0, 1)")
+
+
+def _check_arguments(group: str, values: dict, classes: dict):
+    """Compares a group's keys with the constructor's arguments."""
+    _one_of(f"{group}.name", values["name"], classes)
+    known = set(inspect.signature(classes[values["name"]]).parameters) - {"channels", "num_classes"}
+    for key in values.keys() - known - set(RESERVED):
+        choices = ", ".join(sorted(known)) or "none at all"
+        raise ConfigError(f"{group}.{key}: {values['name']} takes {choices}")
+
+
+def _try_attention(attention: dict, mechanisms: dict, channels: int):
+    """Builds the mechanism once, so that a value it refuses is refused now."""
+    arguments = {k: v for k, v in attention.items() if k not in RESERVED}
+    try:
+        mechanisms[attention["name"]](channels, **arguments)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"attention={attention['name']}: {error}") from None

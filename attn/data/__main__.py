@@ -1,0 +1,17 @@
+"""Finds or fetches CIFAR-10 and says what it found.   python -m attn.data
+
+Exit status: 0 found, 1 damaged, 3 nothing found and nothing could be fetched.
+"""
+
+import sys
+
+from attn.data import load
+from attn.errors import DataError, DataMissing
+
+try:
+    data = load()
+except DataError as error:
+    print(error, file=sys.stderr)
+    sys.exit(3 if isinstance(error, DataMissing) else 1)
+counts = ", ".join(f"{len(labels):,} {split}" for split, labels in data.labels.items())
+print(f"CIFAR-10 ({data.source}): {counts} images, fingerprint {data.fingerprint[:12]}")

@@ -1,0 +1,116 @@
+"""The decoded dataset: uint8 images in a canonical order, cached, with a fingerprint."""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from attn.draws import FIXED_SEED, SUBSET, permutation
+from attn.errors import DataError
+
+ROOT = Path(__file__).resolve().parents[2]
+CLASSES = "airplane automobile bird cat deer dog frog horse ship truck".split()
+SPLITS = ("train", "test")
+
+
+@dataclass
+class Dataset:
+    """Images (N, 3, 32, 32) uint8 and labels (N,) int64 of each split, sorted by label, then by pixels.
+
+    source: archive (the official pixels), images (files, perhaps lossy) or synthetic.
+    fingerprint: SHA-256 of all pixels and labels, computed from the tensors that are used.
+    """
+
+    images: dict[str, torch.Tensor]
+    labels: dict[str, torch.Tensor]
+    source: str
+    fingerprint: str
+
+
+def load(source: str = "cifar10", root: str | None = None) -> Dataset:
+    """Finds or fetches the data, decodes it once and keeps it under data/.cache.
+
+    Raises DataError where nothing is found (with what was tried), or where a file is damaged.
+    """
+    from attn.data import sources
+
+    found = sources.synthetic() if source == "synthetic" else sources.find(root)
+    folder = ROOT / "data" / ".cache" / found.key
+    if not (folder / "source.json").exists():
+        _store(folder, found)
+    return _open(folder)
+
+
+def _store(folder: Path, found):
+    """Decodes into a folder beside the final one and renames it: another process may do the same."""
+    arrays = {}
+    for split, (images, labels) in found.decode().items():
+        order = _canonical(images, labels)
+        arrays[f"{split}-images"], arrays[f"{split}-labels"] = images[order], labels[order]
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".partial-"))
+    try:
+        for name, array in arrays.items():
+            np.save(partial / f"{name}.npy", array)
+        description = {"source": found.source, "path": found.path}
+        (partial / "source.json").write_text(json.dumps(description))
+        os.sync()
+        partial.rename(folder)
+    except OSError:
+        if not (folder / "source.json").exists():  # nobody else was faster: a real failure
+            raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _canonical(images, labels):
+    """By label, then by the SHA-256 of the pixels: independent of the order on disk."""
+    digests = [hashlib.sha256(image.tobytes()).digest() for image in images]
+    return np.array(sorted(range(len(labels)), key=lambda i: (labels[i], digests[i])), dtype=int)
+
+
+def _open(folder: Path) -> Dataset:
+    arrays = {
+        f"{split}-{kind}": np.load(folder / f"{split}-{kind}.npy", mmap_mode="c")
+        for split in SPLITS
+        for kind in ("images", "labels")
+    }
+    digest = hashlib.sha256()
+    for array in arrays.values():
+        digest.update(array.data)
+    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    return Dataset(
+        images={split: tensors[f"{split}-images"] for split in SPLITS},
+        labels={split: tensors[f"{split}-labels"] for split in SPLITS},
+        source=json.loads((folder / "source.json").read_text())["source"],
+        fingerprint=digest.hexdigest(),
+    )
+
+
+def subset(labels: torch.Tensor, count: int | None, what: str = "recipe.images") -> torch.Tensor:
+    """Positions of `count` images, the same number of every class; all of them where count is None.
+
+    The choice depends on nothing but the data. Raises DataError where there are too few, or where count
+    does not divide among the classes.
+    """
+    if count is None:
+        return torch.arange(len(labels))
+    if count < 1 or count % len(CLASSES):
+        raise DataError(f"{what}={count}: it takes a multiple of {len(CLASSES)}, or null for all")
+    each = count // len(CLASSES)
+    chosen = []
+    for label, name in enumerate(CLASSES):
+        positions = torch.nonzero(labels == label).flatten()
+        if len(positions) < each:
+            raise DataError(
+                f"{what}={count} asks for {each} images of each class; "
+                f"the dataset has {len(positions)} of class {name}"
+            )
+        chosen.append(permutation(FIXED_SEED, 0, positions, SUBSET)[:each])
+    return torch.cat(chosen).sort().values

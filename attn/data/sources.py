@@ -1,0 +1,213 @@
+"""Where CIFAR-10 comes from: the official archive or folder, a tar of class folders, or the download.
+
+Looked for in an explicit `data.root` alone; else in CIFAR10_ROOT, in data/, and then fetched.
+"""
+
+import hashlib
+import io
+import os
+import pickle
+import shutil
+import sys
+import tarfile
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from torchvision.datasets import CIFAR10
+from torchvision.datasets.utils import download_url
+from tqdm import tqdm
+
+from attn.data.dataset import CLASSES, ROOT, SPLITS
+from attn.errors import DataError, DataMissing
+
+ARCHIVE = "cifar-10-python.tar.gz"
+FOLDER = CIFAR10.base_folder  # cifar-10-batches-py
+OWN_COPY = f"""Bring your own copy (the host is slow):
+  - {ARCHIVE} (MD5 {CIFAR10.tgz_md5}), or the folder {FOLDER} unpacked from it, or
+  - a tar of class folders (train/airplane/0000.png ... test/truck/0999.png)
+in data/, or anywhere with CIFAR10_ROOT=/path/to/folder or data.root=/path/to/folder-or-file.
+Without any: data.source=synthetic draws ten classes of shapes."""
+
+
+@dataclass
+class Source:
+    """Data that was found. decode() -> {split: (images (N, 3, 32, 32) uint8, labels (N,) int64)}."""
+
+    source: str
+    path: str
+    key: str  # names the decoded copy in the cache; changes when the files do
+    decode: Callable
+
+
+def find(root: str | None) -> Source:
+    """The first source that exists. Raises DataMissing with what was tried, or DataError."""
+    if root is not None:
+        return _look(Path(root).expanduser()) or _missing([f"data.root={root}: nothing there"])
+    tried = []
+    environment = os.environ.get("CIFAR10_ROOT")
+    if environment:
+        found = _look(Path(environment).expanduser())
+        if found:
+            return found
+        tried.append(f"CIFAR10_ROOT={environment}: no CIFAR-10 there")
+        print(f"{tried[0]}; looking in data/", file=sys.stderr)
+    else:
+        tried.append("CIFAR10_ROOT: not set")
+    found = _look(ROOT / "data")
+    if found:
+        return found
+    tried.append(f"{ROOT / 'data'}: no CIFAR-10 there")
+    return _download(ROOT / "data", tried)
+
+
+def _missing(tried: list[str]):
+    lines = "\n".join(f"  {number}. {line}" for number, line in enumerate(tried, 1))
+    raise DataMissing(f"CIFAR-10 was not found. Tried:\n{lines}\n{OWN_COPY}")
+
+
+def _look(root: Path) -> Source | None:
+    if root.is_file():
+        return _archive(root) if root.name == ARCHIVE else _image_tar(root)
+    if (root / ARCHIVE).is_file():
+        return _archive(root / ARCHIVE)
+    for folder in (root / FOLDER, root):
+        if (folder / "data_batch_1").is_file():
+            return _batches(folder)
+    tars = sorted(p for p in root.glob("*.t*") if p.is_file() and _is_tar_name(p.name))
+    if len(tars) > 1:
+        names = ", ".join(path.name for path in tars)
+        raise DataError(f"{root} holds {len(tars)} archives ({names}): name one with data.root=")
+    return _image_tar(tars[0]) if tars else None
+
+
+def _is_tar_name(name: str) -> bool:
+    return name.endswith((".tar", ".tgz", ".txz")) or ".tar." in name
+
+
+def _key(*paths: Path) -> str:
+    state = [(str(p.resolve()), p.stat().st_size, p.stat().st_mtime_ns) for p in paths]
+    return hashlib.sha256(repr(state).encode()).hexdigest()[:16]
+
+
+def _check_md5(name: str, data: bytes, expected: str):
+    found = hashlib.md5(data).hexdigest()
+    if found != expected:
+        raise DataError(
+            f"{name} is damaged: its MD5 is {found}, CIFAR-10's is {expected}. "
+            "Delete it, or bring a whole copy."
+        )
+
+
+def _archive(path: Path) -> Source:
+    def decode():
+        _check_md5(str(path), path.read_bytes(), CIFAR10.tgz_md5)
+        with tarfile.open(path) as tar:
+            return _decode_batches(lambda name: tar.extractfile(f"{FOLDER}/{name}").read())
+
+    return Source("archive", str(path), _key(path), decode)
+
+
+def _batches(folder: Path) -> Source:
+    expected = dict(CIFAR10.train_list + CIFAR10.test_list)
+    absent = [name for name in expected if not (folder / name).is_file()]
+    if absent:
+        raise DataError(f"{folder} lacks {', '.join(absent)}: unpack {ARCHIVE} again")
+
+    def read(name):
+        data = (folder / name).read_bytes()
+        _check_md5(str(folder / name), data, expected[name])
+        return data
+
+    return Source(
+        "archive",
+        str(folder),
+        _key(*(folder / name for name in expected)),
+        lambda: _decode_batches(read),
+    )
+
+
+def _decode_batches(read: Callable[[str], bytes]):
+    """The official pickles; `read` has compared them with the known MD5, so unpickling them is safe."""
+    decoded = {}
+    for split, files in zip(SPLITS, (CIFAR10.train_list, CIFAR10.test_list), strict=True):
+        parts = [pickle.loads(read(name), encoding="latin1") for name, _ in files]
+        images = np.concatenate([part["data"] for part in parts]).reshape(-1, 3, 32, 32)
+        labels = np.concatenate([np.array(part["labels"], np.int64) for part in parts])
+        decoded[split] = images, labels
+    return decoded
+
+
+def _image_tar(path: Path) -> Source:
+    return Source("images", str(path), _key(path), lambda: _decode_image_tar(path))
+
+
+def _decode_image_tar(path: Path):
+    decoded = {split: ([], []) for split in SPLITS}
+    try:
+        # A stream: seeking in a compressed tar would decompress it again for each image.
+        with tarfile.open(path, "r|*") as tar:
+            bar = tqdm(desc=f"decoding {path.name}", unit=" images", disable=None, leave=False)
+            for member in tar:
+                if member.isfile():
+                    split, label = _split_and_label(path, member.name)
+                    image = _decode_image(f"{path}: {member.name}", tar.extractfile(member).read())
+                    decoded[split][0].append(image)
+                    decoded[split][1].append(label)
+                    bar.update()
+            bar.close()
+    except (tarfile.TarError, EOFError, OSError, ValueError) as error:
+        if isinstance(error, FileNotFoundError):
+            raise
+        raise DataError(f"{path} is truncated or damaged: {error}") from None
+    for split, (images, labels) in decoded.items():
+        for label, name in enumerate(CLASSES):
+            if label not in labels:
+                raise DataError(f"{path} is incomplete: no image in {split}/{name}")
+        decoded[split] = np.stack(images), np.array(labels, np.int64)
+    return decoded
+
+
+def _split_and_label(path: Path, name: str):
+    """From .../train/airplane/0000.jpg to ("train", 0)."""
+    parts = Path(name).parts
+    if len(parts) < 3 or parts[-3] not in SPLITS or parts[-2] not in CLASSES:
+        raise DataError(
+            f"{path}: {name} is not in a class folder. Expected train/CLASS/FILE or test/CLASS/FILE, "
+            f"CLASS one of: {', '.join(CLASSES)}"
+        )
+    return parts[-3], CLASSES.index(parts[-2])
+
+
+def _decode_image(name: str, data: bytes):
+    try:
+        image = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+    except (OSError, ValueError) as error:  # ValueError: some truncated files
+        raise DataError(f"{name} is not a whole image: {error}") from None
+    if image.shape != (32, 32, 3):
+        raise DataError(f"{name} is {image.shape[1]}x{image.shape[0]}; CIFAR-10 images are 32x32")
+    return image.transpose(2, 0, 1)
+
+
+def _download(folder: Path, tried: list[str]) -> Source:
+    """Fetches the archive into a folder of its own and moves it only once its MD5 is right."""
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(dir=folder, prefix=".download-"))
+    print(f"Fetching CIFAR-10 (170 MB) into {folder}; the host is slow.", file=sys.stderr)
+    try:
+        download_url(CIFAR10.url, partial, ARCHIVE, CIFAR10.tgz_md5)
+        os.replace(partial / ARCHIVE, folder / ARCHIVE)
+    except (OSError, RuntimeError) as error:  # no network; a download that breaks off or is damaged
+        _missing([*tried, f"download of {CIFAR10.url}: {error}"])
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return _archive(folder / ARCHIVE)
+
+
+def synthetic() -> Source:
+    from attn.data import shapes
+
+    return Source("synthetic", "drawn", f"synthetic-{shapes.VERSION}", shapes.draw)

@@ -1,0 +1,104 @@
+"""Random numbers as a function of (seed, epoch, sample, purpose), with no generator and no state.
+
+Philox4x32-10 (Salmon et al. 2011, doi:10.1145/2063384.2063405) turns a 128-bit counter and a 64-bit key
+into 128 random bits. The counter is (block, sample, epoch, purpose), the key is the seed. So a seed sees
+the same numbers alone or beside others, in any batch size and order, after a resume, on CPU and GPU.
+"""
+
+import torch
+from torch import nn
+
+ORDER, NOISE, DROPOUT, SUBSET, SYNTHETIC = range(5)  # purposes; a number, once used, keeps its meaning
+
+# The test set's noise and every fixed choice of images: the same for all networks and seeds.
+FIXED_SEED = 0x7E57
+
+_MASK = 0xFFFFFFFF
+_MULTIPLIERS = 0xD2511F53, 0xCD9E8D57
+_WEYL = 0x9E3779B9, 0xBB67AE85
+
+
+def philox(counter, key):
+    """Four words of 32 random bits for each counter.
+
+    counter: four, key: two integers or int64 tensors in [0, 2^32) that broadcast together. Returns four
+    such numbers. int64 holds each 64-bit product exactly up to its sign, which the masks remove.
+    """
+    c0, c1, c2, c3 = counter
+    k0, k1 = key
+    for _ in range(10):
+        p0, p1 = c0 * _MULTIPLIERS[0], c2 * _MULTIPLIERS[1]
+        c0, c1, c2, c3 = (
+            ((p1 >> 32) & _MASK) ^ c1 ^ k0,
+            p1 & _MASK,
+            ((p0 >> 32) & _MASK) ^ c3 ^ k1,
+            p0 & _MASK,
+        )
+        k0, k1 = (k0 + _WEYL[0]) & _MASK, (k1 + _WEYL[1]) & _MASK
+    return c0, c1, c2, c3
+
+
+def uniform(seed, epoch, samples, purpose, count):
+    """`count` numbers in [0, 1) for each sample: samples (B,) int64 -> (B, count) float32.
+
+    Multiples of 2^-24, so float32 holds them exactly and every device gives the same ones. seed and
+    epoch are integers or int64 scalars (a captured CUDA graph reads them from the device).
+    """
+    blocks = torch.arange(-(-count // 4), device=samples.device)
+    words = philox((blocks[None, :], samples[:, None], epoch, purpose), (seed, 0))  # 4 of (B, blocks)
+    bits = torch.stack(words, dim=-1).flatten(1)[:, :count]  # (B, count)
+    return (bits >> 8).float() * 2.0**-24
+
+
+def permutation(seed, epoch, samples, purpose=ORDER):
+    """The samples (N,) in a random order that depends on (seed, epoch) and on which samples they are."""
+    high, low, _, _ = philox((0, samples, epoch, purpose), (seed, 0))
+    return samples[torch.argsort((high << 31) | (low >> 1), stable=True)]
+
+
+def derive(seed, *part):
+    """A seed for torch's own generator that belongs to one part of a network.
+
+    part: integers, such as which part and which channel of it.
+    """
+    high, low, _, _ = philox((*part, 0, 0, 0, 0)[:4], (seed, 1))
+    return high << 31 | low >> 1
+
+
+class Draws:
+    """The numbers of one seed at the epoch and the samples (B,) that a training step is at."""
+
+    def __init__(self, seed: int):
+        self.seed = seed
+        self.epoch = 0
+        self.samples = None
+
+    def at(self, epoch, samples):
+        self.epoch, self.samples = epoch, samples
+
+    def uniform(self, purpose: int, count: int):
+        """(B, count) float32 in [0, 1)."""
+        return uniform(self.seed, self.epoch, self.samples, purpose, count)
+
+
+class Dropout(nn.Module):
+    """torch's Dropout on (B, F), with a mask that is a function of (seed, epoch, sample)."""
+
+    def __init__(self, p: float, draws: Draws):
+        super().__init__()
+        self.p = p
+        self.draws = draws
+
+    def forward(self, x):  # (B, F)
+        if not self.training:
+            return x
+        keep = self.draws.uniform(DROPOUT, x.shape[1]) >= self.p  # (B, F)
+        return x * keep / (1 - self.p)
+
+
+def replace_dropout(network: nn.Module, draws: Draws):
+    """Gives every torch Dropout of the network a mask drawn by `draws`; parameters and keys stay."""
+    for parent in list(network.modules()):
+        for name, child in parent.named_children():
+            if type(child) is nn.Dropout:
+                setattr(parent, name, Dropout(child.p, draws))

@@ -1,0 +1,201 @@
+"""Training and evaluation of one network: the step, its capture, the scores.
+
+All that a step needs lies on the device, and nothing is read back within an epoch but a running loss for
+the progress bar. So on a GPU the whole step is one CUDA graph; where capture fails, and on the CPU, the
+same step runs eagerly.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from attn.data.inputs import Inputs
+from attn.draws import FIXED_SEED, ORDER, Draws, permutation
+from attn.schema import Recipe
+from attn.scores import ScoreStatistics, record
+
+EVALUATION_BATCH = 250
+REPORT_EVERY = 20  # steps
+
+
+def learning_rates(recipe: Recipe, steps: int) -> torch.Tensor:
+    """The rate of every step of a run, (steps,) float32: warm-up from 0, then the schedule."""
+    warm = round(recipe.warmup * steps)
+    rates = []
+    for step in range(steps):
+        past = (step - warm) / max(1, steps - warm)  # in [0, 1) after the warm-up
+        factors = {
+            "constant": 1.0,
+            "linear": 1 - past,
+            "cosine": (1 + math.cos(math.pi * past)) / 2,
+        }
+        rates.append(recipe.lr * ((step + 1) / warm if step < warm else factors[recipe.schedule]))
+    return torch.tensor(rates)
+
+
+def memory_format(device: torch.device, recipe: Recipe):
+    """channels_last, but for fp32 above 64 pixels on a CPU, where it was measured to be far slower."""
+    slow = device.type == "cpu" and recipe.precision != "bf16" and recipe.size > 64
+    return torch.contiguous_format if slow else torch.channels_last
+
+
+class Trainer:
+    """One network in training.
+
+    inputs: the splits, on the device. samples: the positions (N,) of the training images that are used.
+    draws: the seed's random numbers, which the network's dropout shares.
+    """
+
+    def __init__(self, network: nn.Module, inputs: dict[str, Inputs], samples, recipe, draws: Draws):
+        self.device = device = inputs["train"].images.device
+        self.network = network.to(device, memory_format=inputs["train"].memory_format)
+        self.inputs, self.recipe, self.draws = inputs, recipe, draws
+        self.samples = samples.to(device)
+        self.steps = -(-len(samples) // recipe.batch_size)  # an epoch's
+        self.rates = learning_rates(recipe, self.steps * recipe.epochs).to(device)
+        self.epoch = torch.zeros((), dtype=torch.int64, device=device)
+        self.order = self.samples.clone()
+        self.window = torch.arange(recipe.batch_size, device=device)
+        self.start = torch.zeros(1, dtype=torch.int64, device=device)  # of the batch, in the order
+        self.step = torch.zeros(1, dtype=torch.int64, device=device)  # of the run
+        self.loss = torch.zeros((), device=device)  # sums over the epoch's images
+        self.correct = torch.zeros((), dtype=torch.int64, device=device)
+        self.optimizer = torch.optim.SGD(
+            self.network.parameters(),
+            lr=torch.zeros((), device=device),  # a tensor: a captured step reads it anew
+            momentum=recipe.momentum,
+            weight_decay=recipe.weight_decay,
+            fused=True,
+        )
+        if recipe.momentum:
+            for parameter in self.network.parameters():
+                buffer = torch.zeros_like(parameter)
+                self.optimizer.state[parameter]["momentum_buffer"] = buffer
+        _set_float32_precision(recipe.precision)
+        self.graphs = self._capture() if device.type == "cuda" else {}
+
+    def autocast(self):
+        enabled = self.recipe.precision == "bf16"
+        # Inside a capture the cache of cast weights would outlive the weights' updates.
+        return torch.autocast(self.device.type, torch.bfloat16, enabled, cache_enabled=False)
+
+    def _step(self, size: int):
+        """One update on the next `size` images of the order; reads and writes the device only."""
+        samples = self.order.index_select(0, self.start + self.window[:size])  # (size,)
+        self.draws.at(self.epoch, samples)
+        x, labels = self.inputs["train"](samples, self.draws)
+        with self.autocast():
+            logits = self.network(x)  # (size, classes)
+        loss = F.cross_entropy(logits.float(), labels)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.param_groups[0]["lr"].copy_(self.rates.index_select(0, self.step).squeeze())
+        self.optimizer.step()
+        self.loss += loss.detach() * size
+        self.correct += (logits.argmax(1) == labels).sum()
+        self.start += size
+        self.step += 1
+
+    def _capture(self) -> dict:
+        """{batch size: CUDA graph of one step}; empty, with the reason printed, where capture fails."""
+        sizes = {self.recipe.batch_size, len(self.samples) % self.recipe.batch_size} - {0}
+        state = [*self._tensors(), *self.network.state_dict().values()]
+        saved = [tensor.clone() for tensor in state]
+        graphs = {}
+        self.network.train()
+        try:
+            for size in sorted(sizes):
+                graphs[size] = self._capture_step(size)
+        except RuntimeError as error:
+            reason = str(error).splitlines()[0]
+            print(f"CUDA graph capture failed ({reason}); the steps run eagerly, slower.")
+            graphs = {}
+        for tensor, before in zip(state, saved, strict=True):
+            tensor.copy_(before)  # the warm-up steps did train
+        return graphs
+
+    def _capture_step(self, size: int):
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(3):
+                self.start.zero_()
+                self._step(size)
+        torch.cuda.current_stream().wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, stream=stream):
+            self._step(size)
+        return graph
+
+    def _tensors(self):
+        """What a step changes beside the network."""
+        buffers = [state["momentum_buffer"] for state in self.optimizer.state.values()]
+        return [*buffers, self.start, self.step, self.loss, self.correct]
+
+    def train_epoch(self, epoch: int, report) -> dict:
+        """Trains on every sample once; report(images done, running loss) now and then."""
+        self.network.train()
+        self.epoch.fill_(epoch)
+        self.order.copy_(permutation(self.draws.seed, epoch, self.samples, ORDER))
+        self.step.fill_(epoch * self.steps)
+        for tensor in (self.start, self.loss, self.correct):
+            tensor.zero_()
+        for step in range(self.steps):
+            done = step * self.recipe.batch_size
+            size = min(self.recipe.batch_size, len(self.samples) - done)
+            if size in self.graphs:
+                self.graphs[size].replay()
+            else:
+                self._step(size)
+            if (step + 1) % REPORT_EVERY == 0 or step + 1 == self.steps:
+                report(done + size, self.loss.item() / (done + size))
+        count = len(self.samples)
+        return {
+            "lr": self.rates[(epoch + 1) * self.steps - 1].item(),
+            "train_loss": self.loss.item() / count,
+            "train_accuracy": self.correct.item() / count,
+        }
+
+    @torch.no_grad()
+    def evaluate(self, samples, score_counts=()):
+        """Logits (N, classes) float32 of test images, and the scores over the first n for n in counts.
+
+        samples: positions (N,). Returns logits on the CPU and {n: {module: (mean, sd)}}, each (C,).
+        """
+        self.network.eval()
+        cuts = {0, len(samples), *score_counts, *range(0, len(samples), EVALUATION_BATCH)}
+        cuts = sorted(cut for cut in cuts if cut <= len(samples))
+        logits, statistics, scores_at = [], ScoreStatistics(), {}
+        with record(self.network) as scores, self.autocast():
+            for first, end in zip(cuts, cuts[1:], strict=False):
+                x, _ = self.inputs["test"](samples[first:end].to(self.device))
+                logits.append(self.network(x).float())
+                statistics.add(scores)
+                if end in score_counts:
+                    scores_at[end] = statistics.summary()
+        return torch.cat(logits).cpu(), scores_at
+
+    def state_dict(self) -> dict:
+        return {"network": self.network.state_dict(), "optimizer": self.optimizer.state_dict()}
+
+    def load_state_dict(self, state: dict):
+        """In place: a captured graph keeps reading the same tensors."""
+        self.network.load_state_dict(state["network"])
+        saved = state["optimizer"]["state"]
+        for index, parameter in enumerate(self.network.parameters()):
+            for name, value in saved.get(index, {}).items():
+                self.optimizer.state[parameter][name].copy_(value)
+
+
+def fixed_test_order(count: int) -> torch.Tensor:
+    """The order (count,) in which test images are taken where fewer than all are: always the same."""
+    return permutation(FIXED_SEED, 0, torch.arange(count), ORDER)
+
+
+def _set_float32_precision(precision: str):
+    """PyTorch's own default on a GPU is TF32 for convolutions: say which, always."""
+    choice = "tf32" if precision == "tf32" else "ieee"
+    torch.backends.cuda.matmul.fp32_precision = choice
+    torch.backends.cudnn.conv.fp32_precision = choice

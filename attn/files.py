@@ -1,0 +1,81 @@
+"""Files that are whole or not there: written beside themselves, flushed, renamed; checkpoints with a checksum."""
+
+import csv
+import hashlib
+import io
+import os
+import tempfile
+from pathlib import Path
+
+import torch
+
+CHECKPOINT, PREVIOUS, CHECKSUMS = "checkpoint.pt", "checkpoint.previous.pt", "checkpoint.sha256"
+
+
+def write(path: Path, data: bytes | str):
+    """Replaces a file as one act: after a crash the old one or the new one is there."""
+    handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data.encode() if isinstance(data, str) else data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(partial, 0o644)  # mkstemp's files are private
+        os.replace(partial, path)
+    except BaseException:
+        Path(partial).unlink(missing_ok=True)
+        raise
+
+
+def append_rows(path: Path, rows: list[dict], epoch: int):
+    """Adds the rows of one epoch to a CSV; rows of that epoch or later, from a broken run, go."""
+    kept = []
+    if path.exists():
+        with path.open(newline="") as file:
+            kept = [row for row in csv.DictReader(file) if int(row["epoch"]) < epoch]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(kept + rows)
+    write(path, text.getvalue())
+
+
+def save_checkpoint(folder: Path, state: dict):
+    """Writes checkpoint.pt and keeps the one before it.
+
+    The checksums are written first, the last three of them: whatever a crash interrupts, each whole file
+    has its checksum among them.
+    """
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    data = buffer.getvalue()
+    checksums = [hashlib.sha256(data).hexdigest(), *_checksums(folder)[:2]]
+    write(folder / CHECKSUMS, "\n".join(checksums) + "\n")
+    current = folder / CHECKPOINT
+    if current.exists():
+        os.replace(current, folder / PREVIOUS)
+    write(current, data)
+
+
+def load_checkpoint(folder: Path, complain=print) -> dict | None:
+    """The newest whole checkpoint, or None; complain(message) names each file that is passed over."""
+    for name in (CHECKPOINT, PREVIOUS):
+        path = folder / name
+        if not path.exists():
+            continue
+        data = path.read_bytes()
+        if hashlib.sha256(data).hexdigest() in _checksums(folder):
+            return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        complain(f"{path} is damaged (its checksum is wrong); going back to the one before it")
+    return None
+
+
+def _checksums(folder: Path) -> list[str]:
+    path = folder / CHECKSUMS
+    return path.read_text().split() if path.exists() else []
+
+
+def last_row(path: Path) -> dict[str, str]:
+    """The last row of a CSV, its values as they are written."""
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))[-1]

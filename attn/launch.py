@@ -1,0 +1,116 @@
+"""Trains runs: on a CPU side by side, a process and a thread each; on a GPU in this process."""
+
+import multiprocessing
+import os
+import threading
+import time
+import traceback
+
+import torch
+
+from attn.data import load
+from attn.errors import RunError, UserError
+from attn.progress import Progress
+from attn.runs import Run
+from attn.training import train
+
+CPU_HINT = "recipe=quick backbone=resnet20 is meant for CPUs: it takes minutes."
+
+
+def processors() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+def train_all(runs: list[Run], device: torch.device):
+    """Trains every run that is not finished; one that fails does not stop the others.
+
+    Raises RunError, after the last, where any failed.
+    """
+    left = [run for run in runs if not run.finished]
+    for run in runs:
+        if run.finished:
+            print(f"{run.name}  finished")
+    if not left:
+        return
+    if device.type == "cpu":
+        failed = _side_by_side(left)
+    else:
+        failed = _in_turn(left, device)
+    if failed:
+        reasons = "\n".join(f"{name}: {reason}" for name, reason in failed.items())
+        raise RunError(f"{len(failed)} of {len(left)} runs failed.\n{reasons}")
+
+
+def _in_turn(runs: list[Run], device: torch.device) -> dict:
+    progress, failed = Progress(), {}
+    for run in runs:
+        try:
+            train(run, load(run.config.data.source, run.config.data.root), device, progress.handle)
+        except UserError as error:
+            failed[run.name] = str(error)
+    return failed
+
+
+def _side_by_side(runs: list[Run]) -> dict:
+    """A process and a thread for each run, as many at once as there are processors.
+
+    One thread whether alone or not: the number of threads changes the last bits of a convolution.
+    """
+    context = multiprocessing.get_context("spawn")
+    events = context.Queue()
+    at_once = min(len(runs), processors())
+    progress = Progress(waves=-(-len(runs) // at_once), hint=CPU_HINT)
+    waiting, working, failed = list(runs), {}, {}
+    try:
+        while waiting or working:
+            while waiting and len(working) < at_once:
+                run = waiting.pop(0)
+                process = context.Process(target=_work, args=(run, events), daemon=True)
+                process.start()
+                working[run.name] = process
+            _show(events, progress, failed)
+            for name in [n for n, process in working.items() if not process.is_alive()]:
+                _show(events, progress, failed)
+                process = working.pop(name)
+                if process.exitcode and name not in failed:
+                    failed[name] = f"its process ended with status {process.exitcode}"
+    finally:
+        for process in working.values():
+            process.terminate()
+    return failed
+
+
+def _show(events, progress: Progress, failed: dict):
+    """Shows what has been reported; waits a moment where nothing has."""
+    if events.empty():
+        time.sleep(0.05)
+    while not events.empty():
+        event, run, values = events.get()
+        if event == "failed":
+            failed[run] = values["reason"]
+        else:
+            progress.handle(event, run, values)
+
+
+def _work(run: Run, events):
+    """The body of a process that trains one run."""
+    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+    torch.set_num_threads(1)
+
+    def report(event, name, values):
+        events.put((event, name, values))
+
+    try:
+        data = load(run.config.data.source, run.config.data.root)
+        train(run, data, torch.device("cpu"), report)
+    except UserError as error:
+        report("failed", run.name, {"reason": str(error)})
+    except Exception:
+        report("failed", run.name, {"reason": traceback.format_exc()})
+
+
+def _end_with_parent(parent: int):
+    """A killed parent would leave its processes training, and holding their runs' locks."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)

@@ -1,0 +1,14 @@
+"""The hidden width of a bottleneck."""
+
+
+def hidden_width(mechanism: str, channels: int, reduction: int) -> int:
+    """max(1, channels // reduction): `int(C / r)` is 0 for C < r, and torch then gates with a constant.
+
+    Raises ValueError where reduction is below 1.
+    """
+    if reduction < 1:
+        raise ValueError(
+            f"{mechanism} on {channels} channels: reduction={reduction} is below 1; "
+            "1 keeps the width, 16 divides it by 16"
+        )
+    return max(1, channels // reduction)

@@ -1,0 +1,131 @@
+"""A run: one configuration with one seed, and the folder that holds all that it made.
+
+    config.yaml  metrics.csv  scores.csv  predictions.npz  checkpoint.pt  events...  and last summary.json:
+    a folder without a summary is unfinished.
+"""
+
+import fcntl
+import json
+import os
+import re
+import socket
+import subprocess
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import yaml
+
+from attn import files
+from attn.errors import RunError
+from attn.schema import NUMERICS, Config
+
+
+@dataclass
+class Run:
+    config: Config
+    seed: int
+    root: Path
+
+    @property
+    def name(self) -> str:
+        """Readable, and ends in the hash that the seeds of one configuration share."""
+        labels = self.config.labels
+        places = [labels["attention"], self.config.location]
+        if self.config.location == "none":
+            places = ["none"]
+        words = [labels["backbone"], *places, labels["data"], labels["recipe"], f"s{self.seed}"]
+        return re.sub(r"[^\w.+=,-]", "_", "-".join([*words, self.config.key]))
+
+    @property
+    def folder(self) -> Path:
+        return self.root / self.name
+
+    @property
+    def finished(self) -> bool:
+        return (self.folder / "summary.json").exists()
+
+    @property
+    def started(self) -> bool:
+        return (self.folder / files.CHECKPOINT).exists()
+
+    @contextmanager
+    def locked(self):
+        """The right to write the folder; the system takes it back however the process ends.
+
+        Raises RunError, with the holder, where another process has it.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with open(self.folder / ".lock", "a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                file.seek(0)
+                raise RunError(f"{self.name} is being trained by {file.read().strip()}") from None
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {socket.gethostname()}")
+            file.flush()
+            yield
+
+    def write_config(self):
+        record = {**asdict(self.config), "seed": self.seed, "numerics": NUMERICS}
+        files.write(self.folder / "config.yaml", yaml.safe_dump(record, sort_keys=False))
+
+    def save(self, state: dict, epochs_done: int, device: str):
+        """The checkpoint after so many epochs; all randomness is a function of where the run is."""
+        mark = {"key": self.config.key, "seed": self.seed, "device": device, "epochs": epochs_done}
+        files.save_checkpoint(self.folder, {"run": mark, **state})
+
+    def restore(self, device: str, complain) -> dict | None:
+        """The state to go on from, or None.
+
+        Raises RunError where it was made on another kind of device, or belongs to another run.
+        """
+        state = files.load_checkpoint(self.folder, complain)
+        if state is None:
+            return None
+        mark, mine = state["run"], {"key": self.config.key, "seed": self.seed, "device": device}
+        for name, value in mine.items():
+            if mark[name] != value:
+                raise RunError(
+                    f"{self.folder / files.CHECKPOINT} was made with {name} {mark[name]}, this run has "
+                    f"{name} {value}: go on there, or delete the folder to start again"
+                )
+        return state
+
+    def finish(self, results: dict):
+        """Writes the summary, in the columns of runs.csv."""
+        labels = self.config.labels
+        summary = {
+            "run": self.name,
+            "backbone": labels["backbone"],
+            "attention": labels["attention"],
+            "location": self.config.location,
+            "stages": "all",
+            "data": labels["data"],
+            "recipe": labels["recipe"],
+            "seed": self.seed,
+            **results,
+            "fingerprint": self.config.fingerprint,
+            "numerics": NUMERICS,
+            **revision(),
+            "configuration": self.config.key,
+        }
+        files.write(self.folder / "summary.json", json.dumps(summary, indent=1) + "\n")
+        (self.folder / files.PREVIOUS).unlink(missing_ok=True)
+        return summary
+
+
+def revision() -> dict:
+    """The code's commit, and whether the working tree differed from it; empty outside a git checkout."""
+    top = Path(__file__).resolve().parents[1]
+
+    def git(*words):
+        done = subprocess.run(["git", *words], cwd=top, capture_output=True, text=True, check=False)
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    try:
+        commit, status = git("rev-parse", "HEAD"), git("status", "--porcelain")
+    except OSError:  # no git on this machine
+        commit = status = None
+    return {"commit": commit or "", "dirty": bool(status)}

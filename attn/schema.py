@@ -1,0 +1,79 @@
+"""What a configuration holds, typed; the values are in configs/."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+# Raised when a change of code changes the numbers that a run gives.
+NUMERICS = 1
+
+
+@dataclass
+class Noise:
+    channels: int = 0
+
+
+@dataclass
+class Data:
+    name: str = "rgb"
+    source: str = "cifar10"
+    root: str | None = None
+    noise: Noise = field(default_factory=Noise)
+
+
+@dataclass
+class Recipe:
+    name: str = "post"
+    size: int = 32
+    images: int | None = None
+    test_images: int | None = None
+    epochs: int = 1
+    batch_size: int = 32
+    lr: float = 0.01
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    schedule: str = "constant"
+    warmup: float = 0.0
+    precision: str = "fp32"
+
+
+@dataclass
+class Config:
+    """One configuration: all that a run's numbers depend on, but for its seed."""
+
+    backbone: dict[str, Any]
+    attention: dict[str, Any]
+    data: Data
+    recipe: Recipe
+    location: str
+    labels: dict[str, str]  # group -> what people call it, from configs/
+    fingerprint: str = ""  # of the data; filled in once it is loaded
+
+    @property
+    def in_channels(self) -> int:
+        return 3 + self.data.noise.channels
+
+    def identity(self) -> dict:
+        """What decides the numbers, and nothing else: no paths, no names."""
+        values = asdict(replace(self, labels={}))
+        for group in ("data", "recipe"):
+            values[group].pop("name")
+        for free in ("source", "root"):  # the fingerprint says what they led to
+            values["data"].pop(free)
+        del values["labels"]
+        return values | {"numerics": NUMERICS}
+
+    @property
+    def key(self) -> str:
+        """A short hash of the identity: the seeds of one configuration share it."""
+        text = json.dumps(self.identity(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def arguments(values: dict) -> dict:
+    """A group's constructor arguments: all but its reserved keys."""
+    return {key: value for key, value in values.items() if key not in RESERVED}
+
+
+RESERVED = ("name", "location")

@@ -1,0 +1,33 @@
+"""Trains one configuration, any number of seeds; an experiment is many configurations.
+
+python train.py                                       the post's best model of its first table
+python train.py experiment=noise                      a whole table
+python train.py recipe=quick backbone=resnet20 seeds=2   minutes on a CPU
+"""
+
+from pathlib import Path
+
+import hydra
+
+from attn import config
+
+config.register()
+
+
+@hydra.main(version_base="1.3", config_path="configs", config_name="train")
+def main(cfg):
+    with config.one_line_errors():
+        configuration, seeds, device = config.check(cfg), config.seeds(cfg), config.choose_device(cfg)
+
+        from attn.data import load, subset
+        from attn.launch import train_all
+        from attn.runs import Run
+
+        data = load(cfg.data.source, cfg.data.root)
+        subset(data.labels["train"], cfg.recipe.images)  # refuses now what it would refuse later
+        configuration.fingerprint = data.fingerprint
+        train_all([Run(configuration, seed, Path(cfg.runs)) for seed in seeds], device)
+
+
+if __name__ == "__main__":
+    main()
