@@ -17,7 +17,11 @@ config.register()
 @hydra.main(version_base="1.3", config_path="configs", config_name="train")
 def main(cfg):
     with config.one_line_errors():
-        configuration, seeds, device = config.check(cfg), config.seeds(cfg), config.choose_device(cfg)
+        configuration, seeds, device = (
+            config.check(cfg),
+            config.seeds(cfg),
+            config.choose_device(cfg),
+        )
 
         from attn.data import load, subset
         from attn.launch import train_all

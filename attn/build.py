@@ -1,7 +1,7 @@
 """From a configuration and a seed to a network.
 
-The network is built first, then its stem for the input channels, then attention, each from a stream of
-its own. So with one seed all variants share every weight that they can.
+The network is built first, then its stem for the input channels, then attention, each from a
+stream of its own. So with one seed all variants share every weight that they can.
 """
 
 from contextlib import contextmanager
@@ -29,7 +29,7 @@ def stream(seed: int, *part: int):
 
 
 def replace_stem(network: nn.Module, in_channels: int, seed: int):
-    """A stem for `in_channels`, drawn channel by channel: the RGB filters do not depend on how many follow.
+    """A stem for `in_channels`, drawn channel by channel: how many follow does not change RGB's.
 
     Kaiming normal, fan out, as torchvision draws its own; kernel, stride and padding stay.
     """

@@ -1,7 +1,7 @@
 """The schema of the command line, the checks, and from a checked config to runs.
 
-`check` raises Hydra's own kind of error, whose message is printed without a traceback. Nothing heavy is
-imported here, so --help and tab completion answer at once.
+`check` raises Hydra's own kind of error, whose message is printed without a traceback. Nothing
+heavy is imported here, so --help and tab completion answer at once.
 """
 
 import inspect
@@ -51,7 +51,7 @@ class Eval:
 
 
 def register():
-    """Makes the schemas known to Hydra, under the names that train.yaml and eval.yaml begin with."""
+    """Makes the schemas known to Hydra, by the names that train.yaml and eval.yaml begin with."""
     store = ConfigStore.instance()
     store.store(name="train_schema", node=Train)
     store.store(name="eval_schema", node=Eval)
@@ -59,7 +59,7 @@ def register():
 
 @contextmanager
 def one_line_errors():
-    """Turns a person's mistakes into Hydra's kind of error, which is printed without a traceback."""
+    """Turns a person's mistakes into Hydra's kind of error: no traceback."""
     try:
         yield
     except UserError as error:
@@ -119,7 +119,9 @@ def choose_device(cfg):
     import torch
 
     if cfg.device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("device=cuda: torch sees no GPU on this machine; choose device=cpu or auto")
+        raise ConfigError(
+            "device=cuda: torch sees no GPU on this machine; choose device=cpu or auto"
+        )
     gpu = cfg.device != "cpu" and torch.cuda.is_available()
     return torch.device("cuda" if gpu else "cpu")
 

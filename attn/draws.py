@@ -1,14 +1,17 @@
 """Random numbers as a function of (seed, epoch, sample, purpose), with no generator and no state.
 
-Philox4x32-10 (Salmon et al. 2011, doi:10.1145/2063384.2063405) turns a 128-bit counter and a 64-bit key
-into 128 random bits. The counter is (block, sample, epoch, purpose), the key is the seed. So a seed sees
-the same numbers alone or beside others, in any batch size and order, after a resume, on CPU and GPU.
+Philox4x32-10 (Salmon et al. 2011, doi:10.1145/2063384.2063405) turns a 128-bit counter and a
+64-bit key into 128 random bits. The counter is (block, sample, epoch, purpose), the key is the
+seed. So a seed sees the same numbers alone or beside others, in any batch size and order, after
+a resume, on CPU and GPU.
 """
 
 import torch
 from torch import nn
 
-ORDER, NOISE, DROPOUT, SUBSET, SYNTHETIC = range(5)  # purposes; a number, once used, keeps its meaning
+ORDER, NOISE, DROPOUT, SUBSET, SYNTHETIC = range(
+    5
+)  # purposes; a number, once used, keeps its meaning
 
 # The test set's noise and every fixed choice of images: the same for all networks and seeds.
 FIXED_SEED = 0x7E57
@@ -21,8 +24,9 @@ _WEYL = 0x9E3779B9, 0xBB67AE85
 def philox(counter, key):
     """Four words of 32 random bits for each counter.
 
-    counter: four, key: two integers or int64 tensors in [0, 2^32) that broadcast together. Returns four
-    such numbers. int64 holds each 64-bit product exactly up to its sign, which the masks remove.
+    counter: four, key: two integers or int64 tensors in [0, 2^32) that broadcast together.
+    Returns four such numbers. int64 holds each 64-bit product exactly up to its sign, which the
+    masks remove.
     """
     c0, c1, c2, c3 = counter
     k0, k1 = key
@@ -45,13 +49,15 @@ def uniform(seed, epoch, samples, purpose, count):
     epoch are integers or int64 scalars (a captured CUDA graph reads them from the device).
     """
     blocks = torch.arange(-(-count // 4), device=samples.device)
-    words = philox((blocks[None, :], samples[:, None], epoch, purpose), (seed, 0))  # 4 of (B, blocks)
+    words = philox(
+        (blocks[None, :], samples[:, None], epoch, purpose), (seed, 0)
+    )  # 4 of (B, blocks)
     bits = torch.stack(words, dim=-1).flatten(1)[:, :count]  # (B, count)
     return (bits >> 8).float() * 2.0**-24
 
 
 def permutation(seed, epoch, samples, purpose=ORDER):
-    """The samples (N,) in a random order that depends on (seed, epoch) and on which samples they are."""
+    """The samples (N,) sorted by a random number that belongs to (seed, epoch, sample)."""
     high, low, _, _ = philox((0, samples, epoch, purpose), (seed, 0))
     return samples[torch.argsort((high << 31) | (low >> 1), stable=True)]
 
@@ -97,7 +103,7 @@ class Dropout(nn.Module):
 
 
 def replace_dropout(network: nn.Module, draws: Draws):
-    """Gives every torch Dropout of the network a mask drawn by `draws`; parameters and keys stay."""
+    """Gives every torch Dropout of the network a mask drawn by `draws`; the keys stay."""
     for parent in list(network.modules()):
         for name, child in parent.named_children():
             if type(child) is nn.Dropout:

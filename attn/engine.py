@@ -1,10 +1,11 @@
 """Training and evaluation of one network: the step, its capture, the scores.
 
-All that a step needs lies on the device, and nothing is read back within an epoch but a running loss for
-the progress bar. So on a GPU the whole step is one CUDA graph; where capture fails, and on the CPU, the
-same step runs eagerly.
+All that a step needs lies on the device, and nothing is read back within an epoch but a running
+loss for the progress bar. So on a GPU the whole step is one CUDA graph; where capture fails,
+and on the CPU, the same step runs eagerly.
 """
 
+import itertools
 import math
 
 import torch
@@ -36,7 +37,7 @@ def learning_rates(recipe: Recipe, steps: int) -> torch.Tensor:
 
 
 def memory_format(device: torch.device, recipe: Recipe):
-    """channels_last, but for fp32 above 64 pixels on a CPU, where it was measured to be far slower."""
+    """channels_last, but for fp32 above 64 pixels on a CPU: there it is far slower."""
     slow = device.type == "cpu" and recipe.precision != "bf16" and recipe.size > 64
     return torch.contiguous_format if slow else torch.channels_last
 
@@ -44,11 +45,13 @@ def memory_format(device: torch.device, recipe: Recipe):
 class Trainer:
     """One network in training.
 
-    inputs: the splits, on the device. samples: the positions (N,) of the training images that are used.
-    draws: the seed's random numbers, which the network's dropout shares.
+    inputs: the splits, on the device. samples: the positions (N,) of the training images that
+    are used. draws: the seed's random numbers, which the network's dropout shares.
     """
 
-    def __init__(self, network: nn.Module, inputs: dict[str, Inputs], samples, recipe, draws: Draws):
+    def __init__(
+        self, network: nn.Module, inputs: dict[str, Inputs], samples, recipe, draws: Draws
+    ):
         self.device = device = inputs["train"].images.device
         self.network = network.to(device, memory_format=inputs["train"].memory_format)
         self.inputs, self.recipe, self.draws = inputs, recipe, draws
@@ -99,7 +102,7 @@ class Trainer:
         self.step += 1
 
     def _capture(self) -> dict:
-        """{batch size: CUDA graph of one step}; empty, with the reason printed, where capture fails."""
+        """{batch size: CUDA graph of one step}; empty, and the reason printed, where that fails."""
         sizes = {self.recipe.batch_size, len(self.samples) % self.recipe.batch_size} - {0}
         state = [*self._tensors(), *self.network.state_dict().values()]
         saved = [tensor.clone() for tensor in state]
@@ -160,7 +163,7 @@ class Trainer:
 
     @torch.no_grad()
     def evaluate(self, samples, score_counts=()):
-        """Logits (N, classes) float32 of test images, and the scores over the first n for n in counts.
+        """Logits (N, classes) of test images, and the scores over the first n of them, n in counts.
 
         samples: positions (N,). Returns logits on the CPU and {n: {module: (mean, sd)}}, each (C,).
         """
@@ -169,7 +172,7 @@ class Trainer:
         cuts = sorted(cut for cut in cuts if cut <= len(samples))
         logits, statistics, scores_at = [], ScoreStatistics(), {}
         with record(self.network) as scores, self.autocast():
-            for first, end in zip(cuts, cuts[1:], strict=False):
+            for first, end in itertools.pairwise(cuts):
                 x, _ = self.inputs["test"](samples[first:end].to(self.device))
                 logits.append(self.network(x).float())
                 statistics.add(scores)
@@ -190,7 +193,7 @@ class Trainer:
 
 
 def fixed_test_order(count: int) -> torch.Tensor:
-    """The order (count,) in which test images are taken where fewer than all are: always the same."""
+    """The order (count,) in which test images are taken where not all are: always the same."""
     return permutation(FIXED_SEED, 0, torch.arange(count), ORDER)
 
 

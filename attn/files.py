@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written beside themselves, flushed, renamed; checkpoints with a checksum."""
+"""Files that are whole or not there, and checkpoints with a checksum."""
 
 import csv
 import hashlib
@@ -43,8 +43,8 @@ def append_rows(path: Path, rows: list[dict], epoch: int):
 def save_checkpoint(folder: Path, state: dict):
     """Writes checkpoint.pt and keeps the one before it.
 
-    The checksums are written first, the last three of them: whatever a crash interrupts, each whole file
-    has its checksum among them.
+    The checksums are written first, the last three of them: whatever a crash interrupts, each
+    whole file has its checksum among them.
     """
     buffer = io.BytesIO()
     torch.save(state, buffer)
@@ -58,7 +58,7 @@ def save_checkpoint(folder: Path, state: dict):
 
 
 def load_checkpoint(folder: Path, complain=print) -> dict | None:
-    """The newest whole checkpoint, or None; complain(message) names each file that is passed over."""
+    """The newest whole checkpoint, or None; complain(message) names each that is passed over."""
     for name in (CHECKPOINT, PREVIOUS):
         path = folder / name
         if not path.exists():

@@ -32,10 +32,7 @@ def train_all(runs: list[Run], device: torch.device):
             print(f"{run.name}  finished")
     if not left:
         return
-    if device.type == "cpu":
-        failed = _side_by_side(left)
-    else:
-        failed = _in_turn(left, device)
+    failed = _side_by_side(left) if device.type == "cpu" else _in_turn(left, device)
     if failed:
         reasons = "\n".join(f"{name}: {reason}" for name, reason in failed.items())
         raise RunError(f"{len(failed)} of {len(left)} runs failed.\n{reasons}")

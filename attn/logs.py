@@ -18,7 +18,7 @@ INPUT = "seams.input"  # the mechanism that stands on the network's input channe
 
 
 class Log:
-    """Steps are epochs, counted from 1; a resumed run takes the place of what was logged after it."""
+    """Steps are epochs, counted from 1; a resumed run replaces what was logged after it."""
 
     def __init__(self, folder: Path, epochs_done: int):
         self.writer = SummaryWriter(str(folder), purge_step=epochs_done + 1)

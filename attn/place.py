@@ -1,7 +1,7 @@
 """From a location to seams: the only code that knows the location words.
 
-    none    nowhere           first   the network's input channels
-    last    the final feature map, before pooling
+none    nowhere           first   the network's input channels
+last    the final feature map, before pooling
 """
 
 from torch import nn

@@ -11,8 +11,8 @@ SLOW_HOURS = 0.5
 class Progress:
     """Shows the events of `attn.training.train`.
 
-    waves: how many times a run's length all runs take. hint: what to say, once, when that turns out to be
-    more than half an hour (empty: nothing).
+    waves: how many times a run's length all runs take. hint: what to say, once, when that turns
+    out to be more than half an hour (empty: nothing).
     """
 
     def __init__(self, waves: int = 1, hint: str = ""):
@@ -35,9 +35,7 @@ class Progress:
         if epoch:
             self.say(f"{run}  goes on after epoch {epoch}")
         bar = {"unit": " images", "unit_scale": True, "leave": False, "dynamic_ncols": True}
-        self.bars[run] = tqdm(
-            desc=run, initial=done, total=total, disable=not self.terminal, **bar
-        )
+        self.bars[run] = tqdm(desc=run, initial=done, total=total, disable=not self.terminal, **bar)
 
     def _step(self, run, done, total, loss):
         bar = self.bars[run]

@@ -1,7 +1,7 @@
 """A run: one configuration with one seed, and the folder that holds all that it made.
 
-    config.yaml  metrics.csv  scores.csv  predictions.npz  checkpoint.pt  events...  and last summary.json:
-    a folder without a summary is unfinished.
+config.yaml  metrics.csv  scores.csv  predictions.npz  checkpoint.pt  events...  and last
+summary.json: a folder without a summary is unfinished.
 """
 
 import fcntl
@@ -88,8 +88,8 @@ class Run:
         for name, value in mine.items():
             if mark[name] != value:
                 raise RunError(
-                    f"{self.folder / files.CHECKPOINT} was made with {name} {mark[name]}, this run has "
-                    f"{name} {value}: go on there, or delete the folder to start again"
+                    f"{self.folder / files.CHECKPOINT} was made with {name} {mark[name]}, "
+                    f"this run has {name} {value}: go on there, or delete the folder to start again"
                 )
         return state
 
@@ -117,7 +117,7 @@ class Run:
 
 
 def revision() -> dict:
-    """The code's commit, and whether the working tree differed from it; empty outside a git checkout."""
+    """The code's commit, and whether the working tree differs from it; empty without git."""
     top = Path(__file__).resolve().parents[1]
 
     def git(*words):

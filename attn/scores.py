@@ -10,7 +10,7 @@ from torch import nn
 
 
 class Scores(nn.Module):
-    """Does nothing; marks a score. Batch first: a gate keeps its broadcast shape, a share is (B, M, C)."""
+    """Does nothing; marks a score: a gate of its broadcast shape (B, ...), or a share (B, M, C)."""
 
     def forward(self, score):
         return score
@@ -18,7 +18,7 @@ class Scores(nn.Module):
 
 @contextmanager
 def record(model: nn.Module):
-    """Yields {mechanism's module name: its last score}, float32 and detached, filled by each forward pass.
+    """Yields {mechanism's module name: its last score}, which each forward pass fills.
 
     Hooks do not fire in a replayed CUDA graph: use an eager pass.
     """

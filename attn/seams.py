@@ -1,7 +1,8 @@
 """The seams: named places in a network that do nothing until attention fills them.
 
-A backbone or a block owns one `Seams`, which declares its places and the width of each. Identities hold
-no parameters, so a network with empty seams has exactly torchvision's state_dict.
+A backbone or a block owns one `Seams`, which declares its places and the width of each.
+Identities hold no parameters, so a network with empty seams has exactly torchvision's
+state_dict.
 
     input      before the stem
     features   the final feature map, before pooling

@@ -39,8 +39,8 @@ def split_inputs(run: Run, data: Dataset, device) -> dict:
 def train(run: Run, data: Dataset, device: torch.device, report):
     """Trains what is missing of a run and writes its folder; report(event, run name, values).
 
-    Raises RunError where another process has the run, where its checkpoint cannot be used on this kind of
-    device, or where the loss is not finite.
+    Raises RunError where another process has the run, where its checkpoint cannot be used on
+    this kind of device, or where the loss is not finite.
     """
     with run.locked():
         if run.finished:
@@ -116,7 +116,7 @@ class Session:
         self.report("epoch", epoch=epoch, epochs=self.recipe.epochs, metrics=metrics)
 
     def _test(self, epoch: int) -> dict:
-        """Accuracy on the recipe's test images, on all after the last epoch, with scores and logits."""
+        """Accuracy on the recipe's test images, after the last epoch on all; scores and logits."""
         last = epoch + 1 == self.recipe.epochs
         everything = len(self.test_order)
         tested = everything if last else self.recipe.test_images or everything

@@ -1,8 +1,8 @@
-"""ResNet for CIFAR (He et al. 2015, arXiv:1512.03385, section 4.2): torchvision's blocks, with seams.
+"""ResNet for CIFAR (He et al. 2015, arXiv:1512.03385, section 4.2), of torchvision's blocks.
 
-Three stages of 16, 32 and 64 channels behind a 3x3 stem. Where the shape changes the shortcut is a 1x1
-convolution with normalisation (the paper's option B, torchvision's); the paper's CIFAR networks pad with
-zeros instead (option A), which saves 2,752 parameters.
+Three stages of 16, 32 and 64 channels behind a 3x3 stem. Where the shape changes the shortcut
+is a 1x1 convolution with normalisation (the paper's option B, torchvision's); the paper's CIFAR
+networks pad with zeros instead (option A), which saves 2,752 parameters.
 """
 
 import torch

@@ -15,13 +15,13 @@ from attn.draws import FIXED_SEED, SUBSET, permutation
 from attn.errors import DataError
 
 ROOT = Path(__file__).resolve().parents[2]
-CLASSES = "airplane automobile bird cat deer dog frog horse ship truck".split()
+CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 SPLITS = ("train", "test")
 
 
 @dataclass
 class Dataset:
-    """Images (N, 3, 32, 32) uint8 and labels (N,) int64 of each split, sorted by label, then by pixels.
+    """Images (N, 3, 32, 32) uint8 and labels (N,) int64 of each split, in a canonical order.
 
     source: archive (the official pixels), images (files, perhaps lossy) or synthetic.
     fingerprint: SHA-256 of all pixels and labels, computed from the tensors that are used.
@@ -48,7 +48,7 @@ def load(source: str = "cifar10", root: str | None = None) -> Dataset:
 
 
 def _store(folder: Path, found):
-    """Decodes into a folder beside the final one and renames it: another process may do the same."""
+    """Decodes into a folder beside the final one and renames it: another process may as well."""
     arrays = {}
     for split, (images, labels) in found.decode().items():
         order = _canonical(images, labels)
@@ -96,8 +96,8 @@ def _open(folder: Path) -> Dataset:
 def subset(labels: torch.Tensor, count: int | None, what: str = "recipe.images") -> torch.Tensor:
     """Positions of `count` images, the same number of every class; all of them where count is None.
 
-    The choice depends on nothing but the data. Raises DataError where there are too few, or where count
-    does not divide among the classes.
+    The choice depends on nothing but the data. Raises DataError where there are too few, or
+    where count does not divide among the classes.
     """
     if count is None:
         return torch.arange(len(labels))

@@ -12,10 +12,10 @@ NOISE_MEAN, NOISE_SD = 0.5, 12**-0.5
 
 
 class Inputs:
-    """One split on a device: resized once, kept as uint8, every channel normalised by its mean and sd.
+    """One split on a device: resized once, kept as uint8, each channel normalised by mean and sd.
 
-    Noise is drawn at the input's size: in training new for every image and epoch, from the seed's draws;
-    in testing fixed, the same for every network.
+    Noise is drawn at the input's size: in training new for every image and epoch, from the
+    seed's draws; in testing fixed, the same for every network.
     """
 
     def __init__(self, images, labels, size, noise_channels, device, memory_format):
@@ -28,7 +28,9 @@ class Inputs:
         self.fixed = Draws(FIXED_SEED)
 
     def __call__(self, samples, draws: Draws | None = None):
-        """Positions (B,) -> inputs (B, C, size, size) float32, labels (B,). Without draws: for testing."""
+        """Positions (B,) -> inputs (B, C, size, size) float32, labels (B,).
+
+        Without draws they are for testing."""
         if draws is None:
             draws = self.fixed
             draws.at(0, samples)

@@ -1,7 +1,8 @@
 """Pillow's bilinear resize of uint8 images, to the bit, on any device.
 
-Pillow filters rows, then columns, in fixed point: each weight is rounded to 22 bits after the point, and
-each pass rounds to uint8. float64 holds those sums of integers exactly, so two matrix products repeat it.
+Pillow filters rows, then columns, in fixed point: each weight is rounded to 22 bits after the
+point, and each pass rounds to uint8. float64 holds those sums of integers exactly, so two
+matrix products repeat it.
 """
 
 import torch
@@ -34,7 +35,9 @@ def resize(images: torch.Tensor, size: int, chunk: int = 32) -> torch.Tensor:
     if size == source:
         return images
     weights = _weights(source, size).to(images.device)
-    resized = torch.empty(len(images), channels, size, size, dtype=torch.uint8, device=images.device)
+    resized = torch.empty(
+        len(images), channels, size, size, dtype=torch.uint8, device=images.device
+    )
     for part, target in zip(images.split(chunk), resized.split(chunk), strict=True):
         rows = part.reshape(-1, source).double()  # (n*C*H, H)
         wide = _round(rows @ weights.T).view(-1, source, size)  # (n*C, H, size)

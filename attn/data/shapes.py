@@ -1,8 +1,9 @@
 """Ten classes of drawn 32x32 colour images: a stand-in where there is no CIFAR-10.
 
-Each image is one shape in a random colour, place and size on a textured background of another colour:
-the colour says nothing, the form everything. Only additions, multiplications and comparisons, which every
-machine rounds alike, so the pixels and their fingerprint are the same everywhere.
+Each image is one shape in a random colour, place and size on a textured background of another
+colour: the colour says nothing, the form everything. Only additions, multiplications and
+comparisons, which every machine rounds alike, so the pixels and their fingerprint are the same
+everywhere.
 """
 
 import numpy as np
@@ -13,7 +14,18 @@ from attn.draws import FIXED_SEED, SYNTHETIC, uniform
 
 VERSION = 1
 COUNTS = {"train": 10_000, "test": 2_000}
-SHAPES = "disk ring square frame cross saltire triangle rows columns checks".split()
+SHAPES = [
+    "disk",
+    "ring",
+    "square",
+    "frame",
+    "cross",
+    "saltire",
+    "triangle",
+    "rows",
+    "columns",
+    "checks",
+]
 
 
 def draw():
@@ -23,13 +35,20 @@ def draw():
         samples = torch.arange(first, first + COUNTS[split])
         first += COUNTS[split]
         labels = (samples % len(SHAPES)).numpy()
-        parts = [_images(s, label) for s, label in zip(samples.split(500), np.split(labels, len(labels) // 500), strict=True)]
+        parts = [
+            _images(s, label)
+            for s, label in zip(
+                samples.split(500), np.split(labels, len(labels) // 500), strict=True
+            )
+        ]
         decoded[split] = np.concatenate(parts), labels
     return decoded
 
 
 def _images(samples, labels):
-    numbers = uniform(FIXED_SEED, 0, samples, SYNTHETIC, 16 + 3 * 32 * 32).numpy().astype(np.float64)
+    numbers = (
+        uniform(FIXED_SEED, 0, samples, SYNTHETIC, 16 + 3 * 32 * 32).numpy().astype(np.float64)
+    )
     n = numbers.T[:16, :, None, None]  # 16 of (B, 1, 1), in [0, 1)
     grain = numbers[:, 16:].reshape(-1, 3, 32, 32)
     rows, columns = np.mgrid[0:32, 0:32]

@@ -1,4 +1,4 @@
-"""Where CIFAR-10 comes from: the official archive or folder, a tar of class folders, or the download.
+"""Where CIFAR-10 comes from: the official archive or folder, a tar of class folders, a download.
 
 Looked for in an explicit `data.root` alone; else in CIFAR10_ROOT, in data/, and then fetched.
 """
@@ -35,7 +35,7 @@ Without any: data.source=synthetic draws ten classes of shapes."""
 
 @dataclass
 class Source:
-    """Data that was found. decode() -> {split: (images (N, 3, 32, 32) uint8, labels (N,) int64)}."""
+    """Data that was found: decode() -> {split: (images (N, 3, 32, 32) uint8, labels (N,))}."""
 
     source: str
     path: str
@@ -131,7 +131,7 @@ def _batches(folder: Path) -> Source:
 
 
 def _decode_batches(read: Callable[[str], bytes]):
-    """The official pickles; `read` has compared them with the known MD5, so unpickling them is safe."""
+    """The official pickles; `read` has compared their MD5, so unpickling them is safe."""
     decoded = {}
     for split, files in zip(SPLITS, (CIFAR10.train_list, CIFAR10.test_list), strict=True):
         parts = [pickle.loads(read(name), encoding="latin1") for name, _ in files]
@@ -176,8 +176,8 @@ def _split_and_label(path: Path, name: str):
     parts = Path(name).parts
     if len(parts) < 3 or parts[-3] not in SPLITS or parts[-2] not in CLASSES:
         raise DataError(
-            f"{path}: {name} is not in a class folder. Expected train/CLASS/FILE or test/CLASS/FILE, "
-            f"CLASS one of: {', '.join(CLASSES)}"
+            f"{path}: {name} is not in a class folder. "
+            f"Expected train/CLASS/FILE or test/CLASS/FILE, CLASS one of: {', '.join(CLASSES)}"
         )
     return parts[-3], CLASSES.index(parts[-2])
 

@@ -1,7 +1,7 @@
 """The mechanisms: one dictionary of names, one file a paper.
 
-A mechanism is `Module(channels, **numbers)`; its class says by `seam` where in a block it stands, and its
-docstring says what its score means.
+A mechanism is `Module(channels, **numbers)`; its class says by `seam` where in a block it
+stands, and its docstring says what its score means.
 """
 
 from attn.modules.cbam import ChannelAttention

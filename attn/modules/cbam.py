@@ -1,10 +1,11 @@
 """CBAM: Convolutional Block Attention Module (Woo et al. 2018, arXiv:1807.06521).
 
-Paper and authors' code agree on the channel part: average and maximum over space go through one shared
-two-layer MLP, and are added before the sigmoid. The paper's formula leaves out the biases that the
-authors' code has; `bias` chooses, the authors' by default. The mean and the maximum are taken by
-reduction instead of pooling layers: any height and width, and deterministic gradients; where several
-positions tie for the maximum the gradient is shared among them, while a pooling layer gives it to one.
+Paper and authors' code agree on the channel part: average and maximum over space go through one
+shared two-layer MLP, and are added before the sigmoid. The paper's formula leaves out the
+biases that the authors' code has; `bias` chooses, the authors' by default. The mean and the
+maximum are taken by reduction instead of pooling layers: any height and width, and
+deterministic gradients; where several positions tie for the maximum the gradient is shared
+among them, while a pooling layer gives it to one.
 """
 
 import torch

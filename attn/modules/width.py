@@ -2,7 +2,7 @@
 
 
 def hidden_width(mechanism: str, channels: int, reduction: int) -> int:
-    """max(1, channels // reduction): `int(C / r)` is 0 for C < r, and torch then gates with a constant.
+    """max(1, channels // reduction): a width of 0 would silently gate with a constant.
 
     Raises ValueError where reduction is below 1.
     """

@@ -1,0 +1,65 @@
+"""What several tests share: configurations from configs/, small data, the real programs."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+
+from attn import config
+from attn.data import load
+from attn.data.sources import _look
+
+ROOT = Path(__file__).resolve().parents[2]
+TINY = [
+    "recipe=quick",
+    "backbone=resnet20",
+    "recipe.images=160",
+    "recipe.test_images=100",
+    "recipe.epochs=2",
+    "data.source=synthetic",
+    "device=cpu",
+]
+
+
+def real_data() -> bool:
+    root = os.environ.get("CIFAR10_ROOT")
+    return bool((root and _look(Path(root))) or _look(ROOT / "data"))
+
+
+needs_cifar10 = pytest.mark.skipif(
+    not real_data(), reason="no CIFAR-10 here: set CIFAR10_ROOT to a folder that has it"
+)
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """As the programs train on a CPU: the number of threads changes the last bits."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def synthetic():
+    return load("synthetic")
+
+
+def composed(*overrides: str):
+    """The command line's config, as main gets it."""
+    config.register()
+    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+        return compose("train", overrides=list(overrides))
+
+
+def configuration(*overrides: str):
+    """A checked configuration, as the programs make it."""
+    return config.check(composed(*overrides))
+
+
+def program(*words: str, **options) -> subprocess.CompletedProcess:
+    """Runs one of the programs from the repository's root; stdout and stderr are text."""
+    command = [sys.executable, *map(str, words)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, **options)

@@ -1,0 +1,87 @@
+import math
+
+import pytest
+import torch
+
+from attn.modules.cbam import ChannelAttention
+from attn.scores import record
+
+
+def by_hand(x, mlp):
+    """CBAM's channel part with loops and floats: x and the result are nested lists (C, H, W)."""
+    first, second = mlp[0], mlp[2]
+
+    def perceptron(pooled):
+        hidden = [
+            max(
+                0.0,
+                first.bias[h].item()
+                + sum(first.weight[h, c, 0, 0].item() * p for c, p in enumerate(pooled)),
+            )
+            for h in range(len(first.bias))
+        ]
+        return [
+            second.bias[c].item()
+            + sum(second.weight[c, h, 0, 0].item() * v for h, v in enumerate(hidden))
+            for c in range(len(second.bias))
+        ]
+
+    flat = [[value for row in channel for value in row] for channel in x]
+    mean = perceptron([sum(channel) / len(channel) for channel in flat])
+    maximum = perceptron([max(channel) for channel in flat])
+    gates = [1 / (1 + math.exp(-a - b)) for a, b in zip(mean, maximum, strict=True)]
+    return gates, [
+        [[g * v for v in row] for row in channel] for g, channel in zip(gates, x, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("reduction", [1, 2, 8])
+def test_channel_attention_is_the_equation(reduction):
+    torch.manual_seed(0)
+    module = ChannelAttention(5, reduction).double()
+    x = torch.randn(3, 5, 4, 6, dtype=torch.double)  # not square
+    with record(module) as scores:
+        y = module(x)
+    for image, result, score in zip(x, y, scores[""], strict=True):
+        gates, expected = by_hand(image.tolist(), module.mlp)
+        torch.testing.assert_close(score.flatten().tolist(), gates, rtol=1e-6, atol=0)
+        torch.testing.assert_close(result, torch.tensor(expected, dtype=torch.double))
+
+
+def test_channel_attention_commutes_with_its_channels_and_ignores_the_order_of_pixels():
+    torch.manual_seed(0)
+    module, permuted = ChannelAttention(6, 2), ChannelAttention(6, 2)
+    x, order = torch.randn(2, 6, 4, 4), torch.tensor([3, 0, 5, 1, 4, 2])
+    permuted.load_state_dict(module.state_dict())
+    with torch.no_grad():
+        permuted.mlp[0].weight.copy_(module.mlp[0].weight[:, order])
+        permuted.mlp[2].weight.copy_(module.mlp[2].weight[order])
+        permuted.mlp[2].bias.copy_(module.mlp[2].bias[order])
+    torch.testing.assert_close(permuted(x[:, order]), module(x)[:, order])
+    torch.testing.assert_close(module(x.flip(3).transpose(2, 3)), module(x).flip(3).transpose(2, 3))
+
+
+def test_at_the_end_it_is_a_gate_on_the_pooled_features():
+    torch.manual_seed(0)
+    module, x = ChannelAttention(6, 1), torch.randn(2, 6, 4, 4)
+    with record(module) as scores:
+        pooled = module(x).mean((2, 3))
+    torch.testing.assert_close(pooled, scores[""][..., 0, 0] * x.mean((2, 3)))
+
+
+def test_gradients_are_right():
+    torch.manual_seed(0)
+    module = ChannelAttention(3, 1).double()
+    x = torch.randn(2, 3, 3, 2, dtype=torch.double, requires_grad=True)
+    assert torch.autograd.gradcheck(module, (x,))
+
+
+def test_hidden_width_is_at_least_one_and_biases_are_optional():
+    module = ChannelAttention(3, 16, bias=False)
+    assert module.mlp[0].weight.shape == (1, 3, 1, 1)
+    assert module.mlp[0].bias is None and module.mlp[2].bias is None
+
+
+def test_a_reduction_below_one_is_refused():
+    with pytest.raises(ValueError, match=r"cbam_channel on 64 channels: reduction=0 is below 1"):
+        ChannelAttention(64, 0)

@@ -1,0 +1,162 @@
+"""Backbones, seams, places and what the variants of one seed share."""
+
+import pytest
+import torch
+import torchvision
+from torch import nn
+from torchvision.models.resnet import BasicBlock
+
+from attn.backbones import BACKBONES
+from attn.build import build, count
+from attn.modules import MECHANISMS
+from attn.scores import ScoreStatistics, record
+from attn.tests.conftest import configuration
+
+BATCH = 2
+
+
+def images(channels=3, size=64):
+    return torch.rand(BATCH, channels, size, size, generator=torch.Generator().manual_seed(0))
+
+
+def randomised(network):
+    """Weights and statistics that no initialisation gives, so that equality says something."""
+    generator = torch.Generator().manual_seed(1)
+    for tensor in network.state_dict().values():
+        if tensor.is_floating_point():
+            tensor.copy_(torch.rand(tensor.shape, generator=generator) * 0.2 + 0.05)
+    return network.eval()
+
+
+def test_mobilenet_is_torchvisions():
+    theirs = randomised(torchvision.models.mobilenet_v2(weights=None, num_classes=10))
+    ours = BACKBONES["mobilenet_v2"](num_classes=10).eval()
+    assert list(ours.state_dict()) == list(theirs.state_dict())
+    ours.load_state_dict(theirs.state_dict())  # as pretrained weights do
+    assert ours(images()).equal(theirs(images()))
+
+
+def test_resnet20_is_built_of_torchvisions_blocks():
+    ours = randomised(BACKBONES["resnet20"](num_classes=10))
+
+    def stage(inside, width, stride):
+        shortcut = None
+        if inside != width:
+            shortcut = nn.Sequential(
+                nn.Conv2d(inside, width, 1, stride, bias=False), nn.BatchNorm2d(width)
+            )
+        blocks = [BasicBlock(inside, width, stride, shortcut)]
+        return [*blocks, *(BasicBlock(width, width) for _ in range(2))]
+
+    theirs = nn.Sequential(
+        nn.Conv2d(3, 16, 3, padding=1, bias=False),
+        nn.BatchNorm2d(16),
+        nn.ReLU(),
+        *stage(16, 16, 1),
+        *stage(16, 32, 2),
+        *stage(32, 64, 2),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(64, 10),
+    ).eval()
+    weights = dict(zip(theirs.state_dict(), ours.state_dict().values(), strict=True))
+    theirs.load_state_dict(weights)
+    torch.testing.assert_close(ours(images(size=32)), theirs(images(size=32)))
+
+
+@pytest.mark.parametrize(
+    ("backbone", "parameters"), [("mobilenet_v2", 2_236_682), ("resnet20", 272_474)]
+)
+def test_parameters(backbone, parameters):
+    config = configuration(f"backbone={backbone}", "attention=none")
+    assert count(build(config, 0), config)["parameters"] == parameters
+
+
+def test_the_posts_networks_have_its_counts():
+    """Attention at last without a bottleneck adds 3,279,360 parameters."""
+    last = configuration("location=last")
+    assert count(build(last, 0), last)["parameters"] == 2_236_682 + 3_279_360
+    noise = configuration("location=none", "data=rgb_noise")
+    assert count(build(noise, 0), noise)["parameters"] == 2_237_546
+
+
+def test_multiply_adds_of_mobilenet():
+    config = configuration("attention=none", "recipe.size=224")
+    to_1000_classes = 1280 * 990
+    counted = count(build(config, 0), config)["multiply_adds"] + to_1000_classes
+    assert counted == pytest.approx(0.301e9, rel=0.002)
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_variants_of_a_seed_share_every_weight_that_they_can(backbone):
+    def weights(*overrides, seed=0):
+        return build(configuration(f"backbone={backbone}", *overrides), seed).state_dict()
+
+    plain = weights("location=none")
+    stem = next(iter(plain))
+    variants = [
+        weights("location=first"),
+        weights("location=last"),
+        weights("location=none", "data=rgb_noise"),
+        weights("location=first", "data=rgb_noise"),
+    ]
+    for variant in variants:
+        for name, weight in plain.items():
+            shared = variant[name][:, :3] if name == stem else variant[name]
+            assert shared.equal(weight), name
+        added = variant.keys() - plain.keys()
+        assert all(name.startswith("seams.") for name in added)
+    six, also_six = variants[2], variants[3]
+    assert six[stem].shape[1] == 6 and six[stem].equal(also_six[stem])
+    other = weights("location=none", seed=1)
+    assert not other[stem].equal(plain[stem])
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("location", ["first", "last"])
+@pytest.mark.parametrize("data", ["rgb", "rgb_noise"])
+@pytest.mark.parametrize("attention", MECHANISMS)
+def test_every_cell_runs_trains_and_is_recorded(backbone, attention, location, data):
+    config = configuration(
+        f"backbone={backbone}", f"attention={attention}", f"location={location}", f"data={data}"
+    )
+    network = build(config, 0)
+    x = images(config.in_channels)
+    for module in network.modules():
+        if hasattr(module, "draws"):
+            module.draws.at(0, torch.arange(BATCH))
+    network.train()(x).logsumexp(1).sum().backward()
+    idle = [n for n, p in network.named_parameters() if p.grad is None or not p.grad.any()]
+    assert not idle
+    network.eval()
+    plain = network(x)
+    with record(network) as scores:
+        assert network(x).equal(plain)
+    assert not any(module._forward_hooks for module in network.modules())
+    (name, score), *others = scores.items()
+    assert not others
+    assert name == {"first": "seams.input", "last": "seams.features"}[location]
+    channels = network.seams.channels[name.removeprefix("seams.")]
+    assert score.shape == (BATCH, channels, 1, 1)
+    assert score.min() > 0 and score.max() < 1
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_a_gate_of_one_gives_the_plain_network(backbone):
+    plain = build(configuration(f"backbone={backbone}", "location=none"), 0).eval()
+    gated = build(configuration(f"backbone={backbone}", "location=first"), 0).eval()
+    with torch.no_grad():
+        gated.seams.input.mlp[2].bias.fill_(100.0)  # sigmoid(200) is 1 in float32
+    assert gated(images()).equal(plain(images()))
+
+
+def test_score_statistics_are_those_of_all_images():
+    generator = torch.Generator().manual_seed(2)
+    scores = torch.rand(10, 4, 3, 3, generator=generator)
+    statistics = ScoreStatistics()
+    for part in scores.split(4):
+        statistics.add({"a": part})
+    mean, sd = statistics.summary()["a"]
+    values = scores.double().mean((2, 3))
+    torch.testing.assert_close(mean, values.mean(0))
+    torch.testing.assert_close(sd, values.std(0))
