@@ -69,7 +69,6 @@ def one_line_errors():
 def check(cfg) -> Config:
     """The configuration, once every value is known to make sense. Raises ConfigError."""
     from attn.backbones import BACKBONES
-    from attn.build import CLASSES
     from attn.modules import MECHANISMS
     from attn.place import LOCATIONS
 
@@ -88,7 +87,7 @@ def check(cfg) -> Config:
         location, attention = "none", {"name": "none"}
     else:
         _check_arguments("attention", attention, MECHANISMS)
-        _try_attention(attention, MECHANISMS, CLASSES)
+        _try_attention(attention, MECHANISMS)
     groups = {"backbone": values.backbone, "attention": attention}
     groups |= {"data": _plain(cfg.data), "recipe": _plain(cfg.recipe)}
     return Config(
@@ -104,7 +103,7 @@ def check(cfg) -> Config:
 def seeds(cfg) -> list[int]:
     """`seeds=5` means seeds 0 to 4, `seeds=[0,3]` those. Raises ConfigError."""
     value = _plain(cfg.seeds)
-    chosen = list(range(value)) if isinstance(value, int) else value
+    chosen = list(range(value)) if type(value) is int else value
     whole = isinstance(chosen, list) and all(type(seed) is int and seed >= 0 for seed in chosen)
     if not whole or not chosen or len(set(chosen)) < len(chosen):
         raise ConfigError(
@@ -196,7 +195,7 @@ def _check_arguments(group: str, values: dict, classes: dict):
         raise ConfigError(f"{group}.{key}: {values['name']} takes {choices}")
 
 
-def _try_attention(attention: dict, mechanisms: dict, channels: int):
+def _try_attention(attention: dict, mechanisms: dict, channels: int = 64):
     """Builds the mechanism once, so that a value it refuses is refused now."""
     arguments = {k: v for k, v in attention.items() if k not in RESERVED}
     try:

@@ -29,11 +29,16 @@ def save(figure, path: Path):
     plt.close(figure)
 
 
-def accuracy_over_epochs(group: Group, definitions: dict, path: Path):
-    """A panel for each table: every seed as a thin line, their mean as a thick one."""
+def accuracy_over_epochs(group: Group, definitions: dict, path: Path) -> list[Path]:
+    """A panel for each table that has runs: a seed is a thin line, the seeds' mean a thick one."""
+    shown = [d for d in definitions.values() if _any_runs(group, d)]
+    if not shown:
+        return []
     with plt.rc_context(STYLE):
-        figure, panels = plt.subplots(1, len(definitions), figsize=(10, 4), sharey=True)
-        for panel, definition in zip(panels, definitions.values(), strict=True):
+        size = (5 * len(shown), 4)
+        figure, panels = plt.subplots(1, len(shown), figsize=size, sharey=True, squeeze=False)
+        panels = panels[0]
+        for panel, definition in zip(panels, shown, strict=True):
             for colour, row in zip(COLOURS, definition["rows"], strict=False):
                 _curves(panel, group, select(group.runs, row), row["model"], colour)
             panel.set_title(definition["title"], loc="left")
@@ -42,8 +47,14 @@ def accuracy_over_epochs(group: Group, definitions: dict, path: Path):
             panel.grid(alpha=0.3)
             panel.legend(frameon=False, fontsize=8)
         panels[0].set_ylabel("test accuracy, %")
-        figure.suptitle(f"Accuracy over epochs: {group.title}", x=0.01, ha="left", fontsize=10)
+        title = f"Accuracy over epochs\n{group.title}"
+        figure.suptitle(title, x=0.01, ha="left", fontsize=10)
         save(figure, path)
+    return [path]
+
+
+def _any_runs(group, definition) -> bool:
+    return any(len(select(group.runs, row)) for row in definition["rows"])
 
 
 def _curves(panel, group, runs, model, colour):
@@ -114,9 +125,10 @@ def _score_figure(group, runs, scores, path):
 def _score_title(group, runs):
     first = runs.iloc[0]
     return (
-        f"Scores of the input channels: {first['attention']} at first, {first['backbone']}, "
-        f"n={len(runs)} seeds\n{group.title}\n"
-        "Above each picture: mean over seeds and the whole test set. Bars: sd over images."
+        f"Scores of the input channels: {first['attention']} at first, {first['backbone']}\n"
+        f"{group.title}\n"
+        "Above each picture: mean over seeds and the whole test set. Bars: sd over images.\n"
+        f"From left to right: seeds {', '.join(map(str, sorted(runs['seed'])))}."
     )
 
 

@@ -68,5 +68,7 @@ def _write_csv(path: Path, frame: pd.DataFrame):
 
 def _write_figures(group: Group, folder: Path) -> list[Path]:
     curves = folder / "accuracy-epochs.png"
-    figures.accuracy_over_epochs(group, tables.definitions(), curves)
-    return [curves, *figures.input_scores(group, folder)]
+    return [
+        *figures.accuracy_over_epochs(group, tables.definitions(), curves),
+        *figures.input_scores(group, folder),
+    ]

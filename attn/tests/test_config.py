@@ -1,0 +1,117 @@
+"""The catalogue, the checks before anything long starts, labels and identity."""
+
+import itertools
+
+import pytest
+from omegaconf import OmegaConf
+
+from attn import config
+from attn.config import CONFIGS, ConfigError
+from attn.runs import Run
+from attn.tests.conftest import composed, configuration
+
+GROUPS = ("backbone", "attention", "data", "recipe")
+
+
+def choices(group):
+    return sorted(path.stem for path in (CONFIGS / group).glob("*.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("group", "choice"), [(group, choice) for group in GROUPS for choice in choices(group)]
+)
+def test_every_yaml_makes_a_configuration_of_its_own_name(group, choice):
+    made = configuration(f"{group}={choice}")
+    assert made.labels[group] == choice
+
+
+@pytest.mark.parametrize("experiment", choices("experiment"))
+def test_every_cell_of_every_experiment_is_a_configuration(experiment):
+    params = OmegaConf.load(CONFIGS / "experiment" / f"{experiment}.yaml").hydra.sweeper.params
+    axes = [[f"{key}={value}" for value in values.split(",")] for key, values in params.items()]
+    cells = [configuration(*cell) for cell in itertools.product(*axes)]
+    assert len({cell.key for cell in cells}) == len(cells)
+
+
+def test_without_words_it_is_the_posts_best_model():
+    made = configuration()
+    assert made.labels == {
+        "backbone": "mobilenet_v2",
+        "attention": "cbam_channel",
+        "data": "rgb",
+        "recipe": "post",
+    }
+    assert made.location == "last" and made.attention["reduction"] == 1
+    assert (made.recipe.size, made.recipe.batch_size, made.recipe.epochs) == (112, 32, 20)
+
+
+def test_no_attention_and_no_location_are_the_one_baseline():
+    baselines = [configuration("attention=none"), configuration("location=none")]
+    baselines.append(configuration("attention=none", "location=first"))
+    assert len({baseline.key for baseline in baselines}) == 1
+    assert all(b.labels["attention"] == "none" and b.location == "none" for b in baselines)
+
+
+def test_a_label_says_what_was_changed():
+    made = configuration("recipe.epochs=3", "attention.reduction=4", "data.noise.channels=1")
+    assert made.labels["recipe"] == "post+epochs=3"
+    assert made.labels["attention"] == "cbam_channel+reduction=4"
+    assert made.labels["data"] == "rgb+channels=1"
+
+
+def test_identity_is_what_decides_the_numbers():
+    base = configuration()
+    same = [configuration("data.root=/elsewhere"), configuration("seeds=7", "device=cpu")]
+    assert {made.key for made in same} == {base.key}
+    changes = ["recipe.lr=0.02", "attention.bias=false", "data=rgb_noise", "location=first"]
+    changed = {configuration(change).key for change in changes}
+    assert len(changed) == len(changes) and base.key not in changed
+    base.fingerprint = "other pixels"
+    assert base.key != configuration().key
+
+
+def test_a_runs_folder_is_readable_and_ends_in_the_hash(tmp_path):
+    made = configuration("data=rgb_noise", "location=first", "recipe=quick")
+    run = Run(made, 3, tmp_path)
+    assert run.name == f"mobilenet_v2-cbam_channel-first-rgb_noise-quick-s3-{made.key}"
+    assert Run(configuration("location=none"), 0, tmp_path).name.startswith(
+        "mobilenet_v2-none-rgb-post-s0-"
+    )
+
+
+@pytest.mark.parametrize(("words", "seeds"), [("seeds=3", [0, 1, 2]), ("seeds=[4,0]", [4, 0])])
+def test_seeds(words, seeds):
+    assert config.seeds(composed(words)) == seeds
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "two", "[1,1]", "[]", "[-1]", "1.5", "true", "null"])
+def test_wrong_seeds_say_what_is_right(value):
+    with pytest.raises(ConfigError, match=r"seeds=5 means seeds 0 to 4"):
+        config.seeds(composed(f"seeds={value}"))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("location=middle", "location=middle: choose one of published, none, first, last"),
+        ("device=tpu", "device=tpu: choose one of auto, cuda, cpu"),
+        ("data.source=cifar100", "data.source=cifar100: choose one of cifar10, synthetic"),
+        ("data.noise.channels=-1", "data.noise.channels=-1: it must be at least 0"),
+        ("recipe.epochs=0", "recipe.epochs=0: it must be at least 1"),
+        ("recipe.precision=fp8", "recipe.precision=fp8: choose one of fp32, tf32, bf16"),
+        ("recipe.schedule=step", "recipe.schedule=step: choose one of constant, linear, cosine"),
+        ("recipe.warmup=1.5", "recipe.warmup=1.5: a share of all steps"),
+        ("recipe.lr=-1", "recipe.lr=-1.0: it must be at least 0"),
+        (
+            "attention.reduction=0",
+            "cbam_channel on 64 channels: reduction=0 is below 1",
+        ),
+        ("+attention.ratio=4", "attention.ratio: cbam_channel takes bias, reduction"),
+        ("+backbone.depth=4", "backbone.depth: mobilenet_v2 takes none at all"),
+        ("attention.name=cbma", "attention.name=cbma: choose one of cbam_channel"),
+    ],
+)
+def test_a_mistake_is_refused_with_the_choices(words, message):
+    with pytest.raises(ConfigError) as raised:
+        configuration(words)
+    assert message in str(raised.value)

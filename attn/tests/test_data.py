@@ -1,0 +1,304 @@
+"""Sources and their errors, the canonical order, the subset, the resize, the inputs."""
+
+import hashlib
+import io
+import os
+import pickle
+import tarfile
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.datasets import CIFAR10
+
+from attn.data import CLASSES, dataset, load, sources, subset
+from attn.data.inputs import MEAN, SD, Inputs
+from attn.data.resize import resize
+from attn.draws import Draws
+from attn.errors import DataError, DataMissing
+from attn.tests.conftest import needs_cifar10
+
+EACH = 2  # images of each class and split in the small archives
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    """Data that a test makes is cached in its own folder, and the environment says nothing."""
+    monkeypatch.setattr(dataset, "ROOT", tmp_path / "repository")
+    monkeypatch.setattr(sources, "ROOT", tmp_path / "repository")
+    monkeypatch.delenv("CIFAR10_ROOT", raising=False)
+
+
+def pictures(seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (20 * EACH, 32, 32, 3), dtype=np.uint8)
+
+
+def image_tar(path, images=None, mode="w:xz", change=lambda name, data: (name, data)):
+    """A tar of class folders like train/cat/0.png; `change` may spoil or drop (None) a member."""
+    images = pictures() if images is None else images
+    names = [f"{s}/{c}/{i}.png" for s in ("train", "test") for c in CLASSES for i in range(EACH)]
+    with tarfile.open(path, mode) as tar:
+        for name, image in zip(names, images, strict=True):
+            buffer = io.BytesIO()
+            Image.fromarray(image).save(buffer, "png")
+            changed = change(name, buffer.getvalue())
+            if changed:
+                info = tarfile.TarInfo(changed[0])
+                info.size = len(changed[1])
+                tar.addfile(info, io.BytesIO(changed[1]))
+    return path
+
+
+def official_folder(root, images, monkeypatch):
+    """The official pickles, of a few images; torchvision's MD5 list is theirs for this test."""
+    folder = root / sources.FOLDER
+    folder.mkdir(parents=True)
+    flat = images.transpose(0, 3, 1, 2).reshape(len(images), -1)
+    labels = [label for _ in ("train", "test") for label in range(10) for _ in range(EACH)]
+    half = len(flat) // 2
+    shuffled = np.random.default_rng(1).permutation(half)
+    parts = {"test_batch": list(range(half, 2 * half))}
+    for number, part in enumerate(np.array_split(shuffled, 5), 1):
+        parts[f"data_batch_{number}"] = list(part)
+    md5 = {}
+    for name, chosen in parts.items():
+        content = {"data": flat[chosen], "labels": [labels[i] for i in chosen]}
+        data = pickle.dumps(content)
+        (folder / name).write_bytes(data)
+        md5[name] = hashlib.md5(data).hexdigest()
+    for attribute in ("train_list", "test_list"):
+        known = [[name, md5[name]] for name, _ in getattr(CIFAR10, attribute)]
+        monkeypatch.setattr(CIFAR10, attribute, known)
+    return folder
+
+
+def test_every_form_of_the_same_pixels_is_the_same_data(tmp_path, monkeypatch):
+    images = pictures()
+    tar = image_tar(tmp_path / "a.tar.xz", images)
+    plain = image_tar(tmp_path / "b.tar", images, "w")
+    folder = official_folder(tmp_path, images, monkeypatch)
+    archive = tmp_path / sources.ARCHIVE
+    with tarfile.open(archive, "w:gz") as writer:
+        writer.add(folder, sources.FOLDER)
+    monkeypatch.setattr(CIFAR10, "tgz_md5", hashlib.md5(archive.read_bytes()).hexdigest())
+    found = [load(root=str(path)) for path in (tar, plain, folder, archive)]
+    assert [data.source for data in found] == ["images", "images", "archive", "archive"]
+    assert len({data.fingerprint for data in found}) == 1
+    for data in found[1:]:
+        assert data.images["train"].equal(found[0].images["train"])
+    data = found[0]
+    assert data.labels["test"].tolist() == sorted(list(range(10)) * EACH)
+    labels = [i // EACH % 10 for i in range(len(images))]
+    channels_first = [image.transpose(2, 0, 1).tobytes() for image in images]
+    originals = dict(zip(channels_first, labels, strict=True))
+    for split in ("train", "test"):
+        for image, label in zip(data.images[split], data.labels[split], strict=True):
+            assert originals[image.numpy().tobytes()] == label
+
+
+def test_the_second_load_decodes_nothing(tmp_path, monkeypatch):
+    path = image_tar(tmp_path / "a.tar.xz")
+    first = load(root=str(path))
+    monkeypatch.setattr(sources, "_decode_image_tar", lambda path: pytest.fail("decoded again"))
+    assert load(root=str(path)).fingerprint == first.fingerprint
+    os.utime(path, (1, 1))  # a changed file is not the cached one
+    with pytest.raises(pytest.fail.Exception, match="decoded again"):
+        load(root=str(path))
+
+
+def test_the_environment_comes_before_data_and_may_be_read_only(tmp_path, monkeypatch):
+    root = tmp_path / "mine"
+    root.mkdir()
+    image_tar(root / "cifar10-images.tar.xz", pictures(1))
+    root.chmod(0o555)
+    monkeypatch.setenv("CIFAR10_ROOT", str(root))
+    there = load()
+    data = tmp_path / "repository" / "data"
+    data.mkdir(exist_ok=True)
+    image_tar(data / "images.tar", pictures(2), "w")
+    assert load().fingerprint == there.fingerprint
+    monkeypatch.setenv("CIFAR10_ROOT", str(tmp_path / "nowhere"))
+    assert load().fingerprint == load(root=str(data)).fingerprint != there.fingerprint
+
+
+def no_network(*args, **kwargs):
+    raise OSError("no route to host")
+
+
+def test_nothing_found_says_what_was_tried_and_how_to_help(monkeypatch):
+    monkeypatch.setenv("CIFAR10_ROOT", "/nowhere/at/all")
+    monkeypatch.setattr(sources, "download_url", no_network)
+    with pytest.raises(DataMissing) as raised:
+        load()
+    message = str(raised.value)
+    places = ["CIFAR10_ROOT=/nowhere/at/all", "repository/data", "download of http"]
+    assert [message.index(place) for place in places] == sorted(message.index(p) for p in places)
+    for help_ in ("no route to host", sources.ARCHIVE, CIFAR10.tgz_md5, "data.root=", "synthetic"):
+        assert help_ in message
+
+
+def test_an_explicit_root_is_the_only_place_looked_at(tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "download_url", no_network)
+    with pytest.raises(DataMissing, match=r"data\.root=/nowhere: nothing there"):
+        load(root="/nowhere")
+
+
+def test_a_broken_download_never_passes_for_a_whole_one(tmp_path, monkeypatch):
+    def breaks_off(url, root, filename, md5):
+        (root / filename).write_bytes(b"half")
+        raise RuntimeError("File not found or corrupted.")
+
+    monkeypatch.setattr(sources, "download_url", breaks_off)
+    with pytest.raises(DataMissing, match="corrupted"):
+        load()
+    assert not list((tmp_path / "repository" / "data").iterdir())
+
+
+def test_a_wrong_md5_names_file_expected_and_found(tmp_path, monkeypatch):
+    archive = tmp_path / sources.ARCHIVE
+    archive.write_bytes(b"not the archive")
+    with pytest.raises(DataError) as raised:
+        load(root=str(tmp_path))
+    for part in (str(archive), CIFAR10.tgz_md5, hashlib.md5(b"not the archive").hexdigest()):
+        assert part in str(raised.value)
+    folder = official_folder(tmp_path / "other", pictures(), monkeypatch)
+    (folder / "data_batch_3").write_bytes(b"damaged")
+    with pytest.raises(DataError, match="data_batch_3 is damaged"):
+        load(root=str(folder))
+    (folder / "data_batch_3").unlink()
+    with pytest.raises(DataError, match="lacks data_batch_3"):
+        load(root=str(folder))
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
+def test_a_truncated_archive_is_named(tmp_path, mode):
+    path = image_tar(tmp_path / "images.tar.any", mode=mode)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match=r"images\.tar\.any is (truncated|incomplete)"):
+        load(root=str(tmp_path))
+    assert not list((tmp_path / "repository").rglob("*.npy"))
+
+
+def test_a_truncated_image_is_named(tmp_path):
+    def cut(name, data):
+        return name, data[:-40] if name == "test/dog/1.png" else data
+
+    image_tar(tmp_path / "images.tar.gz", mode="w:gz", change=cut)
+    with pytest.raises(DataError, match=r"images\.tar\.gz: test/dog/1\.png is not a whole image"):
+        load(root=str(tmp_path))
+
+
+def test_foreign_and_missing_members_are_named(tmp_path):
+    def rename(name, data):
+        return name.replace("cat", "cats"), data
+
+    def drop(name, data):
+        return None if name.startswith("test/frog") else (name, data)
+
+    path = image_tar(tmp_path / "images.tar", mode="w", change=rename)
+    with pytest.raises(DataError, match=r"train/cats/0\.png is not in a class folder"):
+        load(root=str(path))
+    path = image_tar(tmp_path / "images.tar", mode="w", change=drop)
+    with pytest.raises(DataError, match="no image in test/frog"):
+        load(root=str(path))
+
+
+def test_several_archives_in_one_place_are_a_question(tmp_path):
+    image_tar(tmp_path / "a.tar", mode="w")
+    image_tar(tmp_path / "b.tar.gz", mode="w:gz")
+    with pytest.raises(DataError, match=r"2 archives \(a\.tar, b\.tar\.gz\): name one"):
+        load(root=str(tmp_path))
+
+
+def test_subset_is_stratified_and_fixed():
+    labels = torch.arange(10).repeat_interleave(50)
+    chosen = subset(labels, 100)
+    assert labels[chosen].bincount().tolist() == [10] * 10
+    assert subset(labels, 100).equal(chosen)
+    assert subset(labels, None).equal(torch.arange(500))
+    with pytest.raises(DataError, match=r"images=1000 asks for 100 .* has 50 of class airplane"):
+        subset(labels, 1000)
+    with pytest.raises(DataError, match=r"recipe\.images=15: it takes a multiple of 10"):
+        subset(labels, 15)
+
+
+def check_resize(images):
+    for size in (112, 96, 33, 20):
+        originals = [Image.fromarray(image.permute(1, 2, 0).numpy()) for image in images]
+        pillow = [np.asarray(image.resize((size, size), Image.BILINEAR)) for image in originals]
+        assert np.array_equal(resize(images, size).permute(0, 2, 3, 1).numpy(), np.stack(pillow))
+    assert resize(images, 32) is images
+
+
+def test_resize_is_pillows():
+    check_resize(torch.from_numpy(pictures().transpose(0, 3, 1, 2).copy()))
+
+
+@needs_cifar10
+def test_resize_is_pillows_on_real_images(monkeypatch, real):
+    check_resize(real.images["test"][::50])
+
+
+@pytest.fixture
+def real(monkeypatch):
+    """Real CIFAR-10, from the repository's own cache."""
+    monkeypatch.undo()
+    return load()
+
+
+@needs_cifar10
+def test_real_cifar10(real):
+    assert real.labels["train"].bincount().tolist() == [5000] * 10
+    assert real.labels["test"].bincount().tolist() == [1000] * 10
+    mean = (real.images["train"].double().mean((0, 2, 3)) / 255).float()
+    torch.testing.assert_close(mean, torch.tensor(MEAN), atol=1e-3, rtol=0)
+
+
+def inputs(count=8, channels=3, size=16):
+    images = torch.from_numpy(pictures()[:count].transpose(0, 3, 1, 2).copy())
+    labels = torch.arange(count)
+    return Inputs(images, labels, size, channels, torch.device("cpu"), torch.contiguous_format)
+
+
+def test_noise_is_new_in_training_and_fixed_in_testing():
+    data, samples, draws = inputs(), torch.tensor([5, 2]), Draws(1)
+    draws.at(0, samples)
+    x, labels = data(samples, draws)
+    assert x.shape == (2, 6, 16, 16) and labels.tolist() == [5, 2]
+    draws.at(1, samples)
+    later, _ = data(samples, draws)
+    assert later[:, :3].equal(x[:, :3])
+    assert (later[:, 3:] == x[:, 3:]).float().mean() < 0.01
+    test, _ = data(samples)
+    again, _ = data(torch.tensor([2]))
+    assert test[1].equal(again[0])
+    assert (test[:, 3:] == x[:, 3:]).float().mean() < 0.01
+
+
+def test_every_channel_is_normalised_by_its_mean_and_sd():
+    x, _ = inputs(40, size=32)(torch.arange(40))
+    noise = x[:, 3:].transpose(0, 1).flatten(1)  # (channels, all its pixels)
+    assert noise.mean(1).abs().max() < 0.02 and (noise.std(1) - 1).abs().max() < 0.02
+    red = torch.from_numpy(pictures()[0, :, :, 0].astype(np.float32)) / 255
+    torch.testing.assert_close(x[0, 0], (red - MEAN[0]) / SD[0])
+
+
+def test_rgb_is_the_same_with_and_without_noise():
+    samples = torch.arange(4)
+    assert inputs(channels=3)(samples)[0][:, :3].equal(inputs(channels=0)(samples)[0])
+
+
+def test_pictures_show_the_channels_as_they_look():
+    shown = inputs(channels=2, size=32).pictures(3)
+    assert shown.shape == (5, 32, 32) and shown.dtype == torch.uint8
+    assert np.array_equal(shown[:3].numpy(), pictures()[3].transpose(2, 0, 1))
+    assert 100 < shown[3:].float().mean() < 155
+
+
+def test_synthetic_is_the_same_everywhere():
+    data = load("synthetic")
+    assert data.source == "synthetic"
+    assert data.labels["train"].bincount().tolist() == [1000] * 10
+    assert data.fingerprint.startswith("a8cc0b498269")

@@ -1,0 +1,79 @@
+import csv
+
+import pytest
+import torch
+
+from attn import files
+
+
+def state(value):
+    return {"weights": torch.full((3,), float(value)), "epochs": value}
+
+
+def test_write_replaces_the_whole_file_or_nothing(tmp_path, monkeypatch):
+    path = tmp_path / "a.txt"
+    files.write(path, "old")
+
+    def full(descriptor):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(files.os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        files.write(path, "new")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_rows_of_a_broken_run_are_replaced(tmp_path):
+    path = tmp_path / "metrics.csv"
+    for epoch in (0, 1, 2, 1):  # epoch 1 again, after a restart from its beginning
+        files.append_rows(path, [{"epoch": epoch, "loss": 0.1 + epoch}], epoch)
+    with path.open() as file:
+        rows = list(csv.DictReader(file))
+    assert rows == [{"epoch": "0", "loss": "0.1"}, {"epoch": "1", "loss": "1.1"}]
+    assert files.last_row(path) == rows[-1]
+
+
+def test_the_newest_whole_checkpoint_is_loaded(tmp_path):
+    assert files.load_checkpoint(tmp_path) is None
+    for value in (1, 2, 3):
+        files.save_checkpoint(tmp_path, state(value))
+    assert files.load_checkpoint(tmp_path, pytest.fail)["epochs"] == 3
+
+
+@pytest.mark.parametrize("damage", ["flip", "truncate", "empty", "foreign"])
+def test_a_damaged_checkpoint_is_named_and_passed_over(tmp_path, damage):
+    files.save_checkpoint(tmp_path, state(1))
+    files.save_checkpoint(tmp_path, state(2))
+    newest = tmp_path / files.CHECKPOINT
+    data = bytearray(newest.read_bytes())
+    data[len(data) // 2] ^= 1
+    damaged = {"flip": data, "truncate": data[:100], "empty": b"", "foreign": b"PK other"}
+    newest.write_bytes(damaged[damage])
+    complaints = []
+    assert files.load_checkpoint(tmp_path, complaints.append)["epochs"] == 1
+    assert str(newest) in complaints[0] and "damaged" in complaints[0]
+
+
+def test_a_crash_at_any_write_of_a_checkpoint_leaves_one_to_load(tmp_path, monkeypatch):
+    class Crash(BaseException):
+        pass
+
+    replace = files.os.replace
+    files.save_checkpoint(tmp_path, state(1))
+    files.save_checkpoint(tmp_path, state(2))
+    for crash_at in range(3):  # checksums, previous, current
+        calls = iter(range(3))
+
+        def crashing(source, target, calls=calls, crash_at=crash_at):
+            if next(calls) == crash_at:
+                raise Crash
+            replace(source, target)
+
+        monkeypatch.setattr(files.os, "replace", crashing)
+        with pytest.raises(Crash):
+            files.save_checkpoint(tmp_path, state(9))
+        assert files.load_checkpoint(tmp_path, pytest.fail)["epochs"] == 2
+    monkeypatch.setattr(files.os, "replace", replace)
+    files.save_checkpoint(tmp_path, state(3))
+    assert files.load_checkpoint(tmp_path, pytest.fail)["epochs"] == 3

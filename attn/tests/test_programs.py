@@ -1,0 +1,225 @@
+"""The real programs, shrunk: whole runs, killed runs, wrong words."""
+
+import csv
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from attn.tests.conftest import ROOT, TINY, needs_cifar10, program
+
+NOISY = ["data=rgb_noise", "location=first"]
+TIMES = ("images_per_second", "seconds")  # what differs between two runs of the same thing
+
+
+def folders(root):
+    return sorted(path.parent for path in root.glob("*/config.yaml"))
+
+
+def rows(path):
+    with path.open() as file:
+        return [{k: v for k, v in row.items() if k not in TIMES} for row in csv.DictReader(file)]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Two seeds of two configurations on synthetic data, and what train.py printed."""
+    root = tmp_path_factory.mktemp("runs")
+    sweep = ["experiment=noise", "data=rgb_noise", "seeds=2", f"runs={root}"]
+    return root, program("train.py", *TINY, *sweep)
+
+
+def test_train_makes_the_runs_of_an_experiment(trained):
+    root, done = trained
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("epoch 2/2") == 4
+    summaries = [json.loads((folder / "summary.json").read_text()) for folder in folders(root)]
+    cells = [(summary["location"], summary["seed"]) for summary in summaries]
+    assert cells == [("first", 0), ("first", 1), ("none", 0), ("none", 1)]
+    columns = (
+        "run backbone attention location stages data recipe seed test_accuracy parameters "
+        "multiply_adds train_seconds images_per_second device precision source fingerprint "
+        "numerics commit dirty"
+    )
+    for summary, folder in zip(summaries, folders(root), strict=True):
+        assert list(summary)[:20] == columns.split()
+        assert summary["run"] == folder.name and summary["source"] == "synthetic"
+        metrics = rows(folder / "metrics.csv")
+        assert [row["epoch"] for row in metrics] == ["0", "1"]
+        assert [row["test_images"] for row in metrics] == ["100", "2000"]  # all after the last
+        assert summary["test_accuracy"] == float(metrics[-1]["test_accuracy"])
+        assert (folder / "scores.csv").exists() == (summary["location"] == "first")
+    scores = rows(folders(root)[0] / "scores.csv")
+    assert {(row["epoch"], row["images"]) for row in scores} == {
+        ("0", "100"),
+        ("1", "64"),
+        ("1", "1000"),
+        ("1", "2000"),
+    }
+    assert {row["channel"] for row in scores} == set("012345")
+
+
+def test_tensorboard_gets_curves_scores_pictures_and_hparams(trained):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(folders(trained[0])[0])).Reload()
+    tags = events.Tags()
+    scores = {f"score/channel_{channel}" for channel in range(6)}
+    curves = {"loss/train", "accuracy/train", "accuracy/test", "learning_rate", "images_per_second"}
+    assert set(tags["scalars"]) >= scores | curves
+    assert [point.step for point in events.Scalars("accuracy/test")] == [1, 2]
+    assert set(tags["images"]) == {f"input/channel_{channel}" for channel in range(6)}
+    assert any("hparams" in tag for tag in events.summary_metadata)
+
+
+def test_the_same_command_again_does_nothing(trained):
+    root, _ = trained
+    before = {path: path.stat().st_mtime_ns for path in root.rglob("*") if path.is_file()}
+    again = program("train.py", *TINY, *NOISY, "seeds=2", f"runs={root}")
+    assert again.returncode == 0 and again.stdout.count("finished") == 2
+    assert {path: path.stat().st_mtime_ns for path in root.rglob("*") if path.is_file()} == before
+
+
+def test_eval_makes_tables_and_figures_and_leaves_out_what_is_damaged(trained, tmp_path):
+    root = tmp_path / "runs"
+    subprocess.run(["cp", "-r", trained[0], root], check=True)
+    damaged, unfinished = folders(root)[2:]
+    (damaged / "summary.json").write_text("{")
+    (unfinished / "summary.json").unlink()
+    done = program("eval.py", f"runs={root}")
+    assert done.returncode == 0, done.stderr
+    assert f"left out: {damaged.name}: its summary.json is damaged" in done.stdout
+    assert f"left out: {unfinished.name}: not finished" in done.stdout
+    (report,) = (root / "_report").iterdir()
+    assert report.name.endswith("-synthetic")
+    for name in ("accuracy.md", "noise.md", "configurations.md"):
+        text = (report / name).read_text()
+        assert "SYNTHETIC" in text and "published |" not in text
+        assert "bash scripts/reproduce.sh post" in text
+    table = rows(report / "noise.csv")
+    assert [row["n"] for row in table] == ["0", "0", "2", "0"]
+    accuracies = [rows(f / "metrics.csv")[-1]["test_accuracy"] for f in folders(root)[:2]]
+    mean = sum(100 * float(accuracy) for accuracy in accuracies) / 2
+    assert float(table[2]["mean"]) == pytest.approx(mean)
+    figures = [path.name for path in report.glob("*.png")]
+    assert len(figures) == 2 and all((report / f).stat().st_size > 10_000 for f in figures)
+
+
+def test_eval_of_nothing_says_so(tmp_path):
+    done = program("eval.py", f"runs={tmp_path}")
+    assert done.returncode == 1
+    assert f"no finished run in {tmp_path}" in done.stderr and "Traceback" not in done.stderr
+
+
+def start(*words):
+    """A program in a process group of its own."""
+    command = [sys.executable, *map(str, words)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    return subprocess.Popen(command, cwd=ROOT, start_new_session=True, **pipes)
+
+
+def wait_for(condition, process, seconds=120):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None and time.monotonic() < end, process.communicate()[0]
+        time.sleep(0.02)
+
+
+def test_a_killed_run_goes_on_and_equals_one_that_was_not(tmp_path):
+    """SIGKILL to the whole group after the first checkpoint; then the same command again."""
+    words = ["train.py", *TINY, *NOISY, "recipe.epochs=3"]
+    whole = program(*words, f"runs={tmp_path / 'whole'}")
+    assert whole.returncode == 0, whole.stderr
+    killed = tmp_path / "killed"
+    process = start(*words, f"runs={killed}")
+    wait_for(lambda: list(killed.glob("*/checkpoint.pt")), process)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    (folder,) = folders(killed)
+    assert not (folder / "summary.json").exists()
+    again = program(*words, f"runs={killed}")
+    assert again.returncode == 0, again.stderr
+    assert "goes on after epoch" in again.stdout
+    (straight,) = folders(tmp_path / "whole")
+    for name in ("metrics.csv", "scores.csv"):
+        assert rows(folder / name) == rows(straight / name)
+    one, other = (
+        torch.load(f / "checkpoint.pt", weights_only=True)["network"] for f in (straight, folder)
+    )
+    assert all(one[name].equal(other[name]) for name in one)
+
+
+def test_a_killed_parent_leaves_nobody_training(tmp_path):
+    process = start("train.py", *TINY, *NOISY, "recipe.epochs=1000", f"runs={tmp_path}")
+    wait_for(lambda: list(tmp_path.glob("*/checkpoint.pt")), process)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate(timeout=30)  # returns once no process holds the pipe
+    (folder,) = folders(tmp_path)
+    with open(folder / ".lock") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_a_second_process_on_a_run_is_told_who_has_it(tmp_path):
+    words = ["train.py", *TINY, *NOISY, "recipe.epochs=1000", f"runs={tmp_path}"]
+    process = start(*words)
+    try:
+        wait_for(lambda: list(tmp_path.glob("*/metrics.csv")), process)
+        second = program(*words)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+    assert second.returncode == 1
+    assert "is being trained by process" in second.stderr and "Traceback" not in second.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["location=middle"], "location=middle: choose one of"),
+        (["attention=cbma"], "cbam_channel"),
+        (["recipe.images=15"], "recipe.images=15: it takes a multiple of 10"),
+        (["data.source=cifar10", "data.root=/nowhere"], "data.root=/nowhere: nothing there"),
+        (["recipe.lr=fast"], "could not be converted to Float"),
+        (["device=cuda"], "torch sees no GPU"),
+    ],
+)
+def test_a_mistake_ends_in_one_message_without_a_traceback_or_a_folder(tmp_path, words, message):
+    if words == ["device=cuda"] and torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    done = program("train.py", *TINY, *words, f"runs={tmp_path / 'runs'}")
+    assert done.returncode == 1
+    assert message in done.stderr and "Traceback" not in done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_not_its_neighbour(tmp_path):
+    done = program("train.py", *TINY, "recipe.lr=1e30", f"runs={tmp_path}", "seeds=2")
+    assert done.returncode == 1
+    assert done.stderr.count("the loss is not finite in epoch") == 2
+    assert "2 of 2 runs failed" in done.stderr and "Traceback" not in done.stderr
+    assert not list(tmp_path.glob("*/summary.json"))
+
+
+def test_help_answers_without_torch():
+    done = program("-X", "importtime", "train.py", "--help")
+    assert done.returncode == 0 and "recipe: post, quick" in done.stdout
+    assert "| hydra" in done.stderr and "| torch" not in done.stderr
+
+
+@needs_cifar10
+def test_on_real_cifar10_the_post_goes_through_whole(tmp_path):
+    """Every part of the post's own recipe but its length and size."""
+    small = ["recipe.size=32", "recipe.epochs=1", "recipe.images=100", "recipe.test_images=50"]
+    done = program("train.py", *small, *NOISY, "device=cpu", f"runs={tmp_path}")
+    assert done.returncode == 0, done.stderr
+    (folder,) = folders(tmp_path)
+    assert json.loads((folder / "summary.json").read_text())["source"] in ("archive", "images")
+    done = program("eval.py", f"runs={tmp_path}")
+    assert done.returncode == 0, done.stderr
+    assert list(tmp_path.glob("_report/*/scores-mobilenet_v2*.png"))
