@@ -1,13 +1,12 @@
 """Trains runs: on a CPU side by side, a process and a thread each; on a GPU in this process."""
 
-import multiprocessing
-import os
-import threading
+import sys
 import time
 import traceback
 
 import torch
 
+from attn import workers
 from attn.data import load
 from attn.errors import RunError, UserError
 from attn.progress import Progress
@@ -15,10 +14,6 @@ from attn.runs import Run
 from attn.training import train
 
 CPU_HINT = "recipe=quick backbone=resnet20 is meant for CPUs: it takes minutes."
-
-
-def processors() -> int:
-    return len(os.sched_getaffinity(0))
 
 
 def train_all(runs: list[Run], device: torch.device):
@@ -32,7 +27,11 @@ def train_all(runs: list[Run], device: torch.device):
             print(f"{run.name}  finished")
     if not left:
         return
-    failed = _side_by_side(left) if device.type == "cpu" else _in_turn(left, device)
+    try:
+        failed = _side_by_side(left) if device.type == "cpu" else _in_turn(left, device)
+    except KeyboardInterrupt:
+        print("\nStopped. The same command goes on after the last finished epoch.", file=sys.stderr)
+        sys.exit(130)  # an ordinary exception would let a sweep go on to its next cell
     if failed:
         reasons = "\n".join(f"{name}: {reason}" for name, reason in failed.items())
         raise RunError(f"{len(failed)} of {len(left)} runs failed.\n{reasons}")
@@ -53,16 +52,15 @@ def _side_by_side(runs: list[Run]) -> dict:
 
     One thread whether alone or not: the number of threads changes the last bits of a convolution.
     """
-    context = multiprocessing.get_context("spawn")
-    events = context.Queue()
-    at_once = min(len(runs), processors())
+    events = workers.CONTEXT.Queue()
+    at_once = min(len(runs), workers.processors())
     progress = Progress(waves=-(-len(runs) // at_once), hint=CPU_HINT)
     waiting, working, failed = list(runs), {}, {}
     try:
         while waiting or working:
             while waiting and len(working) < at_once:
                 run = waiting.pop(0)
-                process = context.Process(target=_work, args=(run, events), daemon=True)
+                process = workers.CONTEXT.Process(target=_work, args=(run, events), daemon=True)
                 process.start()
                 working[run.name] = process
             _show(events, progress, failed)
@@ -91,7 +89,7 @@ def _show(events, progress: Progress, failed: dict):
 
 def _work(run: Run, events):
     """The body of a process that trains one run."""
-    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+    workers.end_with_parent()
     torch.set_num_threads(1)
 
     def report(event, name, values):
@@ -102,12 +100,7 @@ def _work(run: Run, events):
         train(run, data, torch.device("cpu"), report)
     except UserError as error:
         report("failed", run.name, {"reason": str(error)})
+    except KeyboardInterrupt:
+        pass  # the parent says what there is to say
     except Exception:
         report("failed", run.name, {"reason": traceback.format_exc()})
-
-
-def _end_with_parent(parent: int):
-    """A killed parent would leave its processes training, and holding their runs' locks."""
-    while os.getppid() == parent:
-        time.sleep(0.5)
-    os._exit(1)
