@@ -77,6 +77,7 @@ class Trainer:
                 buffer = torch.zeros_like(parameter)
                 self.optimizer.state[parameter]["momentum_buffer"] = buffer
         _set_float32_precision(recipe.precision)
+        torch.backends.cudnn.benchmark = True
         self.graphs = self._capture() if device.type == "cuda" else {}
 
     def autocast(self):
@@ -103,7 +104,7 @@ class Trainer:
 
     def _capture(self) -> dict:
         """{batch size: CUDA graph of one step}; empty, and the reason printed, where that fails."""
-        sizes = {self.recipe.batch_size, len(self.samples) % self.recipe.batch_size} - {0}
+        sizes = {len(batch) for batch in self.samples.split(self.recipe.batch_size)}
         state = [*self._tensors(), *self.network.state_dict().values()]
         saved = [tensor.clone() for tensor in state]
         graphs = {}
@@ -125,6 +126,7 @@ class Trainer:
         with torch.cuda.stream(stream):
             for _ in range(3):
                 self.start.zero_()
+                self.step.zero_()
                 self._step(size)
         torch.cuda.current_stream().wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
