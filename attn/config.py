@@ -6,8 +6,7 @@ heavy is imported here, so --help and tab completion answer at once.
 
 import inspect
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -15,9 +14,9 @@ from hydra.errors import CompactHydraException
 from omegaconf import OmegaConf
 
 from attn.errors import UserError
+from attn.labels import label
 from attn.schema import RESERVED, Config, Data, Recipe
 
-CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 PRECISIONS = ("fp32", "tf32", "bf16")
 SCHEDULES = ("constant", "linear", "cosine")
 SOURCES = ("cifar10", "synthetic")
@@ -89,7 +88,7 @@ def check(cfg) -> Config:
         _check_arguments("attention", attention, MECHANISMS)
         _try_attention(attention, MECHANISMS)
     groups = {"backbone": values.backbone, "attention": attention}
-    groups |= {"data": _plain(cfg.data), "recipe": _plain(cfg.recipe)}
+    groups |= {"data": asdict(values.data), "recipe": asdict(values.recipe)}
     return Config(
         backbone=values.backbone,
         attention=attention,
@@ -102,7 +101,7 @@ def check(cfg) -> Config:
 
 def seeds(cfg) -> list[int]:
     """`seeds=5` means seeds 0 to 4, `seeds=[0,3]` those. Raises ConfigError."""
-    value = _plain(cfg.seeds)
+    value = OmegaConf.to_container(cfg)["seeds"]
     chosen = list(range(value)) if type(value) is int else value
     whole = isinstance(chosen, list) and all(type(seed) is int and seed >= 0 for seed in chosen)
     if not whole or not chosen or len(set(chosen)) < len(chosen):
@@ -123,45 +122,6 @@ def choose_device(cfg):
         )
     gpu = cfg.device != "cpu" and torch.cuda.is_available()
     return torch.device("cuda" if gpu else "cpu")
-
-
-def label(group: str, values: dict) -> str:
-    """The file of configs/ that the values come from, and what was changed: `post+epochs=3`."""
-    base = CONFIGS / group / f"{values['name']}.yaml"
-    original = _flat(_plain(OmegaConf.load(base)))
-    original = {k: v for k, v in original.items() if k not in RESERVED}
-    free = (*RESERVED, "root", "source")
-    changed = {
-        key: value
-        for key, value in _flat(values).items()
-        if key not in free and value != original.get(key, DEFAULTS[group].get(key))
-    }
-    words = ",".join(f"{key.rpartition('.')[2]}={value}" for key, value in sorted(changed.items()))
-    return values["name"] + (f"+{words}" if words else "")
-
-
-def _plain(node):
-    return OmegaConf.to_container(node) if OmegaConf.is_config(node) else node
-
-
-def _flat(values: dict, prefix: str = "") -> dict:
-    flat = {}
-    for key, value in values.items():
-        nested = isinstance(value, dict)
-        flat |= _flat(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
-    return flat
-
-
-def _schema_defaults(node) -> dict:
-    return _flat(_plain(OmegaConf.structured(node)))
-
-
-DEFAULTS = {
-    "backbone": {},
-    "attention": {},
-    "data": _schema_defaults(Data),
-    "recipe": _schema_defaults(Recipe),
-}
 
 
 def _one_of(key: str, value, choices):

@@ -6,34 +6,20 @@ and on the CPU, the same step runs eagerly.
 """
 
 import itertools
-import math
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from attn.capture import capture
 from attn.data.inputs import Inputs
 from attn.draws import FIXED_SEED, ORDER, Draws, permutation
+from attn.schedule import learning_rates
 from attn.schema import Recipe
 from attn.scores import ScoreStatistics, record
 
 EVALUATION_BATCH = 250
 REPORT_EVERY = 20  # steps
-
-
-def learning_rates(recipe: Recipe, steps: int) -> torch.Tensor:
-    """The rate of every step of a run, (steps,) float32: warm-up from 0, then the schedule."""
-    warm = round(recipe.warmup * steps)
-    rates = []
-    for step in range(steps):
-        past = (step - warm) / max(1, steps - warm)  # in [0, 1) after the warm-up
-        factors = {
-            "constant": 1.0,
-            "linear": 1 - past,
-            "cosine": (1 + math.cos(math.pi * past)) / 2,
-        }
-        rates.append(recipe.lr * ((step + 1) / warm if step < warm else factors[recipe.schedule]))
-    return torch.tensor(rates)
 
 
 def memory_format(device: torch.device, recipe: Recipe):
@@ -78,7 +64,11 @@ class Trainer:
                 self.optimizer.state[parameter]["momentum_buffer"] = buffer
         _set_float32_precision(recipe.precision)
         torch.backends.cudnn.benchmark = True
-        self.graphs = self._capture() if device.type == "cuda" else {}
+        self.graphs = {}
+        if device.type == "cuda":
+            self.network.train()
+            sizes = {len(batch) for batch in self.samples.split(recipe.batch_size)}
+            self.graphs = capture(self._step, sizes, self._state())
 
     def autocast(self):
         enabled = self.recipe.precision == "bf16"
@@ -102,42 +92,11 @@ class Trainer:
         self.start += size
         self.step += 1
 
-    def _capture(self) -> dict:
-        """{batch size: CUDA graph of one step}; empty, and the reason printed, where that fails."""
-        sizes = {len(batch) for batch in self.samples.split(self.recipe.batch_size)}
-        state = [*self._tensors(), *self.network.state_dict().values()]
-        saved = [tensor.clone() for tensor in state]
-        graphs = {}
-        self.network.train()
-        try:
-            for size in sorted(sizes):
-                graphs[size] = self._capture_step(size)
-        except RuntimeError as error:
-            reason = str(error).splitlines()[0]
-            print(f"CUDA graph capture failed ({reason}); the steps run eagerly, slower.")
-            graphs = {}
-        for tensor, before in zip(state, saved, strict=True):
-            tensor.copy_(before)  # the warm-up steps did train
-        return graphs
-
-    def _capture_step(self, size: int):
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            for _ in range(3):
-                self.start.zero_()
-                self.step.zero_()
-                self._step(size)
-        torch.cuda.current_stream().wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, stream=stream):
-            self._step(size)
-        return graph
-
-    def _tensors(self):
-        """What a step changes beside the network."""
+    def _state(self) -> list:
+        """Every tensor that a step changes."""
         buffers = [state["momentum_buffer"] for state in self.optimizer.state.values()]
-        return [*buffers, self.start, self.step, self.loss, self.correct]
+        counters = [self.start, self.step, self.loss, self.correct]
+        return [*self.network.state_dict().values(), *buffers, *counters]
 
     def train_epoch(self, epoch: int, report) -> dict:
         """Trains on every sample once; report(images done, running loss) now and then."""

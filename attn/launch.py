@@ -33,21 +33,21 @@ def train_all(runs: list[Run], device: torch.device):
         print("\nStopped. The same command goes on after the last finished epoch.", file=sys.stderr)
         sys.exit(130)  # an ordinary exception would let a sweep go on to its next cell
     if failed:
-        reasons = "\n".join(f"{name}: {reason}" for name, reason in failed.items())
-        raise RunError(f"{len(failed)} of {len(left)} runs failed.\n{reasons}")
+        raise RunError(f"{len(failed)} of {len(left)} runs failed: {', '.join(failed)}")
 
 
-def _in_turn(runs: list[Run], device: torch.device) -> dict:
-    progress, failed = Progress(), {}
+def _in_turn(runs: list[Run], device: torch.device) -> list[str]:
+    """One run after another; returns the names of those that failed."""
+    progress = Progress()
     for run in runs:
         try:
             train(run, load(run.config.data.source, run.config.data.root), device, progress.handle)
         except UserError as error:
-            failed[run.name] = str(error)
-    return failed
+            progress.handle("failed", run.name, {"reason": str(error)})
+    return progress.failed
 
 
-def _side_by_side(runs: list[Run]) -> dict:
+def _side_by_side(runs: list[Run]) -> list[str]:
     """A process and a thread for each run, as many at once as there are processors.
 
     One thread whether alone or not: the number of threads changes the last bits of a convolution.
@@ -55,7 +55,7 @@ def _side_by_side(runs: list[Run]) -> dict:
     events = workers.CONTEXT.Queue()
     at_once = min(len(runs), workers.processors())
     progress = Progress(waves=-(-len(runs) // at_once), hint=CPU_HINT)
-    waiting, working, failed = list(runs), {}, {}
+    waiting, working = list(runs), {}
     try:
         while waiting or working:
             while waiting and len(working) < at_once:
@@ -63,28 +63,25 @@ def _side_by_side(runs: list[Run]) -> dict:
                 process = workers.CONTEXT.Process(target=_work, args=(run, events), daemon=True)
                 process.start()
                 working[run.name] = process
-            _show(events, progress, failed)
+            _show(events, progress)
             for name in [n for n, process in working.items() if not process.is_alive()]:
-                _show(events, progress, failed)
-                process = working.pop(name)
-                if process.exitcode and name not in failed:
-                    failed[name] = f"its process ended with status {process.exitcode}"
+                _show(events, progress)
+                status = working.pop(name).exitcode
+                if status and name not in progress.failed:
+                    reason = f"its process ended with status {status}"
+                    progress.handle("failed", name, {"reason": reason})
     finally:
         for process in working.values():
             process.terminate()
-    return failed
+    return progress.failed
 
 
-def _show(events, progress: Progress, failed: dict):
+def _show(events, progress: Progress):
     """Shows what has been reported; waits a moment where nothing has."""
     if events.empty():
         time.sleep(0.05)
     while not events.empty():
-        event, run, values = events.get()
-        if event == "failed":
-            failed[run] = values["reason"]
-        else:
-            progress.handle(event, run, values)
+        progress.handle(*events.get())
 
 
 def _work(run: Run, events):

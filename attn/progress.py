@@ -18,7 +18,7 @@ class Progress:
     def __init__(self, waves: int = 1, hint: str = ""):
         self.terminal = sys.stderr.isatty()
         self.waves, self.hint = waves, hint
-        self.bars, self.starts = {}, {}
+        self.bars, self.starts, self.failed = {}, {}, []
 
     def handle(self, event: str, run: str, values: dict):
         getattr(self, f"_{event}")(run, **values)
@@ -58,3 +58,9 @@ class Progress:
 
     def _done(self, run, summary):
         self.bars.pop(run).close()
+
+    def _failed(self, run, reason):
+        self.failed.append(run)
+        self.say(f"{run}  FAILED: {reason}")
+        if run in self.bars:
+            self.bars.pop(run).close()

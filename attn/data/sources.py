@@ -4,9 +4,7 @@ Looked for in an explicit `data.root` alone; else in CIFAR10_ROOT, in data/, and
 """
 
 import hashlib
-import io
 import os
-import pickle
 import shutil
 import sys
 import tarfile
@@ -15,13 +13,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
 from torchvision.datasets import CIFAR10
 from torchvision.datasets.utils import download_url
-from tqdm import tqdm
 
-from attn.data.dataset import CLASSES, ROOT, SPLITS
+from attn.data.dataset import ROOT
+from attn.data.decode import check_md5, decode_batches, decode_image_tar
 from attn.errors import DataError, DataMissing
 
 ARCHIVE = "cifar-10-python.tar.gz"
@@ -93,20 +89,11 @@ def _key(*paths: Path) -> str:
     return hashlib.sha256(repr(state).encode()).hexdigest()[:16]
 
 
-def _check_md5(name: str, data: bytes, expected: str):
-    found = hashlib.md5(data).hexdigest()
-    if found != expected:
-        raise DataError(
-            f"{name} is damaged: its MD5 is {found}, CIFAR-10's is {expected}. "
-            "Delete it, or bring a whole copy."
-        )
-
-
 def _archive(path: Path) -> Source:
     def decode():
-        _check_md5(str(path), path.read_bytes(), CIFAR10.tgz_md5)
+        check_md5(str(path), path.read_bytes(), CIFAR10.tgz_md5)
         with tarfile.open(path) as tar:
-            return _decode_batches(lambda name: tar.extractfile(f"{FOLDER}/{name}").read())
+            return decode_batches(lambda name: tar.extractfile(f"{FOLDER}/{name}").read())
 
     return Source("archive", str(path), _key(path), decode)
 
@@ -119,77 +106,19 @@ def _batches(folder: Path) -> Source:
 
     def read(name):
         data = (folder / name).read_bytes()
-        _check_md5(str(folder / name), data, expected[name])
+        check_md5(str(folder / name), data, expected[name])
         return data
 
     return Source(
         "archive",
         str(folder),
         _key(*(folder / name for name in expected)),
-        lambda: _decode_batches(read),
+        lambda: decode_batches(read),
     )
 
 
-def _decode_batches(read: Callable[[str], bytes]):
-    """The official pickles; `read` has compared their MD5, so unpickling them is safe."""
-    decoded = {}
-    for split, files in zip(SPLITS, (CIFAR10.train_list, CIFAR10.test_list), strict=True):
-        parts = [pickle.loads(read(name), encoding="latin1") for name, _ in files]
-        images = np.concatenate([part["data"] for part in parts]).reshape(-1, 3, 32, 32)
-        labels = np.concatenate([np.array(part["labels"], np.int64) for part in parts])
-        decoded[split] = images, labels
-    return decoded
-
-
 def _image_tar(path: Path) -> Source:
-    return Source("images", str(path), _key(path), lambda: _decode_image_tar(path))
-
-
-def _decode_image_tar(path: Path):
-    decoded = {split: ([], []) for split in SPLITS}
-    try:
-        # A stream: seeking in a compressed tar would decompress it again for each image.
-        with tarfile.open(path, "r|*") as tar:
-            bar = tqdm(desc=f"decoding {path.name}", unit=" images", disable=None, leave=False)
-            for member in tar:
-                if member.isfile():
-                    split, label = _split_and_label(path, member.name)
-                    image = _decode_image(f"{path}: {member.name}", tar.extractfile(member).read())
-                    decoded[split][0].append(image)
-                    decoded[split][1].append(label)
-                    bar.update()
-            bar.close()
-    except (tarfile.TarError, EOFError, OSError, ValueError) as error:
-        if isinstance(error, FileNotFoundError):
-            raise
-        raise DataError(f"{path} is truncated or damaged: {error}") from None
-    for split, (images, labels) in decoded.items():
-        for label, name in enumerate(CLASSES):
-            if label not in labels:
-                raise DataError(f"{path} is incomplete: no image in {split}/{name}")
-        decoded[split] = np.stack(images), np.array(labels, np.int64)
-    return decoded
-
-
-def _split_and_label(path: Path, name: str):
-    """From .../train/airplane/0000.jpg to ("train", 0)."""
-    parts = Path(name).parts
-    if len(parts) < 3 or parts[-3] not in SPLITS or parts[-2] not in CLASSES:
-        raise DataError(
-            f"{path}: {name} is not in a class folder. "
-            f"Expected train/CLASS/FILE or test/CLASS/FILE, CLASS one of: {', '.join(CLASSES)}"
-        )
-    return parts[-3], CLASSES.index(parts[-2])
-
-
-def _decode_image(name: str, data: bytes):
-    try:
-        image = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
-    except (OSError, ValueError) as error:  # ValueError: some truncated files
-        raise DataError(f"{name} is not a whole image: {error}") from None
-    if image.shape != (32, 32, 3):
-        raise DataError(f"{name} is {image.shape[1]}x{image.shape[0]}; CIFAR-10 images are 32x32")
-    return image.transpose(2, 0, 1)
+    return Source("images", str(path), _key(path), lambda: decode_image_tar(path))
 
 
 def _download(folder: Path, tried: list[str]) -> Source:

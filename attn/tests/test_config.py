@@ -6,7 +6,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from attn import config
-from attn.config import CONFIGS, ConfigError
+from attn.config import ConfigError
+from attn.labels import CONFIGS
 from attn.runs import Run
 from attn.tests.conftest import composed, configuration
 

@@ -8,7 +8,8 @@ from attn.build import build
 from attn.data import subset
 from attn.data.inputs import Inputs
 from attn.draws import Draws
-from attn.engine import Trainer, fixed_test_order, learning_rates
+from attn.engine import Trainer, fixed_test_order
+from attn.schedule import learning_rates
 from attn.schema import Recipe
 from attn.tests.conftest import configuration, needs_gpu
 

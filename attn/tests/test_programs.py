@@ -175,7 +175,18 @@ def test_a_second_process_on_a_run_is_told_who_has_it(tmp_path):
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
     assert second.returncode == 1
-    assert "is being trained by process" in second.stderr and "Traceback" not in second.stderr
+    assert "is being trained by process" in second.stdout and "Traceback" not in second.stderr
+
+
+def test_an_interrupted_sweep_stops_and_says_how_to_go_on(tmp_path):
+    words = ["experiment=noise", "recipe.epochs=1000", f"runs={tmp_path}"]
+    process = start("train.py", *TINY, *words)
+    wait_for(lambda: list(tmp_path.glob("*/checkpoint.pt")), process)
+    os.killpg(process.pid, signal.SIGINT)
+    output = process.communicate(timeout=30)[0]
+    assert process.returncode == 130
+    assert "The same command goes on after the last finished epoch" in output
+    assert "Traceback" not in output
 
 
 @pytest.mark.parametrize(
@@ -201,7 +212,7 @@ def test_a_mistake_ends_in_one_message_without_a_traceback_or_a_folder(tmp_path,
 def test_a_loss_that_is_not_finite_stops_the_run_and_not_its_neighbour(tmp_path):
     done = program("train.py", *TINY, "recipe.lr=1e30", f"runs={tmp_path}", "seeds=2")
     assert done.returncode == 1
-    assert done.stderr.count("the loss is not finite in epoch") == 2
+    assert done.stdout.count("FAILED") == done.stdout.count("the loss is not finite in epoch") == 2
     assert "2 of 2 runs failed" in done.stderr and "Traceback" not in done.stderr
     assert not list(tmp_path.glob("*/summary.json"))
 
