@@ -28,12 +28,13 @@ def stream(seed: int, *part: int):
         yield
 
 
-def replace_stem(network: nn.Module, in_channels: int, seed: int):
+def replace_stem(network: nn.Module, in_channels: int, seed: int, keep_rgb: bool = False):
     """A stem for `in_channels`, drawn channel by channel: how many follow does not change RGB's.
 
-    Kaiming normal, fan out, as torchvision draws its own; kernel, stride and padding stay.
+    Kaiming normal, fan out, as torchvision draws its own; kernel, stride and padding stay, and
+    with keep_rgb (pretrained weights) the first three channels' filters.
     """
-    old = network.get_submodule(network.stem)
+    old = network.get_submodule(network.stem_name)
     new = nn.Conv2d(
         in_channels, old.out_channels, old.kernel_size, old.stride, old.padding, bias=False
     )
@@ -41,22 +42,42 @@ def replace_stem(network: nn.Module, in_channels: int, seed: int):
         with stream(seed, STEM, channel):
             filters = new.weight[:, channel : channel + 1]  # (out, 1, k, k)
             nn.init.kaiming_normal_(filters, mode="fan_out", nonlinearity="relu")
-    network.set_submodule(network.stem, new)
+    if keep_rgb:
+        with torch.no_grad():
+            new.weight[:, :3] = old.weight
+    network.set_submodule(network.stem_name, new)
     network.seams.channels["input"] = in_channels
 
 
-def build(config: Config, seed: int, draws: Draws | None = None) -> nn.Module:
-    """The network of one run, on the CPU; `draws` gives dropout its masks."""
+def load_matching(network: nn.Module, weights: dict) -> list[str]:
+    """Loads the tensors that fit by name and shape; returns the names of those that do not."""
+    own = network.state_dict()
+    fitting = {k: v for k, v in weights.items() if k in own and v.shape == own[k].shape}
+    network.load_state_dict(own | fitting)
+    return sorted(own.keys() - fitting.keys())
+
+
+def build(
+    config: Config, seed: int, draws: Draws | None = None, weights: dict | None = None
+) -> nn.Module:
+    """The network of one run, on the CPU; `draws` gives dropout its masks.
+
+    weights: a state_dict of torchvision's network to start from. Raises ValueError where the
+    attention cannot stand where it is asked to.
+    """
     with stream(seed, NETWORK):
         backbone = BACKBONES[config.backbone["name"]]
         network = backbone(num_classes=CLASSES, **arguments(config.backbone))
-    replace_stem(network, config.in_channels, seed)
+    drawn = load_matching(network, weights) if weights else [f"{network.stem_name}.weight"]
+    replace_stem(network, config.in_channels, seed, f"{network.stem_name}.weight" not in drawn)
+    if config.location != "none":
+        mechanism = MECHANISMS[config.attention["name"]]
 
-    def mechanism(channels):
-        with stream(seed, ATTENTION):
-            return MECHANISMS[config.attention["name"]](channels, **arguments(config.attention))
+        def make(index, channels):
+            with stream(seed, ATTENTION, index):
+                return mechanism(channels, **arguments(config.attention))
 
-    attach(network, config.location, mechanism)
+        attach(network, config.location, mechanism.seam, config.stages, make)
     replace_dropout(network, draws or Draws(seed))
     return network
 

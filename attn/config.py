@@ -20,6 +20,8 @@ from attn.schema import RESERVED, Config, Data, Recipe
 PRECISIONS = ("fp32", "tf32", "bf16")
 SCHEDULES = ("constant", "linear", "cosine")
 SOURCES = ("cifar10", "synthetic")
+NOISES = ("uniform", "gaussian", "image")
+AUGMENTATIONS = ("none", "crop_flip")
 DEVICES = ("auto", "cuda", "cpu")
 
 
@@ -36,6 +38,7 @@ class Train:
     data: Data = field(default_factory=Data)
     recipe: Recipe = field(default_factory=Recipe)
     location: str = "published"
+    stages: Any = "all"
     seeds: Any = 1
     device: str = "auto"
     runs: str = "runs"
@@ -69,34 +72,59 @@ def check(cfg) -> Config:
     """The configuration, once every value is known to make sense. Raises ConfigError."""
     from attn.backbones import BACKBONES
     from attn.modules import MECHANISMS
-    from attn.place import LOCATIONS
 
     values = OmegaConf.to_object(cfg)
-    _check_arguments("backbone", values.backbone, BACKBONES)
-    _one_of("location", values.location, ("published", *LOCATIONS))
-    _check_recipe(values.recipe)
-    _one_of("data.source", values.data.source, SOURCES)
-    _at_least("data.noise.channels", values.data.noise.channels, 0)
     _one_of("device", values.device, DEVICES)
-    location = values.location
-    if location == "published":
-        location = values.attention.get("location", "none")
-    attention = {k: v for k, v in values.attention.items() if k != "location"}
-    if "none" in (location, attention["name"]):
-        location, attention = "none", {"name": "none"}
-    else:
+    _check_data(values.data)
+    _check_recipe(values.recipe)
+    _check_arguments("backbone", values.backbone, BACKBONES)
+    location, stages, attention = _placement(values)
+    if location != "none":
         _check_arguments("attention", attention, MECHANISMS)
-        _try_attention(attention, MECHANISMS)
     groups = {"backbone": values.backbone, "attention": attention}
     groups |= {"data": asdict(values.data), "recipe": asdict(values.recipe)}
-    return Config(
+    config = Config(
         backbone=values.backbone,
         attention=attention,
         data=values.data,
         recipe=values.recipe,
         location=location,
+        stages=stages,
         labels={group: label(group, chosen) for group, chosen in groups.items()},
     )
+    _try_to_build(config)
+    return config
+
+
+def _placement(values) -> tuple:
+    """(location, stages, attention) in their one canonical form each."""
+    from attn.place import INSIDE, LOCATIONS
+
+    _one_of("location", values.location, ("published", *LOCATIONS))
+    declared = values.attention
+    location, stages = values.location, values.stages
+    if location == "published":
+        location, stages = declared.get("location", "none"), declared.get("stages", stages)
+    if "none" in (location, declared["name"]):
+        return "none", "all", {"name": "none"}
+    whole = isinstance(stages, list) and all(type(stage) is int for stage in stages)
+    if stages != "all" and not whole:
+        raise ConfigError(f"stages={stages}: choose all, or a list such as [1,2]")
+    attention = {k: v for k, v in declared.items() if k not in ("location", "stages")}
+    return location, stages if location in INSIDE else "all", attention
+
+
+def _try_to_build(config: Config):
+    """Builds the network without memory, so that what cannot work is refused now."""
+    import torch
+
+    from attn.build import build
+
+    try:
+        with torch.device("meta"):
+            build(config, seed=0)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(str(error)) from None
 
 
 def seeds(cfg) -> list[int]:
@@ -134,8 +162,20 @@ def _at_least(key: str, value, least):
         raise ConfigError(f"{key}={value}: it must be at least {least}")
 
 
+def _check_data(data: Data):
+    _one_of("data.source", data.source, SOURCES)
+    noise = data.noise
+    _at_least("data.noise.channels", noise.channels, 0)
+    _one_of("data.noise.kind", noise.kind, NOISES)
+    if noise.size is not None:
+        _at_least("data.noise.size", noise.size, 1)
+        if noise.kind == "image":
+            raise ConfigError("data.noise.size: images have their own size; leave it null")
+
+
 def _check_recipe(recipe: Recipe):
     _one_of("recipe.schedule", recipe.schedule, SCHEDULES)
+    _one_of("recipe.augment", recipe.augment, AUGMENTATIONS)
     _one_of("recipe.precision", recipe.precision, PRECISIONS)
     for key in ("epochs", "batch_size"):
         _at_least(f"recipe.{key}", getattr(recipe, key), 1)
@@ -153,12 +193,3 @@ def _check_arguments(group: str, values: dict, classes: dict):
     for key in values.keys() - known - set(RESERVED):
         choices = ", ".join(sorted(known)) or "none at all"
         raise ConfigError(f"{group}.{key}: {values['name']} takes {choices}")
-
-
-def _try_attention(attention: dict, mechanisms: dict, channels: int = 64):
-    """Builds the mechanism once, so that a value it refuses is refused now."""
-    arguments = {k: v for k, v in attention.items() if k not in RESERVED}
-    try:
-        mechanisms[attention["name"]](channels, **arguments)
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"attention={attention['name']}: {error}") from None

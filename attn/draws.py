@@ -9,9 +9,8 @@ a resume, on CPU and GPU.
 import torch
 from torch import nn
 
-ORDER, NOISE, DROPOUT, SUBSET, SYNTHETIC = range(
-    5
-)  # purposes; a number, once used, keeps its meaning
+# Purposes; a number, once used, keeps its meaning.
+ORDER, NOISE, DROPOUT, SUBSET, SYNTHETIC, AUGMENT = range(6)
 
 # The test set's noise and every fixed choice of images: the same for all networks and seeds.
 FIXED_SEED = 0x7E57

@@ -1,17 +1,59 @@
-"""From a location to seams: the only code that knows the location words.
+"""From location and stages to seams: the only code that knows the location words.
 
-none    nowhere           first   the network's input channels
-last    the final feature map, before pooling
+    none        nowhere
+    first       the network's input channels      last        the final feature map, before pooling
+    per_block   every block that has the seam at which the mechanism stands
+    per_stage   the last such block of each stage
+    published   what the mechanism's YAML declares
+
+`stages`, counted from 1, restricts per_block and per_stage.
 """
 
 from torch import nn
 
-SEAMS = {"first": "input", "last": "features"}
-LOCATIONS = ("none", *SEAMS)
+ENDS = {"first": "input", "last": "features"}
+INSIDE = ("per_block", "per_stage")
+LOCATIONS = ("none", *ENDS, *INSIDE)
 
 
-def attach(network: nn.Module, location: str, make):
-    """Fills the seams of one location with `make(channels)`."""
-    if location != "none":
-        seam = SEAMS[location]
-        network.seams.fill(seam, make(network.seams.channels[seam]))
+def check_stages(network: nn.Module, stages):
+    """Raises ValueError where `stages` is not "all" or a list of the network's stages."""
+    count = len(network.stages)
+    if stages != "all" and (not stages or not set(stages) <= set(range(1, count + 1))):
+        raise ValueError(f"stages={stages}: choose all, or a list of numbers from 1 to {count}")
+
+
+def places(network: nn.Module, location: str, seam: str, stages="all") -> list:
+    """The (owner, seam) pairs of a location; an owner is the network or a block.
+
+    Raises ValueError where the stages are not the network's, or where none of its blocks has the
+    seam.
+    """
+    if location == "none":
+        return []
+    if location in ENDS:
+        return [(network, ENDS[location])]
+    check_stages(network, stages)
+    found = []
+    for number, blocks in enumerate(network.stages, 1):
+        having = [(block, seam) for block in blocks if seam in block.seams.channels]
+        if stages == "all" or number in stages:
+            found += having if location == "per_block" else having[-1:]
+    if not found:
+        raise ValueError(f"stages={stages}: no block there has the seam {seam}; choose others")
+    return found
+
+
+def attach(network: nn.Module, location: str, seam: str, stages, make):
+    """Fills the seams of a location with `make(index, channels)`, in the order of the network.
+
+    Raises ValueError, with the place, where a mechanism cannot stand there.
+    """
+    names = {module: name for name, module in network.named_modules()}
+    for index, (owner, place) in enumerate(places(network, location, seam, stages)):
+        try:
+            module = make(index, owner.seams.channels[place])
+        except ValueError as error:
+            where = f"{names[owner]}.{place}".removeprefix(".")
+            raise ValueError(f"{where}: {error}") from None
+        owner.seams.fill(place, module)

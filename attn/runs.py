@@ -34,6 +34,8 @@ class Run:
         places = [labels["attention"], self.config.location]
         if self.config.location == "none":
             places = ["none"]
+        if self.config.stages != "all":
+            places.append(f"stages{self.config.stages_text}")
         words = [labels["backbone"], *places, labels["data"], labels["recipe"], f"s{self.seed}"]
         return re.sub(r"[^\w.+=,-]", "_", "-".join([*words, self.config.key]))
 
@@ -101,7 +103,7 @@ class Run:
             "backbone": labels["backbone"],
             "attention": labels["attention"],
             "location": self.config.location,
-            "stages": "all",
+            "stages": self.config.stages_text,
             "data": labels["data"],
             "recipe": labels["recipe"],
             "seed": self.seed,

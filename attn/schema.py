@@ -12,6 +12,8 @@ NUMERICS = 1
 @dataclass
 class Noise:
     channels: int = 0
+    kind: str = "uniform"
+    size: int | None = None  # at which it is drawn; None: the input's
 
 
 @dataclass
@@ -35,6 +37,7 @@ class Recipe:
     weight_decay: float = 0.0
     schedule: str = "constant"
     warmup: float = 0.0
+    augment: str = "none"
     precision: str = "fp32"
 
 
@@ -47,12 +50,18 @@ class Config:
     data: Data
     recipe: Recipe
     location: str
+    stages: Any  # "all", or a list of numbers from 1
     labels: dict[str, str]  # group -> what people call it, from configs/
     fingerprint: str = ""  # of the data; filled in once it is loaded
 
     @property
     def in_channels(self) -> int:
         return 3 + self.data.noise.channels
+
+    @property
+    def stages_text(self) -> str:
+        """all, or 1+2+3."""
+        return self.stages if self.stages == "all" else "+".join(map(str, self.stages))
 
     def identity(self) -> dict:
         """What decides the numbers, and nothing else: no paths, no names."""
@@ -76,4 +85,4 @@ def arguments(values: dict) -> dict:
     return {key: value for key, value in values.items() if key not in RESERVED}
 
 
-RESERVED = ("name", "location")
+RESERVED = ("name", "location", "stages", "pretrained")

@@ -1,10 +1,11 @@
 """The seams: named places in a network that do nothing until attention fills them.
 
-A backbone or a block owns one `Seams`, which declares its places and the width of each.
-Identities hold no parameters, so a network with empty seams has exactly torchvision's
-state_dict.
+A network or a block owns one `Seams`, which declares its places and the width of each. Identities
+hold no parameters, so a network with empty seams has exactly torchvision's state_dict.
 
     input      before the stem
+    refine     the end of the residual branch, before the addition
+    out        after the block's last activation
     features   the final feature map, before pooling
 """
 
@@ -12,11 +13,14 @@ from torch import nn
 
 
 class Seams(nn.Module):
-    """Places of one network or block: `seams.input(x)` is x until `fill("input", module)`."""
+    """Places of one network or block: `seams.input(x)` is x until `fill("input", module)`.
 
-    def __init__(self, **channels: int):
+    channels: place -> width, or None for a place that this block passes by and does not offer.
+    """
+
+    def __init__(self, **channels: int | None):
         super().__init__()
-        self.channels = channels
+        self.channels = {name: width for name, width in channels.items() if width is not None}
         for name in channels:
             self.add_module(name, nn.Identity())
 

@@ -28,9 +28,10 @@ def split_inputs(run: Run, data: Dataset, device) -> dict:
             data.images[split],
             data.labels[split],
             recipe.size,
-            run.config.data.noise.channels,
+            run.config.data.noise,
             device,
             memory_format(device, recipe),
+            recipe.augment,
         )
         for split in ("train", "test")
     }

@@ -1,20 +1,71 @@
-"""MobileNetV2 (Sandler et al. 2018, arXiv:1801.04381): torchvision's, with seams."""
+"""MobileNetV2 (Sandler et al. 2018, arXiv:1801.04381): torchvision's, with seams.
+
+Attention on the residual branch has two published places here: `expansion`, after the depthwise
+step in the blocks that expand (coordinate attention, MobileNetV3), and `projection`, after the
+last normalisation (ECA-Net).
+"""
+
+from functools import partial
 
 import torchvision
+from torchvision.models.mobilenetv2 import InvertedResidual
 
+from attn.backbones.stem import check_stem
 from attn.seams import Seams
+
+PLACES = ("expansion", "projection")
+
+
+class Inverted(InvertedResidual):
+    """1x1 expansion, 3x3 depthwise, 1x1 projection; torchvision's own, with seams."""
+
+    def __init__(self, inside, outside, stride, expand_ratio, norm_layer=None, refine_at=PLACES[0]):
+        super().__init__(inside, outside, stride, expand_ratio, norm_layer)
+        self.refine_at = refine_at
+        expanded = inside * expand_ratio if expand_ratio != 1 else None
+        width = {"expansion": expanded, "projection": outside}[refine_at]
+        self.seams = Seams(refine=width, out=outside)
+
+    def forward(self, x):  # (B, C, H, W)
+        depthwise, project = self.conv[:-2], self.conv[-2:]
+        if self.refine_at == "expansion":
+            y = project(self.seams.refine(depthwise(x)))
+        else:
+            y = self.seams.refine(project(depthwise(x)))
+        return self.seams.out(x + y if self.use_res_connect else y)
 
 
 class MobileNetV2(torchvision.models.MobileNetV2):
-    """torchvision's network: same keys, same outputs, until a seam is filled."""
+    """torchvision's network: same keys, same outputs, until a seam is filled.
 
-    stem = "features.0.0"
+    stem: imagenet halves the image's size five times in all, cifar four (no stride in the stem).
+    Raises ValueError where stem or refine_at is unknown.
+    """
 
-    def __init__(self, num_classes: int = 1000):
-        super().__init__(num_classes)
+    stem_name = "features.0.0"
+
+    def __init__(self, num_classes: int = 1000, stem: str = "imagenet", refine_at: str = PLACES[0]):
+        check_stem("mobilenet_v2", stem)
+        if refine_at not in PLACES:
+            raise ValueError(
+                f"mobilenet_v2: refine_at={refine_at}; choose one of {', '.join(PLACES)}"
+            )
+        super().__init__(num_classes, block=partial(Inverted, refine_at=refine_at))
+        if stem == "cifar":
+            self.features[0][0].stride = (1, 1)
         self.seams = Seams(input=3, features=self.last_channel)
+
+    @property
+    def stages(self) -> list[list[Inverted]]:
+        """The blocks of each of the five resolutions, ending at 16, 24, 32, 96 and 320 channels."""
+        stages = [[]]
+        for block in self.features[1:-1]:
+            if block.stride == 2:
+                stages.append([])
+            stages[-1].append(block)
+        return stages
 
     def forward(self, x):  # (B, 3, H, W)
         x = self.features(self.seams.input(x))
-        x = self.seams.features(x)  # (B, 1280, H/32, W/32)
+        x = self.seams.features(x)  # (B, 1280, h, w)
         return self.classifier(x.mean((2, 3)))

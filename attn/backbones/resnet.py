@@ -1,44 +1,119 @@
-"""ResNet for CIFAR (He et al. 2015, arXiv:1512.03385, section 4.2), of torchvision's blocks.
+"""ResNet (He et al. 2015, arXiv:1512.03385), torchvision's and the paper's for CIFAR, with seams.
 
-Three stages of 16, 32 and 64 channels behind a 3x3 stem. Where the shape changes the shortcut
-is a 1x1 convolution with normalisation (the paper's option B, torchvision's); the paper's CIFAR
-networks pad with zeros instead (option A), which saves 2,752 parameters.
+resnet18 and resnet50 are torchvision's: same keys, same outputs, until a seam is filled.
+resnet20, 56 and 110 are section 4.2's: three stages of 16, 32 and 64 channels behind a 3x3 stem.
+Where the shape changes, theirs pads the shortcut with zeros (option A); here it is a 1x1
+convolution with normalisation (option B, torchvision's), which adds 2,752 parameters.
 """
 
 import torch
 from torch import nn
-from torchvision.models.resnet import BasicBlock, ResNet
+from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
+from attn.backbones.stem import check_stem
 from attn.seams import Seams
 
 
-class CifarResNet(ResNet):
-    """6 * depth + 2 layers; torchvision's names for its parts."""
+def shortcut(block, x):
+    return x if block.downsample is None else block.downsample(x)
 
-    stem = "conv1"
 
-    def __init__(self, depth: int, num_classes: int = 10):
+class Basic(BasicBlock):
+    """3x3, 3x3; torchvision's own, with seams."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        width = self.bn2.num_features
+        self.seams = Seams(refine=width, out=width)
+
+    def forward(self, x):  # (B, C, H, W)
+        y = self.relu(self.bn1(self.conv1(x)))
+        y = self.seams.refine(self.bn2(self.conv2(y)))
+        return self.seams.out(self.relu(y + shortcut(self, x)))
+
+
+class Bottle(Bottleneck):
+    """1x1, 3x3, 1x1; torchvision's own, with seams."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        width = self.bn3.num_features
+        self.seams = Seams(refine=width, out=width)
+
+    def forward(self, x):  # (B, C, H, W)
+        y = self.relu(self.bn1(self.conv1(x)))
+        y = self.relu(self.bn2(self.conv2(y)))
+        y = self.seams.refine(self.bn3(self.conv3(y)))
+        return self.seams.out(self.relu(y + shortcut(self, x)))
+
+
+class ResNetWithSeams(ResNet):
+    """torchvision's four stages.
+
+    stem: imagenet is a 7x7 convolution of stride 2 and a pooling of stride 2, cifar a 3x3
+    convolution without pooling. Raises ValueError where it is neither.
+    """
+
+    stem_name = "conv1"
+
+    def __init__(self, block, depths, num_classes, stem):
+        check_stem("resnet", stem)
+        super().__init__(block, depths, num_classes)
+        if stem == "cifar":
+            self.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
+            self.maxpool = nn.Identity()
+        self.seams = Seams(input=3, features=self.fc.in_features)
+
+    @property
+    def stages(self) -> list[list[nn.Module]]:
+        layers = [self.layer1, self.layer2, self.layer3, self.layer4]
+        return [list(layer) for layer in layers if len(layer)]
+
+    def forward(self, x):  # (B, 3, H, W)
+        x = self.maxpool(self.relu(self.bn1(self.conv1(self.seams.input(x)))))
+        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        x = self.seams.features(x)  # (B, C, h, w)
+        return self.fc(torch.flatten(self.avgpool(x), 1))
+
+
+class CifarResNet(ResNetWithSeams):
+    """Three stages; 6 * depth + 2 layers."""
+
+    def __init__(self, depth: int, num_classes: int):
         nn.Module.__init__(self)  # torchvision's constructor would build the four ImageNet stages
         self._norm_layer = nn.BatchNorm2d
         self.inplanes, self.dilation, self.groups, self.base_width = 16, 1, 1, 64
         self.conv1 = nn.Conv2d(3, 16, 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(16)
         self.relu = nn.ReLU(inplace=True)
-        self.layer1 = self._make_layer(BasicBlock, 16, depth)
-        self.layer2 = self._make_layer(BasicBlock, 32, depth, stride=2)
-        self.layer3 = self._make_layer(BasicBlock, 64, depth, stride=2)
+        self.maxpool = nn.Identity()
+        self.layer1 = self._make_layer(Basic, 16, depth)
+        self.layer2 = self._make_layer(Basic, 32, depth, stride=2)
+        self.layer3 = self._make_layer(Basic, 64, depth, stride=2)
+        self.layer4 = nn.Sequential()
+        self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.fc = nn.Linear(64, num_classes)
         self.seams = Seams(input=3, features=64)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
-    def forward(self, x):  # (B, 3, H, W)
-        x = self.relu(self.bn1(self.conv1(self.seams.input(x))))
-        x = self.layer3(self.layer2(self.layer1(x)))
-        x = self.seams.features(x)  # (B, 64, H/4, W/4)
-        return self.fc(torch.flatten(x.mean((2, 3)), 1))
+
+def resnet18(num_classes: int = 1000, stem: str = "imagenet"):
+    return ResNetWithSeams(Basic, [2, 2, 2, 2], num_classes, stem)
+
+
+def resnet50(num_classes: int = 1000, stem: str = "imagenet"):
+    return ResNetWithSeams(Bottle, [3, 4, 6, 3], num_classes, stem)
 
 
 def resnet20(num_classes: int = 10):
     return CifarResNet(3, num_classes)
+
+
+def resnet56(num_classes: int = 10):
+    return CifarResNet(9, num_classes)
+
+
+def resnet110(num_classes: int = 10):
+    return CifarResNet(18, num_classes)

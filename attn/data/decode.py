@@ -2,8 +2,10 @@
 
 import hashlib
 import io
+import lzma
 import pickle
 import tarfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -37,23 +39,40 @@ def decode_batches(read: Callable[[str], bytes]):
 
 
 def decode_image_tar(path: Path):
-    decoded = {split: ([], []) for split in SPLITS}
+    """Image files in a tar of class folders, in any compression."""
     try:
-        # A stream: seeking in a compressed tar would decompress it again for each image.
-        with tarfile.open(path, "r|*") as tar:
-            bar = tqdm(desc=f"decoding {path.name}", unit=" images", disable=None, leave=False)
-            for member in tar:
-                if member.isfile():
-                    split, label = _split_and_label(path, member.name)
-                    image = _decode_image(f"{path}: {member.name}", tar.extractfile(member).read())
-                    decoded[split][0].append(image)
-                    decoded[split][1].append(label)
-                    bar.update()
-            bar.close()
-    except (tarfile.TarError, EOFError, OSError, ValueError) as error:
-        if isinstance(error, FileNotFoundError):
-            raise
+        return _decode_images(path, _tar_members(path))
+    except (tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, OSError) as error:
         raise DataError(f"{path} is truncated or damaged: {error}") from None
+
+
+def _tar_members(path: Path):
+    # A stream: seeking in a compressed tar would decompress it again for each image.
+    with tarfile.open(path, "r|*") as tar:
+        for member in tar:
+            if member.isfile():
+                yield member.name, tar.extractfile(member).read()
+
+
+def decode_image_folder(path: Path):
+    """Image files in class folders."""
+    return _decode_images(path, ((str(f.relative_to(path)), f.read_bytes()) for f in files(path)))
+
+
+def files(path: Path) -> list[Path]:
+    """Every file below the two splits' folders."""
+    return sorted(f for split in SPLITS for f in (path / split).rglob("*") if f.is_file())
+
+
+def _decode_images(path: Path, members):
+    """members yields (name, content) -> {split: (images, labels)}."""
+    decoded = {split: ([], []) for split in SPLITS}
+    for name, data in tqdm(
+        members, desc=f"decoding {path.name}", unit=" images", disable=None, leave=False
+    ):
+        split, label = _split_and_label(path, name)
+        decoded[split][0].append(_decode_image(f"{path}: {name}", data))
+        decoded[split][1].append(label)
     for split, (images, labels) in decoded.items():
         for label, name in enumerate(CLASSES):
             if label not in labels:

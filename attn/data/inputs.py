@@ -1,50 +1,77 @@
 """Batches as a network takes them: gathered, normalised and joined with noise, on the device."""
 
+import itertools
+
 import torch
 
+from attn.data import noise
+from attn.data.augment import crop_and_flip
 from attn.data.resize import resize
-from attn.draws import FIXED_SEED, NOISE, Draws
+from attn.draws import FIXED_SEED, Draws
 
-# Of CIFAR-10's training images; noise is uniform in [0, 1).
+# Of CIFAR-10's training images.
 MEAN = (0.4914, 0.4822, 0.4465)
 SD = (0.2470, 0.2435, 0.2616)
-NOISE_MEAN, NOISE_SD = 0.5, 12**-0.5
+# How standardised noise is shown as a grey picture: (mean, sd) on a scale from 0 to 1.
+LOOKS = {"uniform": (0.5, 12**-0.5), "gaussian": (0.5, 0.2)}
 
 
 class Inputs:
     """One split on a device: resized once, kept as uint8, each channel normalised by mean and sd.
 
-    Noise is drawn at the input's size: in training new for every image and epoch, from the
-    seed's draws; in testing fixed, the same for every network.
+    extra: what the channels beside RGB hold (channels, kind, size; see `attn.data.noise`). In
+    training it is new for every image and epoch, from the seed's draws; in testing it is fixed,
+    the same for every network. augment: none or crop_flip, in training alone.
     """
 
-    def __init__(self, images, labels, size, noise_channels, device, memory_format):
+    def __init__(self, images, labels, size, extra, device, memory_format, augment="none"):
         self.images = resize(images.to(device), size)  # (N, 3, size, size) uint8
         self.labels = labels.to(device)
-        self.noise_channels = noise_channels
+        self.extra, self.augment = extra, augment
         self.memory_format = memory_format
         self.mean = torch.tensor(MEAN, device=device)[:, None, None] * 255
         self.sd = torch.tensor(SD, device=device)[:, None, None] * 255
         self.fixed = Draws(FIXED_SEED)
+        self.count = len(labels)
 
     def __call__(self, samples, draws: Draws | None = None):
         """Positions (B,) -> inputs (B, C, size, size) float32, labels (B,).
 
-        Without draws they are for testing."""
+        Without draws they are for testing.
+        """
+        images = self.images.index_select(0, samples)  # (B, 3, size, size) uint8
         if draws is None:
             draws = self.fixed
             draws.at(0, samples)
-        x = (self.images.index_select(0, samples) - self.mean) / self.sd  # (B, 3, size, size)
-        if self.noise_channels:
-            size = x.shape[-1]
-            noise = draws.uniform(NOISE, self.noise_channels * size * size)
-            noise = noise.view(len(x), -1, size, size)  # (B, noise channels, size, size)
-            x = torch.cat([x, (noise - NOISE_MEAN) / NOISE_SD], dim=1)
+        elif self.augment == "crop_flip":
+            images = crop_and_flip(images, draws)
+        x = self._standardise(images)
+        if self.extra.channels:
+            x = torch.cat([x, self._noise(samples, draws)], dim=1)
         return x.contiguous(memory_format=self.memory_format), self.labels.index_select(0, samples)
+
+    def _standardise(self, images):
+        return (images - self.mean) / self.sd
+
+    def _noise(self, samples, draws):
+        """(B, extra channels, size, size)."""
+        size = self.images.shape[-1]
+        kind, channels = self.extra.kind, self.extra.channels
+        if kind == "image":
+            others = noise.other_images(channels, samples, draws, self.count)  # (B, images)
+            drawn = [self._standardise(self.images.index_select(0, o)) for o in others.unbind(1)]
+            return torch.cat(drawn, dim=1)[:, :channels]
+        return noise.enlarge(noise.draw(kind, channels, self.extra.size or size, draws), size)
 
     def pictures(self, sample: int):
         """One image's channels as they look, (C, size, size) uint8."""
-        device = self.images.device
-        x, _ = self(torch.tensor([sample], device=device))
-        noise = x[0, 3:] * NOISE_SD + NOISE_MEAN
-        return torch.cat([self.images[sample], (noise * 256).to(torch.uint8)]).cpu()
+        x, _ = self(torch.tensor([sample], device=self.images.device))
+        mean, sd = self._look()[:, :, None, None]  # each (C, 1, 1)
+        return ((x[0].cpu() * sd + mean).clamp(0, 1) * 255).round().to(torch.uint8)
+
+    def _look(self):
+        """(2, C): by which mean and sd each channel is shown on a scale from 0 to 1."""
+        colours = list(zip(MEAN, SD, strict=True))
+        kind = self.extra.kind
+        looks = itertools.cycle(colours if kind == "image" else [LOOKS[kind]])
+        return torch.tensor([*colours, *itertools.islice(looks, self.extra.channels)]).T

@@ -1,4 +1,4 @@
-"""Where CIFAR-10 comes from: the official archive or folder, a tar of class folders, a download.
+"""Where CIFAR-10 comes from: official archive or folder, class folders or their tar, download.
 
 Looked for in an explicit `data.root` alone; else in CIFAR10_ROOT, in data/, and then fetched.
 """
@@ -16,15 +16,22 @@ from pathlib import Path
 from torchvision.datasets import CIFAR10
 from torchvision.datasets.utils import download_url
 
-from attn.data.dataset import ROOT
-from attn.data.decode import check_md5, decode_batches, decode_image_tar
+from attn.data.dataset import ROOT, SPLITS
+from attn.data.decode import (
+    check_md5,
+    decode_batches,
+    decode_image_folder,
+    decode_image_tar,
+    files,
+)
 from attn.errors import DataError, DataMissing
 
 ARCHIVE = "cifar-10-python.tar.gz"
 FOLDER = CIFAR10.base_folder  # cifar-10-batches-py
 OWN_COPY = f"""Bring your own copy (the host is slow):
-  - {ARCHIVE} (MD5 {CIFAR10.tgz_md5}), or the folder {FOLDER} unpacked from it, or
-  - a tar of class folders (train/airplane/0000.png ... test/truck/0999.png)
+  - {ARCHIVE} (MD5 {CIFAR10.tgz_md5}), or the folder {FOLDER} unpacked from it, or - class
+  folders of PNG or JPEG files (train/airplane/0000.png ... test/truck/0999.png), or a tar of
+  them
 in data/, or anywhere with CIFAR10_ROOT=/path/to/folder or data.root=/path/to/folder-or-file.
 Without any: data.source=synthetic draws ten classes of shapes."""
 
@@ -73,6 +80,8 @@ def _look(root: Path) -> Source | None:
     for folder in (root / FOLDER, root):
         if (folder / "data_batch_1").is_file():
             return _batches(folder)
+    if all((root / split).is_dir() for split in SPLITS):
+        return _image_folder(root)
     tars = sorted(p for p in root.glob("*.t*") if p.is_file() and _is_tar_name(p.name))
     if len(tars) > 1:
         names = ", ".join(path.name for path in tars)
@@ -119,6 +128,10 @@ def _batches(folder: Path) -> Source:
 
 def _image_tar(path: Path) -> Source:
     return Source("images", str(path), _key(path), lambda: decode_image_tar(path))
+
+
+def _image_folder(root: Path) -> Source:
+    return Source("images", str(root), _key(*files(root)), lambda: decode_image_folder(root))
 
 
 def _download(folder: Path, tried: list[str]) -> Source:

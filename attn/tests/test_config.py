@@ -53,6 +53,23 @@ def test_no_attention_and_no_location_are_the_one_baseline():
     assert all(b.labels["attention"] == "none" and b.location == "none" for b in baselines)
 
 
+def test_published_is_what_the_mechanism_declares():
+    assert (
+        configuration("attention=se").key == configuration("attention=se", "location=per_block").key
+    )
+    assert configuration("attention=cbam_channel").location == "last"
+
+
+def test_stages_count_only_where_they_restrict():
+    per_stage = configuration("attention=se", "location=per_stage", "stages=[4,5]")
+    assert per_stage.stages == [4, 5] and "-per_stage-stages4+5-" in Run(per_stage, 0, None).name
+    last = [configuration("location=last", "stages=[1]"), configuration("location=last")]
+    assert last[0].key == last[1].key != per_stage.key
+    for wrong in ("stages=[9]", "stages=[]", "stages=first", "stages=[one]", "stages=2"):
+        with pytest.raises(ConfigError, match="choose all, or a list"):
+            configuration("attention=se", wrong)
+
+
 def test_a_label_says_what_was_changed():
     made = configuration("recipe.epochs=3", "attention.reduction=4", "data.noise.channels=1")
     assert made.labels["recipe"] == "post+epochs=3"
@@ -105,11 +122,15 @@ def test_wrong_seeds_say_what_is_right(value):
         ("recipe.lr=-1", "recipe.lr=-1.0: it must be at least 0"),
         (
             "attention.reduction=0",
-            "cbam_channel on 64 channels: reduction=0 is below 1",
+            "features: cbam on 1280 channels: reduction=0 is below 1",
         ),
         ("+attention.ratio=4", "attention.ratio: cbam_channel takes bias, reduction"),
-        ("+backbone.depth=4", "backbone.depth: mobilenet_v2 takes none at all"),
-        ("attention.name=cbma", "attention.name=cbma: choose one of cbam_channel"),
+        ("+backbone.depth=4", "backbone.depth: mobilenet_v2 takes refine_at, stem"),
+        ("data.noise.kind=pink", "data.noise.kind=pink: choose one of uniform, gaussian, image"),
+        ("recipe.augment=mixup", "recipe.augment=mixup: choose one of none, crop_flip"),
+        ("backbone.stem=wide", "stem=wide; choose one of imagenet, cifar"),
+        ("backbone.refine_at=end", "refine_at=end; choose one of expansion, projection"),
+        ("attention.name=cbma", "attention.name=cbma: choose one of se, cbam, cbam_channel"),
     ],
 )
 def test_a_mistake_is_refused_with_the_choices(words, message):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy import stats
 from torchvision.datasets import CIFAR10
 
 from attn.data import CLASSES, dataset, load, sources, subset
@@ -17,6 +18,7 @@ from attn.data.inputs import MEAN, SD, Inputs
 from attn.data.resize import resize
 from attn.draws import Draws
 from attn.errors import DataError, DataMissing
+from attn.schema import Noise
 from attn.tests.conftest import needs_cifar10
 
 EACH = 2  # images of each class and split in the small archives
@@ -256,10 +258,11 @@ def test_real_cifar10(real):
     torch.testing.assert_close(mean, torch.tensor(MEAN), atol=1e-3, rtol=0)
 
 
-def inputs(count=8, channels=3, size=16):
+def inputs(count=8, channels=3, size=16, kind="uniform", drawn_at=None, augment="none"):
     images = torch.from_numpy(pictures()[:count].transpose(0, 3, 1, 2).copy())
-    labels = torch.arange(count)
-    return Inputs(images, labels, size, channels, torch.device("cpu"), torch.contiguous_format)
+    extra = Noise(channels, kind, drawn_at)
+    cpu, plain = torch.device("cpu"), torch.contiguous_format
+    return Inputs(images, torch.arange(count), size, extra, cpu, plain, augment)
 
 
 def test_noise_is_new_in_training_and_fixed_in_testing():
@@ -302,3 +305,64 @@ def test_synthetic_is_the_same_everywhere():
     assert data.source == "synthetic"
     assert data.labels["train"].bincount().tolist() == [1000] * 10
     assert data.fingerprint.startswith("a8cc0b498269")
+
+
+def test_gaussian_noise_is_normal():
+    x, _ = inputs(40, size=32, kind="gaussian")(torch.arange(40))
+    assert stats.kstest(x[:, 3:].double().numpy().ravel(), "norm").pvalue > 1e-3
+
+
+def test_noise_of_another_size_is_made_of_blocks():
+    x, _ = inputs(4, size=16, drawn_at=4)(torch.arange(4))
+    blocks = x[:, 3:].unfold(2, 4, 4).unfold(3, 4, 4).flatten(4)
+    assert blocks.eq(blocks[..., :1]).all() and x[:, 3:].unique().numel() > 100
+
+
+def test_noise_can_be_other_images():
+    data, samples = inputs(8, 4, size=32, kind="image"), torch.arange(8)
+    x, _ = data(samples)
+    rgb = [row.tobytes() for row in x[:, :3].numpy()]
+    others = [rgb.index(row.tobytes()) for row in x[:, 3:6].numpy()]
+    assert all(other != own for own, other in enumerate(others)) and len(set(others)) > 2
+    reds = {row.tobytes() for row in x[:, 0].numpy()}
+    assert all(row.tobytes() in reds for row in x[:, 6].numpy())
+    shown = data.pictures(2)
+    assert np.array_equal(shown[3:6].numpy(), data.images[others[2]].numpy())
+
+
+def test_crops_and_flips_are_shifted_copies_of_the_image():
+    """Every augmented image is found by brute force among all crops of the padded one."""
+    data, samples, draws = inputs(8, 0, 32, augment="crop_flip"), torch.arange(8), Draws(3)
+    found = set()
+    for epoch in range(4):
+        draws.at(epoch, samples)
+        augmented, _ = data(samples, draws)
+        for sample in range(8):
+            padded = torch.zeros(3, 40, 40, dtype=torch.uint8)
+            padded[:, 4:36, 4:36] = data.images[sample]
+            crops = {
+                (dy, dx, flip): data._standardise(
+                    (padded.flip(2) if flip else padded)[:, dy : dy + 32, dx : dx + 32]
+                )
+                for dy in range(9)
+                for dx in range(9)
+                for flip in (False, True)
+            }
+            (match,) = [key for key, crop in crops.items() if crop.equal(augmented[sample])]
+            found.add(match)
+    assert len(found) > 20 and {flip for _, _, flip in found} == {False, True}
+    assert {dy for dy, _, _ in found} == set(range(9))
+    assert data(samples)[0].equal(inputs(8, 0, 32)(samples)[0])  # never in testing
+
+
+def test_class_folders_are_read_like_a_tar_of_them(tmp_path):
+    tar = image_tar(tmp_path / "images.tar", mode="w")
+    folder = tmp_path / "unpacked"
+    with tarfile.open(tar) as packed:
+        packed.extractall(folder, filter="data")
+    data = load(root=str(folder))
+    assert data.source == "images" and data.fingerprint == load(root=str(tar)).fingerprint
+    cut = folder / "train" / "dog" / "0.png"
+    cut.write_bytes(cut.read_bytes()[:-30])
+    with pytest.raises(DataError, match=r"train/dog/0\.png is not a whole image"):
+        load(root=str(folder))

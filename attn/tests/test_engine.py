@@ -24,7 +24,7 @@ def trainer(data, config, device="cpu", draws=None, network=None):
             data.images[split],
             data.labels[split],
             config.recipe.size,
-            config.data.noise.channels,
+            config.data.noise,
             device,
             torch.channels_last,
         )

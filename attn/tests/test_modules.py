@@ -2,8 +2,10 @@ import math
 
 import pytest
 import torch
+from torch import nn
 
-from attn.modules.cbam import ChannelAttention
+from attn.modules.cbam import CBAM, ChannelAttention, SpatialAttention
+from attn.modules.se import SE
 from attn.scores import record
 
 
@@ -82,6 +84,37 @@ def test_hidden_width_is_at_least_one_and_biases_are_optional():
     assert module.mlp[0].bias is None and module.mlp[2].bias is None
 
 
+def test_se_is_the_equation():
+    module = SE(2, 1).double()
+    weights = [[[0.5, -1.0], [2.0, 0.25]], [0.1, -0.2], [[1.0, -1.0], [0.5, 2.0]], [0.0, 0.3]]
+    with torch.no_grad():
+        for parameter, value in zip(module.parameters(), weights, strict=True):
+            parameter.copy_(torch.tensor(value).view(parameter.shape))
+    x = torch.tensor([[[[1.0, 3.0]], [[2.0, -4.0]]]], dtype=torch.double)  # means 2 and -1
+    hidden = [0.5 * 2 + 1 + 0.1, 2.0 * 2 - 0.25 - 0.2]  # both positive
+    logits = [hidden[0] - hidden[1], 0.5 * hidden[0] + 2 * hidden[1] + 0.3]
+    gates = [1 / (1 + math.exp(-logit)) for logit in logits]
+    torch.testing.assert_close(module(x), x * torch.tensor(gates).double().view(1, 2, 1, 1))
+
+
+def test_spatial_attention_is_a_half_at_first_and_the_same_for_all_channels():
+    torch.manual_seed(0)
+    module, x = SpatialAttention(7), torch.randn(2, 4, 6, 5)
+    torch.testing.assert_close(module(x), x / 2)
+    nn.init.ones_(module.bn.weight)
+    with record(module) as scores:
+        y = module.eval()(x)
+    assert scores[""].shape == (2, 1, 6, 5)
+    torch.testing.assert_close(y, x * scores[""])
+    torch.testing.assert_close(module(x[:, [2, 0, 3, 1]]), y[:, [2, 0, 3, 1]])
+
+
+@pytest.mark.parametrize("kernel", [0, 2, 4])
+def test_a_spatial_kernel_without_a_centre_is_refused(kernel):
+    with pytest.raises(ValueError, match=f"kernel={kernel} has no centre"):
+        CBAM(8, kernel=kernel)
+
+
 def test_a_reduction_below_one_is_refused():
-    with pytest.raises(ValueError, match=r"cbam_channel on 64 channels: reduction=0 is below 1"):
+    with pytest.raises(ValueError, match=r"cbam on 64 channels: reduction=0 is below 1"):
         ChannelAttention(64, 0)

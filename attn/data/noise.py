@@ -1,0 +1,38 @@
+"""What the channels beside RGB hold, standardised like every channel.
+
+uniform    in [0, 1)           gaussian   normal with mean 0 and sd 1
+image      the colour channels of other images of the same split: structure that says nothing
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+
+from attn.draws import NOISE, Draws
+
+
+def draw(kind: str, channels: int, size: int, draws: Draws):
+    """(B, channels, size, size) float32 of kind uniform or gaussian.
+
+    Gaussian numbers are Box and Muller's, of pairs of uniform ones.
+    """
+    count = channels * size * size
+    if kind == "uniform":
+        numbers = (draws.uniform(NOISE, count) - 0.5) * 12**0.5
+    else:
+        first, second = draws.uniform(NOISE, 2 * count).chunk(2, dim=1)
+        # first is in [0, 1): the logarithm of 1 - first is finite
+        numbers = (-2 * torch.log1p(-first)).sqrt() * torch.cos(2 * math.pi * second)
+    return numbers.view(-1, channels, size, size)
+
+
+def other_images(channels: int, samples, draws: Draws, total: int):
+    """Positions (B, images) of as many other images as `channels` colour channels take."""
+    numbers = draws.uniform(NOISE, -(-channels // 3))  # (B, images)
+    return (samples[:, None] + 1 + (numbers * (total - 1)).long()) % total  # never the sample
+
+
+def enlarge(noise, size: int):
+    """Each value becomes a block, so its distribution stays: (B, C, s, s) -> (B, C, size, size)."""
+    return noise if noise.shape[-1] == size else F.interpolate(noise, (size, size), mode="nearest")

@@ -1,0 +1,32 @@
+"""Squeeze-and-Excitation (Hu et al. 2018, arXiv:1709.01507).
+
+The paper's formula has no biases, the authors' Caffe layers have them, the common PyTorch port
+has none: `bias` chooses, the authors' by default.
+"""
+
+import torch
+from torch import nn
+
+from attn.modules.width import hidden_width
+from attn.scores import Scores
+
+
+class SE(nn.Module):
+    """y = sigmoid(W2 relu(W1 mean x)) * x.
+
+    Score: the gate, (B, C, 1, 1), in (0, 1): by how much each channel is kept.
+    Raises ValueError where reduction is below 1.
+    """
+
+    seam = "refine"
+
+    def __init__(self, channels: int, reduction: int = 16, bias: bool = True):
+        super().__init__()
+        hidden = hidden_width("se", channels, reduction)
+        self.squeeze = nn.Conv2d(channels, hidden, 1, bias=bias)
+        self.excite = nn.Conv2d(hidden, channels, 1, bias=bias)
+        self.scores = Scores()
+
+    def forward(self, x):  # (B, C, H, W)
+        z = x.mean((2, 3), keepdim=True)  # (B, C, 1, 1)
+        return x * self.scores(torch.sigmoid(self.excite(torch.relu(self.squeeze(z)))))

@@ -1,0 +1,90 @@
+"""timm as an oracle: outputs and gradients are equal once its weights are copied across."""
+
+import pytest
+import torch
+from timm.layers import SEModule
+from timm.layers.cbam import CbamModule
+from torch import nn
+
+from attn.modules.cbam import CBAM, ChannelAttention
+from attn.modules.se import SE
+
+CHANNELS, REDUCTION = 48, 16
+
+
+def randomise(module):
+    torch.manual_seed(1)
+    for tensor in module.state_dict().values():
+        if tensor.is_floating_point():
+            tensor.copy_(torch.rand(tensor.shape) - 0.3)
+
+
+def check_equal(ours: nn.Module, theirs: nn.Module, pairs: list):
+    """pairs: (our parameter or buffer, theirs, how theirs is laid out as ours)."""
+    with torch.no_grad():
+        for mine, other, layout in pairs:
+            mine.copy_(layout(other))
+    torch.manual_seed(2)
+    x = torch.randn(3, CHANNELS, 9, 5)
+    inputs = [x.clone().requires_grad_() for _ in range(2)]
+    outputs = [module(i) for module, i in zip((ours, theirs), inputs, strict=True)]
+    torch.testing.assert_close(*outputs, rtol=1e-5, atol=1e-6)
+    weights = torch.randn_like(x)
+    for output in outputs:
+        (output * weights).sum().backward()
+    torch.testing.assert_close(inputs[0].grad, inputs[1].grad, rtol=1e-5, atol=1e-5)
+    for mine, other, layout in pairs:
+        if mine.requires_grad:
+            torch.testing.assert_close(mine.grad, layout(other.grad), rtol=1e-4, atol=1e-4)
+
+
+def same(tensor):
+    return tensor
+
+
+def flipped(tensor):
+    """timm's spatial convolution reads [mean, max], the authors' [max, mean]."""
+    return tensor.flip(1)
+
+
+def convolutions(ours, theirs, bias):
+    pairs = []
+    for mine, other in zip(ours, theirs, strict=True):
+        pairs.append((mine.weight, other.weight, same))
+        if bias:
+            pairs.append((mine.bias, other.bias, same))
+    return pairs
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_se(bias):
+    theirs = SEModule(CHANNELS, rd_ratio=1 / REDUCTION, rd_divisor=1, bias=bias)
+    randomise(theirs)
+    ours = SE(CHANNELS, REDUCTION, bias)
+    pairs = convolutions((ours.squeeze, ours.excite), (theirs.fc1, theirs.fc2), bias)
+    check_equal(ours, theirs, pairs)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("kernel", [3, 7])
+def test_cbam(bias, kernel):
+    theirs = CbamModule(
+        CHANNELS, 1 / REDUCTION, rd_divisor=1, spatial_kernel_size=kernel, mlp_bias=bias
+    )
+    randomise(theirs)
+    ours = CBAM(CHANNELS, REDUCTION, bias, kernel)
+    mlp = theirs.channel
+    pairs = convolutions((ours.channel.mlp[0], ours.channel.mlp[2]), (mlp.fc1, mlp.fc2), bias)
+    spatial = theirs.spatial.conv
+    pairs.append((ours.spatial.conv.weight, spatial.conv.weight, flipped))
+    pairs += [(ours.spatial.bn.weight, spatial.bn.weight, same)]
+    pairs += [(ours.spatial.bn.bias, spatial.bn.bias, same)]
+    check_equal(ours.train(), theirs.train(), pairs)
+
+
+def test_the_channel_part_alone_is_that_of_cbam():
+    theirs = CbamModule(CHANNELS, 1 / REDUCTION, rd_divisor=1, mlp_bias=True).channel
+    randomise(theirs)
+    ours = ChannelAttention(CHANNELS, REDUCTION)
+    pairs = convolutions((ours.mlp[0], ours.mlp[2]), (theirs.fc1, theirs.fc2), True)
+    check_equal(ours, theirs, pairs)
