@@ -4,6 +4,7 @@ python eval.py                  runs/ -> runs/_report/
 python eval.py publish=true     runs/ -> results/
 """
 
+import sys
 from pathlib import Path
 
 import hydra
@@ -23,4 +24,5 @@ def main(cfg):
 
 
 if __name__ == "__main__":
+    config.check_words(sys.argv[1:], config.Eval)
     main()

@@ -5,6 +5,7 @@ python train.py experiment=noise                         a whole table
 python train.py recipe=quick backbone=resnet20 seeds=2   minutes on a CPU
 """
 
+import sys
 from pathlib import Path
 
 import hydra
@@ -33,4 +34,5 @@ def main(cfg):
 
 
 if __name__ == "__main__":
+    config.check_words(sys.argv[1:])
     main()

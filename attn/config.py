@@ -7,12 +7,14 @@ heavy is imported here, so --help and tab completion answer at once.
 import inspect
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, get_type_hints
 
 from hydra.core.config_store import ConfigStore
 from hydra.errors import CompactHydraException
 from omegaconf import OmegaConf
 
+from attn import catalogue
+from attn.catalogue import GROUPS, explain
 from attn.errors import UserError
 from attn.labels import label
 from attn.schema import RESERVED, Config, Data, Recipe
@@ -53,10 +55,21 @@ class Eval:
 
 
 def register():
-    """Makes the schemas known to Hydra, by the names that train.yaml and eval.yaml begin with."""
+    """Makes the schemas and the help known to Hydra, by the names that configs/*.yaml use."""
     store = ConfigStore.instance()
     store.store(name="train_schema", node=Train)
     store.store(name="eval_schema", node=Eval)
+    OmegaConf.register_new_resolver("catalogue", explain, replace=True)
+
+
+def check_words(words: list[str], schema=Train):
+    """Ends the program, with one line, where the command line has a word that nothing knows."""
+    top = {key: hint for key, hint in get_type_hints(schema).items() if key not in GROUPS}
+    if not {"-sc", "--shell-completion"} & set(words):
+        try:
+            catalogue.check_words(words, top)
+        except UserError as error:
+            raise SystemExit(str(error)) from None
 
 
 @contextmanager

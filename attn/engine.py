@@ -10,10 +10,12 @@ import itertools
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.utils import get_total_norm
 
 from attn.capture import capture
 from attn.data.inputs import Inputs
 from attn.draws import FIXED_SEED, ORDER, Draws, permutation
+from attn.errors import RunError
 from attn.schedule import learning_rates
 from attn.schema import Recipe
 from attn.scores import ScoreStatistics, record
@@ -26,6 +28,16 @@ def memory_format(device: torch.device, recipe: Recipe):
     """channels_last, but for fp32 above 64 pixels on a CPU: there it is far slower."""
     slow = device.type == "cpu" and recipe.precision != "bf16" and recipe.size > 64
     return torch.contiguous_format if slow else torch.channels_last
+
+
+class NotFinite(RunError):
+    """A loss or gradient that is not finite, at an epoch and a step counted from 1."""
+
+    def __init__(self, epoch: int, step: int, rate: float):
+        super().__init__(
+            f"the loss or a gradient is not finite in epoch {epoch}, step {step}, at learning rate "
+            f"{rate:g}; that update was not applied. A smaller recipe.lr may help."
+        )
 
 
 class Trainer:
@@ -49,6 +61,7 @@ class Trainer:
         self.window = torch.arange(recipe.batch_size, device=device)
         self.start = torch.zeros(1, dtype=torch.int64, device=device)  # of the batch, in the order
         self.step = torch.zeros(1, dtype=torch.int64, device=device)  # of the run
+        self.failed_at = torch.full((1,), -1, dtype=torch.int64, device=device)  # a step, or -1
         self.loss = torch.zeros((), device=device)  # sums over the epoch's images
         self.correct = torch.zeros((), dtype=torch.int64, device=device)
         self.optimizer = torch.optim.SGD(
@@ -86,20 +99,38 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.param_groups[0]["lr"].copy_(self.rates.index_select(0, self.step).squeeze())
+        self._mask(loss)
         self.optimizer.step()
         self.loss += loss.detach() * size
         self.correct += (logits.argmax(1) == labels).sum()
         self.start += size
         self.step += 1
 
+    def _mask(self, loss):
+        """From the first step whose loss or gradient is not finite on, no update is applied."""
+        norm = get_total_norm([parameter.grad for parameter in self.network.parameters()])
+        failed = ~(loss.detach() + norm).isfinite() & (self.failed_at < 0)
+        self.failed_at.copy_(torch.where(failed, self.step, self.failed_at))
+        self.optimizer.found_inf = (self.failed_at >= 0).float()  # fused SGD then changes nothing
+
+    def _check(self):
+        """Raises NotFinite once a step has failed."""
+        step = self.failed_at.item()
+        if step >= 0:
+            raise NotFinite(step // self.steps + 1, step % self.steps + 1, self.rates[step].item())
+
     def _state(self) -> list:
         """Every tensor that a step changes."""
         buffers = [state["momentum_buffer"] for state in self.optimizer.state.values()]
-        counters = [self.start, self.step, self.loss, self.correct]
+        counters = [self.start, self.step, self.failed_at, self.loss, self.correct]
         return [*self.network.state_dict().values(), *buffers, *counters]
 
     def train_epoch(self, epoch: int, report) -> dict:
-        """Trains on every sample once; report(images done, running loss) now and then."""
+        """Trains on every sample once; report(images done, running loss) now and then.
+
+        Raises NotFinite where a loss or a gradient was not finite: from that step on the weights
+        are as they were before it.
+        """
         self.network.train()
         self.epoch.fill_(epoch)
         self.order.copy_(permutation(self.draws.seed, epoch, self.samples, ORDER))
@@ -114,6 +145,7 @@ class Trainer:
             else:
                 self._step(size)
             if (step + 1) % REPORT_EVERY == 0 or step + 1 == self.steps:
+                self._check()
                 report(done + size, self.loss.item() / (done + size))
         count = len(self.samples)
         return {

@@ -1,7 +1,7 @@
 """A run: one configuration with one seed, and the folder that holds all that it made.
 
 config.yaml  metrics.csv  scores.csv  predictions.npz  checkpoint.pt  events...  and last
-summary.json: a folder without a summary is unfinished.
+summary.json: a folder without a summary is unfinished; error.txt says why where it failed.
 """
 
 import fcntl
@@ -69,7 +69,11 @@ class Run:
             file.flush()
             yield
 
+    def fail(self, reason: str):
+        files.write(self.folder / "error.txt", reason.rstrip() + "\n")
+
     def write_config(self):
+        (self.folder / "error.txt").unlink(missing_ok=True)
         record = {**asdict(self.config), "seed": self.seed, "numerics": NUMERICS}
         files.write(self.folder / "config.yaml", yaml.safe_dump(record, sort_keys=False))
 

@@ -1,8 +1,8 @@
 """One run from where it stands to its summary."""
 
 import io
-import math
 import time
+import traceback
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from attn.data import Dataset, subset
 from attn.data.inputs import Inputs
 from attn.draws import Draws
 from attn.engine import Trainer, fixed_test_order, memory_format
-from attn.errors import RunError
+from attn.errors import UserError
 from attn.logs import Log
 from attn.runs import Run
 
@@ -40,6 +40,8 @@ def split_inputs(run: Run, data: Dataset, device) -> dict:
 def train(run: Run, data: Dataset, device: torch.device, report):
     """Trains what is missing of a run and writes its folder; report(event, run name, values).
 
+    Where it fails, error.txt in the folder says why, until the run is started again.
+
     Raises RunError where another process has the run, where its checkpoint cannot be used on
     this kind of device, or where the loss is not finite.
     """
@@ -47,10 +49,14 @@ def train(run: Run, data: Dataset, device: torch.device, report):
         if run.finished:
             return
         run.write_config()
-        session = Session(run, data, device, report)
-        for epoch in range(session.epochs_done, run.config.recipe.epochs):
-            session.epoch(epoch)
-        session.finish()
+        try:
+            session = Session(run, data, device, report)
+            for epoch in range(session.epochs_done, run.config.recipe.epochs):
+                session.epoch(epoch)
+            session.finish()
+        except Exception as error:
+            run.fail(str(error) if isinstance(error, UserError) else traceback.format_exc())
+            raise
 
 
 class Session:
@@ -96,11 +102,6 @@ class Session:
 
         metrics = self.trainer.train_epoch(epoch, progress)
         train_seconds = time.perf_counter() - began
-        if not math.isfinite(metrics["train_loss"]):
-            raise RunError(
-                f"{self.run.name}: the loss is not finite in epoch {epoch + 1} at learning rate "
-                f"{metrics['lr']:g}; nothing of this epoch is kept. A smaller recipe.lr may help."
-            )
         tested = self._test(epoch)
         self.train_seconds += train_seconds
         self.seconds += time.perf_counter() - began

@@ -1,5 +1,7 @@
 """The step against the loop that everybody knows; schedules; evaluation."""
 
+import itertools
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -7,8 +9,8 @@ import torch.nn.functional as F
 from attn.build import build
 from attn.data import subset
 from attn.data.inputs import Inputs
-from attn.draws import Draws
-from attn.engine import Trainer, fixed_test_order
+from attn.draws import Draws, permutation
+from attn.engine import NotFinite, Trainer, fixed_test_order
 from attn.schedule import learning_rates
 from attn.schema import Recipe
 from attn.tests.conftest import configuration, needs_gpu
@@ -82,6 +84,27 @@ def test_a_restored_trainer_goes_on_as_if_nothing_had_happened(synthetic):
     for name, weight in whole.network.state_dict().items():
         assert second.network.state_dict()[name].equal(weight), name
     assert metrics["train_loss"] == whole.loss.item() / 80
+
+
+def test_an_update_that_is_not_finite_is_not_applied(synthetic):
+    """The third step's loss is spoilt: the weights stay those after the second."""
+    config = configuration(*SMALL, "location=none", "recipe.images=160", "recipe.epochs=2")
+    ours, sound = trainer(synthetic, config), trainer(synthetic, config)
+    calls = itertools.count(1)
+    spoil = ours.network.fc.register_forward_hook(
+        lambda module, x, y: y * float("nan") if next(calls) == 3 else y
+    )
+    with pytest.raises(NotFinite, match=r"epoch 1, step 3, at learning rate 0\.05"):
+        ours.train_epoch(0, quiet)
+    spoil.remove()
+    sound.network.train()
+    sound.order.copy_(permutation(0, 0, sound.samples))
+    for _ in range(2):
+        sound._step(32)
+    initial = build(config, 0)
+    for name, value in sound.network.named_parameters():
+        assert ours.network.get_parameter(name).equal(value), name
+        assert not initial.get_parameter(name).equal(value), name
 
 
 def test_evaluation_does_not_depend_on_its_batches(synthetic):

@@ -212,7 +212,9 @@ def test_a_mistake_ends_in_one_message_without_a_traceback_or_a_folder(tmp_path,
 def test_a_loss_that_is_not_finite_stops_the_run_and_not_its_neighbour(tmp_path):
     done = program("train.py", *TINY, "recipe.lr=1e30", f"runs={tmp_path}", "seeds=2")
     assert done.returncode == 1
-    assert done.stdout.count("FAILED") == done.stdout.count("the loss is not finite in epoch") == 2
+    assert done.stdout.count("FAILED: the loss or a gradient is not finite in epoch 1, step") == 2
+    for folder in folders(tmp_path):
+        assert "at learning rate" in (folder / "error.txt").read_text()
     assert "2 of 2 runs failed" in done.stderr and "Traceback" not in done.stderr
     assert not list(tmp_path.glob("*/summary.json"))
 

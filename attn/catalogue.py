@@ -1,0 +1,176 @@
+"""configs/ read as a catalogue: which words the command line knows, and what they mean."""
+
+import difflib
+import re
+import typing
+from pathlib import Path
+
+import yaml
+
+from attn.errors import UserError
+from attn.schema import Data, Noise, Recipe
+
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+GROUPS = {
+    "backbone": "the classifier",
+    "attention": "the mechanism that re-weights features, or none",
+    "data": "what the input channels hold",
+    "recipe": "how a run trains",
+    "experiment": "the sweep behind a table; the words beside it narrow it",
+}
+TYPED = {"recipe": Recipe, "data": Data, "data.noise": Noise}
+TAKES = {int: "a whole number", float: "a number", str: "a word"}
+WORD = re.compile(r"^[+~]{0,2}([A-Za-z_][\w./@]*)=(.*)$", re.DOTALL)
+SWEEP = re.compile(r",(?![^\[{(]*[\]})])")  # a comma outside of brackets
+SEEDS = "the seeds of a configuration train together: seeds=5 means seeds 0 to 4, seeds=[0,3] those"
+
+
+def choices(group: str) -> list[str]:
+    return sorted(path.stem for path in (CONFIGS / group).glob("*.yaml"))
+
+
+def read(group: str, choice: str) -> dict:
+    return yaml.safe_load((CONFIGS / group / f"{choice}.yaml").read_text()) or {}
+
+
+def flat(values: dict, prefix: str = "") -> dict:
+    """{"noise": {"channels": 3}} -> {"noise.channels": 3}."""
+    found = {}
+    for key, value in values.items():
+        nested = isinstance(value, dict)
+        found |= flat(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
+    return found
+
+
+def check_words(words: list[str], top: dict):
+    """Raises UserError, with the choices, for the first misspelt group, choice, key or value.
+
+    words: the command line's. top: the keys outside of the groups and their types.
+    """
+    pairs = _pairs(words)
+    for group, value in pairs:
+        for one in SWEEP.split(value) if group in GROUPS else ():
+            if "(" not in one and one not in choices(group):
+                raise UserError(f"{group}={one}: choose one of {', '.join(choices(group))}")
+    types = _known_types(_chosen(pairs), top)
+    for key, value in pairs:
+        if key == "seed":
+            raise UserError(f"seed={value}: {SEEDS}")
+        if key in GROUPS or key.startswith("hydra"):
+            continue
+        if key not in types:
+            raise UserError(_unknown(key, types))
+        for one in SWEEP.split(value):
+            _check_type(key, one, types[key])
+
+
+def _pairs(words: list[str]) -> list[tuple]:
+    """(key, value) of every word; an option (-c) and the word that may follow it are Hydra's."""
+    pairs, before = [], ""
+    for word in words:
+        match = WORD.match(word)
+        if match:
+            pairs.append(match.groups())
+        elif not word.startswith(("-", "~")) and not before.startswith("-"):
+            raise UserError(f"{word}: write key=value, as in recipe=quick")
+        before = word
+    return pairs
+
+
+def _chosen(pairs: list[tuple]) -> dict:
+    """{group: its choices}: train.yaml's, else the experiment's, else the command line's."""
+    defaults = yaml.safe_load((CONFIGS / "train.yaml").read_text())["defaults"]
+    chosen = {k: [v] for d in defaults if isinstance(d, dict) for k, v in d.items() if v}
+    for group, experiment in pairs:
+        if group == "experiment" and experiment in choices(group):
+            chosen |= {k: v.split(",") for k, v in sweep(experiment).items() if k in GROUPS}
+    return chosen | {key: SWEEP.split(value) for key, value in pairs if key in GROUPS}
+
+
+def sweep(experiment: str) -> dict:
+    """{key: "value,value"}: what an experiment varies."""
+    return read("experiment", experiment)["hydra"]["sweeper"]["params"]
+
+
+def _known_types(chosen: dict, top: dict) -> dict:
+    """Every key that the chosen groups have, and its type; None where any value goes."""
+    types = dict(top)
+    for prefix, schema in TYPED.items():
+        hints = typing.get_type_hints(schema).items()
+        types |= {f"{prefix}.{key}": hint for key, hint in hints if hint not in TYPED.values()}
+    for group in ("backbone", "attention"):
+        for choice in chosen[group]:
+            known = choices(group) if "(" in choice else [choice]
+            types |= {f"{group}.{key}": None for name in known for key in read(group, name)}
+    return types
+
+
+def _unknown(key: str, types: dict) -> str:
+    group = key.partition(".")[0]
+    beside = sorted(k for k in types if k.partition(".")[0] == group and "." in k)
+    known = beside or [*GROUPS, *(k for k in types if "." not in k)]
+    every = [*GROUPS, *types]
+    ending = [k for k in every if k.rpartition(".")[2] == key.rpartition(".")[2]]
+    near = ending or difflib.get_close_matches(key, every, n=1)
+    hint = f" Did you mean {near[0]}?" if near else ""
+    return f"{key}: there is no such key.{hint} There are {', '.join(known)}"
+
+
+def _check_type(key: str, text: str, hint):
+    kinds = [kind for kind in typing.get_args(hint) or (hint,) if kind in TAKES]
+    if not kinds or "(" in text:
+        return
+    value = yaml.safe_load(text) if text else text
+    if value is None and type(None) in typing.get_args(hint):
+        return
+    (kind,) = kinds
+    if kind is str or type(value) is int or (kind is float and _is_number(text)):
+        return
+    nothing = ", or null" if type(None) in typing.get_args(hint) else ""
+    raise UserError(f"{key}={text}: it takes {TAKES[kind]}{nothing}")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def explain(program: str) -> str:
+    """The help of train.py: every group, choice and key, from the comments in configs/."""
+    lines = [(CONFIGS.parent / f"{program}.py").read_text().split('"""')[1].strip(), ""]
+    for key, text in _comments(CONFIGS / f"{program}.yaml"):
+        lines.append(f"  {key:<24}{text}")
+    if program == "eval":
+        return "\n".join(lines)
+    for group, meaning in GROUPS.items():
+        lines += ["", f"{group}=   {meaning}"]
+        described = set()
+        for choice in choices(group):
+            path = CONFIGS / group / f"{choice}.yaml"
+            what, _, example = _first_comment(path).partition("   ")
+            lines += [f"  {choice:<24}{what}", f"  {'':<24}  {example}"]
+            new = [(k, t) for k, t in _comments(path) if k not in described]
+            described |= {key for key, _ in new}
+            lines += [f"      {f'{group}.{key}':<31} {text}" for key, text in new]
+    return "\n".join(lines)
+
+
+def _first_comment(path: Path) -> str:
+    lines = path.read_text().splitlines()
+    return next(line for line in lines if not line.startswith("# @"))[2:]
+
+
+def _comments(path: Path):
+    """(key=value, comment) of every line `key: value # comment` outside of the hydra section."""
+    nested = ""
+    for line in path.read_text().partition("\nhydra:")[0].splitlines():
+        match = re.match(r"( *)(\w+):(?: ([^#]*?))?(?: +# (.*))?$", line)
+        if match:
+            indent, key, value, comment = match.groups()
+            if not indent:
+                nested = f"{key}." if not value else ""
+            if value and comment:
+                yield f"{nested if indent else ''}{key}={value}", comment
