@@ -20,8 +20,10 @@ def main(cfg):
     if cfg.device != "cuda":
         workers.start()
     with config.one_line_errors():
-        configuration, seeds = config.check(cfg), config.seeds(cfg)
-        device = config.choose_device(cfg)
+        seeds, device = config.seeds(cfg), config.choose_device(cfg)
+        configuration = checked(cfg)
+        if configuration is None:
+            return
 
         from attn.data import load, subset
         from attn.launch import train_all
@@ -31,6 +33,22 @@ def main(cfg):
         subset(data.labels["train"], cfg.recipe.images)  # refuses now what it would refuse later
         configuration.fingerprint = data.fingerprint
         train_all([Run(configuration, seed, Path(cfg.runs)) for seed in seeds], device)
+
+
+def checked(cfg):
+    """The configuration; None for an impossible cell of a sweep, which is recorded and skipped."""
+    from attn.runs import note_skipped
+
+    cell = config.sweep_cell()
+    try:
+        configuration, reason = config.check(cfg), None
+    except config.Impossible as error:
+        if cell is None:
+            raise
+        configuration, reason = None, str(error)
+    if cell is not None:
+        note_skipped(Path(cfg.runs), cell, reason)
+    return configuration
 
 
 if __name__ == "__main__":

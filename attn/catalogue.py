@@ -111,7 +111,7 @@ def _unknown(key: str, types: dict) -> str:
     known = beside or [*GROUPS, *(k for k in types if "." not in k)]
     every = [*GROUPS, *types]
     ending = [k for k in every if k.rpartition(".")[2] == key.rpartition(".")[2]]
-    near = ending or difflib.get_close_matches(key, every, n=1)
+    near = ending or difflib.get_close_matches(key, every, n=1, cutoff=0.75)
     hint = f" Did you mean {near[0]}?" if near else ""
     return f"{key}: there is no such key.{hint} There are {', '.join(known)}"
 

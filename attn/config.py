@@ -5,12 +5,16 @@ heavy is imported here, so --help and tab completion answer at once.
 """
 
 import inspect
+import itertools
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any, get_type_hints
 
+from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import CompactHydraException
+from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from attn import catalogue
@@ -29,6 +33,10 @@ DEVICES = ("auto", "cuda", "cpu")
 
 class ConfigError(CompactHydraException):
     """One sentence, printed without a traceback."""
+
+
+class Impossible(ConfigError):
+    """Attention that cannot stand where it is asked to: a sweep skips such a cell."""
 
 
 @dataclass
@@ -52,6 +60,8 @@ class Eval:
 
     runs: str = "runs"
     publish: bool = False
+    checkpoint: str | None = None
+    device: str = "auto"
 
 
 def register():
@@ -79,6 +89,29 @@ def one_line_errors():
         yield
     except UserError as error:
         raise ConfigError(str(error)) from None
+
+
+def cells(words: list[str]) -> list[list[str]]:
+    """The command line of every cell of a sweep, from the experiment and the words beside it."""
+    values = dict(word.split("=", 1) for word in words)
+    axes = catalogue.sweep(values["experiment"]) if "experiment" in values else {}
+    axes = {key: catalogue.SWEEP.split(str(value)) for key, value in (axes | values).items()}
+    return [
+        [f"{key}={value}" for key, value in zip(axes, cell, strict=True)]
+        for cell in itertools.product(*axes.values())
+    ]
+
+
+def composed(words: list[str]):
+    """The config of one cell, as main gets it."""
+    with initialize_config_dir(str(catalogue.CONFIGS), version_base="1.3"):
+        return compose("train", overrides=words)
+
+
+def sweep_cell() -> str | None:
+    """The words of the sweep's cell that is running; None outside of a sweep."""
+    job = HydraConfig.get()
+    return " ".join(job.overrides.task) if job.mode == RunMode.MULTIRUN else None
 
 
 def check(cfg) -> Config:
@@ -136,7 +169,9 @@ def _try_to_build(config: Config):
     try:
         with torch.device("meta"):
             build(config, seed=0)
-    except (TypeError, ValueError) as error:
+    except ValueError as error:
+        raise Impossible(str(error)) from None
+    except TypeError as error:
         raise ConfigError(str(error)) from None
 
 
@@ -157,6 +192,7 @@ def choose_device(cfg):
     """The torch device that `device=auto|cuda|cpu` means here. Raises ConfigError."""
     import torch
 
+    _one_of("device", cfg.device, DEVICES)
     if cfg.device == "cuda" and not torch.cuda.is_available():
         raise ConfigError(
             "device=cuda: torch sees no GPU on this machine; choose device=cpu or auto"

@@ -6,6 +6,8 @@ import torch
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
+from attn.scores import of_input_channels
+
 CURVES = {
     "train_loss": "loss/train",
     "train_accuracy": "accuracy/train",
@@ -14,7 +16,6 @@ CURVES = {
     "images_per_second": "images_per_second",
 }
 HPARAMS = ("backbone", "attention", "location", "data", "recipe", "seed", "precision")
-INPUT = "seams.input"  # the mechanism that stands on the network's input channels
 
 
 class Log:
@@ -35,9 +36,9 @@ class Log:
 
     def scores(self, epoch: int, scores: dict):
         """Each input channel's mean score: a gate elsewhere has too many channels for curves."""
-        means, _ = scores.get(INPUT, ((), ()))
-        for channel, mean in enumerate(means):
-            self.writer.add_scalar(f"score/channel_{channel}", mean, epoch + 1)
+        for module in filter(of_input_channels, scores):
+            for channel, mean in enumerate(scores[module][0]):
+                self.writer.add_scalar(f"score/channel_{channel}", mean, epoch + 1)
 
     def finish(self, summary: dict):
         values = {name: summary[name] for name in HPARAMS}

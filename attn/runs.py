@@ -5,6 +5,7 @@ summary.json: a folder without a summary is unfinished; error.txt says why where
 """
 
 import fcntl
+import hashlib
 import json
 import os
 import re
@@ -37,7 +38,9 @@ class Run:
         if self.config.stages != "all":
             places.append(f"stages{self.config.stages_text}")
         words = [labels["backbone"], *places, labels["data"], labels["recipe"], f"s{self.seed}"]
-        return re.sub(r"[^\w.+=,-]", "_", "-".join([*words, self.config.key]))
+        # Without = and , the folder can be a value on the command line.
+        text = "-".join([*words, self.config.key]).replace("=", "").replace(",", "+")
+        return re.sub(r"[^\w.+-]", "_", text)
 
     @property
     def folder(self) -> Path:
@@ -48,8 +51,29 @@ class Run:
         return (self.folder / "summary.json").exists()
 
     @property
-    def started(self) -> bool:
-        return (self.folder / files.CHECKPOINT).exists()
+    def epochs_done(self) -> int:
+        """As its metrics say: the checkpoint, which decides, is written right after them."""
+        metrics = self.folder / "metrics.csv"
+        return int(files.last_row(metrics)["epoch"]) + 1 if metrics.exists() else 0
+
+    @property
+    def failure(self) -> str:
+        """The first line of what went wrong; empty where nothing did."""
+        error = self.folder / "error.txt"
+        return error.read_text().splitlines()[0] if error.exists() else ""
+
+    @property
+    def holder(self) -> str:
+        """The process that is training this run; empty where none is."""
+        path = self.folder / ".lock"
+        if not path.exists():
+            return ""
+        with path.open() as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except OSError:
+                return file.read().strip()
+        return ""
 
     @contextmanager
     def locked(self):
@@ -120,6 +144,23 @@ class Run:
         files.write(self.folder / "summary.json", json.dumps(summary, indent=1) + "\n")
         (self.folder / files.PREVIOUS).unlink(missing_ok=True)
         return summary
+
+
+def note_skipped(root: Path, cell: str, reason: str | None):
+    """Records that a sweep's cell is impossible and why; takes it back where reason is None."""
+    path = root / "_skipped" / f"{hashlib.sha256(cell.encode()).hexdigest()[:8]}.json"
+    if reason is None:
+        path.unlink(missing_ok=True)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files.write(path, json.dumps({"cell": cell, "reason": reason}) + "\n")
+    print(f"skipped: {cell}: {reason}")
+
+
+def skipped(root: Path) -> list[str]:
+    """What sweeps recorded as impossible."""
+    notes = [json.loads(path.read_text()) for path in sorted((root / "_skipped").glob("*.json"))]
+    return [f"{note['cell']}: {note['reason']}" for note in notes]
 
 
 def revision() -> dict:

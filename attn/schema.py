@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 # Raised when a change of code changes the numbers that a run gives.
@@ -53,6 +53,13 @@ class Config:
     stages: Any  # "all", or a list of numbers from 1
     labels: dict[str, str]  # group -> what people call it, from configs/
     fingerprint: str = ""  # of the data; filled in once it is loaded
+
+    @classmethod
+    def from_dict(cls, values: dict):
+        """What a run folder's config.yaml holds."""
+        known = {field.name: values[field.name] for field in fields(cls)}
+        data = known["data"] | {"noise": Noise(**known["data"]["noise"])}
+        return cls(**known | {"data": Data(**data), "recipe": Recipe(**known["recipe"])})
 
     @property
     def in_channels(self) -> int:

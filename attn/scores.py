@@ -39,6 +39,11 @@ def record(model: nn.Module):
             handle.remove()
 
 
+def of_input_channels(module: str) -> bool:
+    """Whether a mechanism, by its module name, scores each of the network's input channels."""
+    return module.startswith("seams.input") and not module.endswith(".spatial")
+
+
 class ScoreStatistics:
     """Each channel's mean and sd over images, of every mechanism's score averaged over space."""
 

@@ -16,19 +16,21 @@ from attn.engine import Trainer, fixed_test_order, memory_format
 from attn.errors import UserError
 from attn.logs import Log
 from attn.runs import Run
+from attn.schema import Config
 
 SCORE_IMAGES = 1000  # of the fixed test order: an epoch's scores
 POST_IMAGES = 64  # the post's figure
 
 
-def split_inputs(run: Run, data: Dataset, device) -> dict:
-    recipe = run.config.recipe
+def split_inputs(config: Config, data: Dataset, device) -> dict:
+    """Both splits as the inputs of one configuration, on the device."""
+    recipe = config.recipe
     return {
         split: Inputs(
             data.images[split],
             data.labels[split],
             recipe.size,
-            run.config.data.noise,
+            config.data.noise,
             device,
             memory_format(device, recipe),
             recipe.augment,
@@ -69,7 +71,7 @@ class Session:
         draws = Draws(run.seed)
         network = build(run.config, run.seed, draws)
         self.size = count(network, run.config)
-        self.inputs = split_inputs(run, data, device)
+        self.inputs = split_inputs(run.config, data, device)
         samples = subset(data.labels["train"], recipe.images)
         self.trainer = Trainer(network, self.inputs, samples, recipe, draws)
         self.test_order = fixed_test_order(len(data.labels["test"]))

@@ -11,7 +11,7 @@ GROUP = ["recipe", "source", "fingerprint", "numerics"]  # never mixed in a tabl
 ORDER = ["backbone", "data", "location", "attention", "seed"]
 SOURCES = {
     "archive": "CIFAR-10",
-    "images": "CIFAR-10 from image files (perhaps lossy, not the official pixels)",
+    "images": "CIFAR-10 as image files (not the official pixels)",
     "synthetic": "SYNTHETIC images, not CIFAR-10",
 }
 

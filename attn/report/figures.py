@@ -1,32 +1,12 @@
-"""The figures: accuracy over epochs, and the scores of the input channels beside their pictures."""
+"""The figures of accuracy: over epochs, and by class."""
 
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 from attn.report.collect import Group
+from attn.report.style import COLOURS, STYLE, finish
 from attn.report.tables import select
-
-# Okabe and Ito's colours, told apart by colour-blind readers and in print.
-COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7"]
-INPUT = "seams.input"
-POST_IMAGES = 64
-PUBLISHED_SCORES = [0.9846477, 0.96408206, 0.91101015, 0.00664441, 0.0050977, 0.00696521]
-STYLE = {
-    "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "savefig.dpi": 150,
-    "figure.constrained_layout.use": True,
-}
-
-
-def save(figure, path: Path):
-    figure.savefig(path)
-    plt.close(figure)
 
 
 def accuracy_over_epochs(group: Group, definitions: dict, path: Path) -> list[Path]:
@@ -37,8 +17,7 @@ def accuracy_over_epochs(group: Group, definitions: dict, path: Path) -> list[Pa
     with plt.rc_context(STYLE):
         size = (5 * len(shown), 4)
         figure, panels = plt.subplots(1, len(shown), figsize=size, sharey=True, squeeze=False)
-        panels = panels[0]
-        for panel, definition in zip(panels, shown, strict=True):
+        for panel, definition in zip(panels[0], shown, strict=True):
             for colour, row in zip(COLOURS, definition["rows"], strict=False):
                 _curves(panel, group, select(group.runs, row), row["model"], colour)
             panel.set_title(definition["title"], loc="left")
@@ -46,10 +25,8 @@ def accuracy_over_epochs(group: Group, definitions: dict, path: Path) -> list[Pa
             panel.xaxis.get_major_locator().set_params(integer=True)
             panel.grid(alpha=0.3)
             panel.legend(frameon=False, fontsize=8)
-        panels[0].set_ylabel("test accuracy, %")
-        title = f"Accuracy over epochs\n{group.title}"
-        figure.suptitle(title, x=0.01, ha="left", fontsize=10)
-        save(figure, path)
+        panels[0][0].set_ylabel("test accuracy, %")
+        finish(figure, f"Accuracy over epochs\n{group.title}{_tested(group)}", path)
     return [path]
 
 
@@ -57,9 +34,17 @@ def _any_runs(group, definition) -> bool:
     return any(len(select(group.runs, row)) for row in definition["rows"])
 
 
+def _tested(group) -> str:
+    """On how many test images, where that is not always the same number."""
+    fewest, most = group.epochs["test_images"].min(), group.epochs["test_images"].max()
+    if fewest == most:
+        return ""
+    return f"\nLast epoch: all {most:,} test images; before it: always the same {fewest:,}."
+
+
 def _curves(panel, group, runs, model, colour):
     """One model's curves; backbones are told apart by the line's style."""
-    styles = ["-", "--", ":"]
+    styles = ["-", "--", ":", "-."]
     several = group.runs["backbone"].nunique() > 1
     for style, (backbone, seeds) in zip(styles, runs.groupby("backbone"), strict=False):
         curves = group.epochs[group.epochs["run"].isin(seeds["run"])]
@@ -71,88 +56,12 @@ def _curves(panel, group, runs, model, colour):
         panel.plot(epochs, mean, style, color=colour, label=f"{name} (n={len(seeds)})", linewidth=2)
 
 
-def input_scores(group: Group, folder: Path) -> list[Path]:
-    """A figure for each configuration with attention on its input channels; their paths."""
-    if group.scores.empty:
-        return []
-    at_input = group.scores[group.scores["module"] == INPUT]
-    scored = group.runs[group.runs["run"].isin(at_input["run"])]
-    paths = []
-    for key, runs in scored.groupby("configuration", sort=False):
-        first = runs.iloc[0]
-        name = f"scores-{first['backbone']}-{first['attention']}-{first['data']}-{key}.png"
-        _score_figure(group, runs, at_input, folder / name)
-        paths.append(folder / name)
-    return paths
-
-
-def _score_figure(group, runs, scores, path):
-    """Above, one test image's channels; below, each seed's score of each channel."""
-    pictures = group.example(runs["run"].iloc[0])
-    channels = len(pictures)
-    final = scores[scores["run"].isin(runs["run"]) & (scores["epoch"] == scores["epoch"].max())]
-    everything = final["images"].max()
-    published = group.recipe == "post" and channels == len(PUBLISHED_SCORES)
+def class_accuracy(classes, title: str, path: Path):
+    """A bar for each class: columns class and accuracy."""
     with plt.rc_context(STYLE):
-        figure = plt.figure(figsize=(1.6 * channels + 1, 5.6))
-        grid = figure.add_gridspec(2, channels, height_ratios=[1, 2.2])
-        below = figure.add_subplot(grid[1, :])
-        for colour, images, marker in (
-            (COLOURS[1], POST_IMAGES, "o"),
-            (COLOURS[0], everything, "s"),
-        ):
-            _score_points(below, runs, final[final["images"] == images], images, colour, marker)
-        if published:
-            below.plot(range(channels), PUBLISHED_SCORES, "k_", markersize=26, label="the post's")
-        means = final[final["images"] == everything].groupby("channel")["mean"]
-        for channel, picture in enumerate(pictures):
-            above = figure.add_subplot(grid[0, channel])
-            above.imshow(picture, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-            above.set_axis_off()
-            above.set_title(f"{_channel_name(channel)}\n{means.mean()[channel]:.3f}", fontsize=10)
-        below.set_xticks(range(channels), [_channel_name(c) for c in range(channels)])
-        below.set_xlim(-0.5, channels - 0.5)
-        below.set_ylim(-0.02, 1.02)
-        below.set_ylabel("attention score")
-        below.grid(axis="y", alpha=0.3)
-        below.legend(
-            frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.09), ncols=3
-        )
-        figure.suptitle(_score_title(group, runs), x=0.01, ha="left", fontsize=10)
-        save(figure, path)
-
-
-def _score_title(group, runs):
-    first = runs.iloc[0]
-    return (
-        f"Scores of the input channels: {first['attention']} at first, {first['backbone']}\n"
-        f"{group.title}\n"
-        "Above each picture: mean over seeds and the whole test set. Bars: sd over images.\n"
-        f"From left to right: seeds {', '.join(map(str, sorted(runs['seed'])))}."
-    )
-
-
-def _score_points(axes, runs, scores, images, colour, marker):
-    """Each seed side by side: its mean score over the images, with their sd."""
-    seeds = sorted(runs["seed"])
-    shift = 0.12 if images == POST_IMAGES else -0.12
-    for run, seed in zip(runs["run"], runs["seed"], strict=True):
-        mine = scores[scores["run"] == run]
-        spread = 0.2 * ((seeds.index(seed) + 0.5) / len(seeds) - 0.5)
-        label = f"{images:,} test images, a point a seed" if seed == seeds[0] else None
-        axes.errorbar(
-            mine["channel"] + shift + spread,
-            mine["mean"],
-            yerr=mine["sd"],
-            fmt=marker,
-            color=colour,
-            markersize=5,
-            markerfacecolor="white" if images == POST_IMAGES else colour,
-            elinewidth=0.8,
-            capsize=2,
-            label=label,
-        )
-
-
-def _channel_name(channel: int) -> str:
-    return "RGB"[channel] if channel < 3 else f"noise {channel - 2}"
+        figure, axes = plt.subplots(figsize=(8, 4))
+        bars = axes.barh(classes["class"][::-1], classes["accuracy"][::-1], color=COLOURS[0])
+        axes.bar_label(bars, fmt="%.1f", padding=3)
+        axes.set_xlim(0, 105)
+        axes.set_xlabel("test accuracy, %")
+        finish(figure, f"Accuracy by class\n{title}", path)

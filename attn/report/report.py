@@ -6,8 +6,10 @@ import pandas as pd
 
 from attn.errors import RunError
 from attn.files import write
-from attn.report import figures, tables
+from attn.report import figures, score_figures, tables
 from attn.report.collect import Group, collect, groups
+from attn.runs import skipped
+from attn.scores import of_input_channels
 
 
 def report(root: Path, out: Path):
@@ -18,6 +20,8 @@ def report(root: Path, out: Path):
     collected = collect(root)
     for reason in collected.left_out:
         print(f"left out: {reason}")
+    for cell in skipped(root):
+        print(f"skipped as impossible: {cell}")
     if collected.runs.empty:
         raise RunError(
             f"no finished run in {root}: train some first, as with bash scripts/reproduce.sh"
@@ -39,7 +43,7 @@ def _write_data(group: Group, folder: Path):
     scores = group.scores
     if not scores.empty:  # of a wide feature map the last epoch alone: the rest would be megabytes
         last = scores["epoch"] == scores.groupby("run")["epoch"].transform("max")
-        scores = scores[last | (scores["module"] == figures.INPUT)]
+        scores = scores[last | scores["module"].map(of_input_channels)]
     _write_csv(folder / "scores.csv", scores)
 
 
@@ -70,5 +74,5 @@ def _write_figures(group: Group, folder: Path) -> list[Path]:
     curves = folder / "accuracy-epochs.png"
     return [
         *figures.accuracy_over_epochs(group, tables.definitions(), curves),
-        *figures.input_scores(group, folder),
+        *score_figures.of_group(group, folder),
     ]
