@@ -25,10 +25,12 @@ def main(cfg):
         if configuration is None:
             return
 
+        from attn import pretrained
         from attn.data import load, subset
         from attn.launch import train_all
         from attn.runs import Run
 
+        pretrained.weights(configuration)  # fetched, or refused, before anything long starts
         data = load(cfg.data.source, cfg.data.root)
         subset(data.labels["train"], cfg.recipe.images)  # refuses now what it would refuse later
         configuration.fingerprint = data.fingerprint

@@ -19,7 +19,7 @@ GROUPS = {
     "experiment": "the sweep behind a table; the words beside it narrow it",
 }
 TYPED = {"recipe": Recipe, "data": Data, "data.noise": Noise}
-TAKES = {int: "a whole number", float: "a number", str: "a word"}
+TAKES = {int: "a whole number", float: "a number", str: "a word", bool: "true or false"}
 WORD = re.compile(r"^[+~]{0,2}([A-Za-z_][\w./@]*)=(.*)$", re.DOTALL)
 SWEEP = re.compile(r",(?![^\[{(]*[\]})])")  # a comma outside of brackets
 SEEDS = "the seeds of a configuration train together: seeds=5 means seeds 0 to 4, seeds=[0,3] those"
@@ -124,7 +124,7 @@ def _check_type(key: str, text: str, hint):
     if value is None and type(None) in typing.get_args(hint):
         return
     (kind,) = kinds
-    if kind is str or type(value) is int or (kind is float and _is_number(text)):
+    if kind is str or type(value) in (kind, int) or (kind is float and _is_number(text)):
         return
     nothing = ", or null" if type(None) in typing.get_args(hint) else ""
     raise UserError(f"{key}={text}: it takes {TAKES[kind]}{nothing}")

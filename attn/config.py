@@ -18,16 +18,18 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from attn import catalogue
-from attn.catalogue import GROUPS, explain
+from attn.catalogue import GROUPS, TAKES, explain
 from attn.errors import UserError
 from attn.labels import label
-from attn.schema import RESERVED, Config, Data, Recipe
+from attn.schema import Config, Data, Recipe
 
 PRECISIONS = ("fp32", "tf32", "bf16")
 SCHEDULES = ("constant", "linear", "cosine")
 SOURCES = ("cifar10", "synthetic")
 NOISES = ("uniform", "gaussian", "image")
 AUGMENTATIONS = ("none", "crop_flip")
+FROM_ELSEWHERE = ("channels", "num_classes")  # arguments that no YAML gives
+PLACE = ("name", "location", "stages")
 DEVICES = ("auto", "cuda", "cpu")
 
 
@@ -207,7 +209,7 @@ def _one_of(key: str, value, choices):
 
 
 def _at_least(key: str, value, least):
-    if value < least:
+    if not value >= least:  # nan is not
         raise ConfigError(f"{key}={value}: it must be at least {least}")
 
 
@@ -229,6 +231,9 @@ def _check_recipe(recipe: Recipe):
     for key in ("epochs", "batch_size"):
         _at_least(f"recipe.{key}", getattr(recipe, key), 1)
     _at_least("recipe.size", recipe.size, 8)
+    for key in ("images", "test_images"):
+        if getattr(recipe, key) is not None:
+            _at_least(f"recipe.{key}", getattr(recipe, key), 10)
     for key in ("lr", "momentum", "weight_decay"):
         _at_least(f"recipe.{key}", getattr(recipe, key), 0)
     if not 0 <= recipe.warmup < 1:
@@ -236,9 +241,16 @@ def _check_recipe(recipe: Recipe):
 
 
 def _check_arguments(group: str, values: dict, classes: dict):
-    """Compares a group's keys with the constructor's arguments."""
+    """Compares a group's keys, and the types of their values, with the constructor's arguments."""
     _one_of(f"{group}.name", values["name"], classes)
-    known = set(inspect.signature(classes[values["name"]]).parameters) - {"channels", "num_classes"}
-    for key in values.keys() - known - set(RESERVED):
-        choices = ", ".join(sorted(known)) or "none at all"
-        raise ConfigError(f"{group}.{key}: {values['name']} takes {choices}")
+    arguments = dict(inspect.signature(classes[values["name"]]).parameters)
+    arguments = {k: a.annotation for k, a in arguments.items() if k not in FROM_ELSEWHERE}
+    arguments |= {"pretrained": bool} if "pretrained" in values else {}
+    for key, value in values.items():
+        if key in PLACE:
+            continue
+        if key not in arguments:
+            choices = ", ".join(sorted(arguments)) or "none at all"
+            raise ConfigError(f"{group}.{key}: {values['name']} takes {choices}")
+        if type(value) is not arguments[key]:
+            raise ConfigError(f"{group}.{key}={value}: it takes {TAKES[arguments[key]]}")

@@ -3,10 +3,11 @@
 from dataclasses import asdict
 
 from attn.catalogue import flat, read
-from attn.schema import RESERVED, Data, Recipe
+from attn.schema import Data, Recipe
 
 DEFAULTS = {"backbone": {}, "attention": {}, "data": asdict(Data()), "recipe": asdict(Recipe())}
-UNNAMED = (*RESERVED, "root", "source")  # where the data lie is not what they are
+# Not what the values are but where they apply, or where the data lie.
+UNNAMED = ("name", "location", "stages", "root", "source")
 
 
 def label(group: str, values: dict) -> str:

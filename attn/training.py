@@ -7,7 +7,7 @@ import traceback
 import numpy as np
 import torch
 
-from attn import files
+from attn import files, pretrained
 from attn.build import build, count
 from attn.data import Dataset, subset
 from attn.data.inputs import Inputs
@@ -69,7 +69,10 @@ class Session:
         self.report = lambda event, **values: report(event, run.name, values)
         self.recipe = recipe = run.config.recipe
         draws = Draws(run.seed)
-        network = build(run.config, run.seed, draws)
+        weights = pretrained.weights(run.config)
+        network = build(run.config, run.seed, draws, weights)
+        if weights:
+            self.report("note", text=pretrained.describe(network, weights))
         self.size = count(network, run.config)
         self.inputs = split_inputs(run.config, data, device)
         samples = subset(data.labels["train"], recipe.images)

@@ -121,7 +121,7 @@ def test_wrong_seeds_say_what_is_right(value):
             "features: cbam on 1280 channels: reduction=0 is below 1",
         ),
         ("+attention.ratio=4", "attention.ratio: cbam_channel takes bias, reduction"),
-        ("+backbone.depth=4", "backbone.depth: mobilenet_v2 takes refine_at, stem"),
+        ("+backbone.depth=4", "backbone.depth: mobilenet_v2 takes pretrained, refine_at, stem"),
         ("data.noise.kind=pink", "data.noise.kind=pink: choose one of uniform, gaussian, image"),
         ("recipe.augment=mixup", "recipe.augment=mixup: choose one of none, crop_flip"),
         ("backbone.stem=wide", "stem=wide; choose one of imagenet, cifar"),

@@ -4,6 +4,7 @@ import csv
 import fcntl
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import time
 import pytest
 import torch
 
+from attn.catalogue import choices
 from attn.tests.conftest import ROOT, TINY, needs_cifar10, program
 
 NOISY = ["data=rgb_noise", "location=first"]
@@ -88,7 +90,7 @@ def test_the_same_command_again_does_nothing(trained):
 
 def test_eval_makes_tables_and_figures_and_leaves_out_what_is_damaged(trained, tmp_path):
     root = tmp_path / "runs"
-    subprocess.run(["cp", "-r", trained[0], root], check=True)
+    shutil.copytree(trained[0], root)
     damaged, unfinished = folders(root)[2:]
     (damaged / "summary.json").write_text("{")
     (unfinished / "summary.json").unlink()
@@ -115,6 +117,73 @@ def test_eval_of_nothing_says_so(tmp_path):
     done = program("eval.py", f"runs={tmp_path}")
     assert done.returncode == 1
     assert f"no finished run in {tmp_path}" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_eval_of_one_checkpoint(trained, tmp_path):
+    """A copy of one run folder, alone: accuracy, classes and scores are those of the run."""
+    original = folders(trained[0])[0]  # attention at first
+    folder = tmp_path / original.name
+    shutil.copytree(original, folder)
+    done = program("eval.py", f"checkpoint={folder}", f"runs={tmp_path}", "device=cpu")
+    assert done.returncode == 0, done.stderr
+    accuracy = json.loads((folder / "summary.json").read_text())["test_accuracy"]
+    assert f"test accuracy {accuracy:.2%}" in done.stdout
+    out = tmp_path / "_report" / f"checkpoint-{folder.name}"
+    classes = rows(out / "classes.csv")
+    assert sum(int(row["images"]) for row in classes) == 2000
+    mean = sum(float(row["accuracy"]) for row in classes) / 10  # as many images in each
+    assert mean == pytest.approx(100 * accuracy)
+    ours = [row["mean"] for row in rows(out / "scores.csv") if row["images"] == "2000"]
+    logged = [row["mean"] for row in rows(folder / "scores.csv") if row["images"] == "2000"]
+    assert [float(m) for m in ours] == pytest.approx([float(m) for m in logged])
+    for name in ("classes.png", "places.png", "scores-input.png"):
+        assert (out / name).stat().st_size > 10_000
+    (folder / "checkpoint.pt").write_bytes(b"damaged")
+    again = program("eval.py", f"checkpoint={folder}", f"runs={tmp_path}")
+    assert again.returncode == 1 and "no whole checkpoint.pt there" in again.stderr
+
+
+def test_status_is_the_plan_and_the_state(trained, tmp_path):
+    root = tmp_path / "runs"
+    shutil.copytree(trained[0], root)
+    first, second, third, _ = folders(root)
+    (first / "summary.json").unlink()
+    (second / "summary.json").unlink()
+    (second / "error.txt").write_text("it broke\nTraceback ...\n")
+    shutil.rmtree(third)
+    words = [*TINY, "seeds=2", f"runs={root}"]
+    done = program("scripts/status.py", *words, "experiment=noise", "data=rgb_noise")
+    assert done.returncode == 0, done.stderr
+    states = {line.split()[1]: line for line in done.stdout.splitlines() if "-s" in line}
+    assert states[first.name].startswith("partial") and "2/2 epochs" in states[first.name]
+    assert states[second.name].startswith("failed") and "it broke" in states[second.name]
+    assert "error.txt" in states[second.name] and states[third.name].startswith("missing")
+    assert sum(line.startswith("done") for line in states.values()) == 1
+    assert "time left on" in done.stdout
+    impossible = ["attention=se", "backbone=mobilenet_v2", "stages=[1],[2]"]
+    done = program("scripts/status.py", *words, *impossible)
+    assert "1 impossible" in done.stdout and "2 missing" in done.stdout
+    assert "no block there has the seam refine" in done.stdout
+    wrong = program("scripts/status.py", "experiment=tables")
+    assert wrong.returncode == 1 and wrong.stderr.startswith("experiment=tables: choose one of")
+
+
+def test_an_impossible_cell_stops_a_single_run_and_is_skipped_in_a_sweep(tmp_path):
+    words = [*TINY, "recipe.epochs=1", "backbone=mobilenet_v2", "attention=se", f"runs={tmp_path}"]
+    alone = program("train.py", *words, "stages=[1]")
+    assert alone.returncode == 1 and "no block there has the seam refine" in alone.stderr
+    assert not folders(tmp_path)
+    sweep = program("train.py", "-m", *words, "stages=[1],[2]")
+    assert sweep.returncode == 0, sweep.stderr
+    assert "skipped:" in sweep.stdout and len(folders(tmp_path)) == 1
+    report = program("eval.py", f"runs={tmp_path}")
+    assert "skipped as impossible:" in report.stdout and "stages=[1]" in report.stdout
+
+
+def test_tab_completion_knows_the_choices():
+    query = {"COMP_LINE": "python train.py attention=", "COMP_POINT": "26"}
+    done = program("train.py", "-sc", "query=bash", env=os.environ | query)
+    assert done.stdout.split() == [f"attention={name}" for name in choices("attention")]
 
 
 def start(*words):
@@ -192,11 +261,13 @@ def test_an_interrupted_sweep_stops_and_says_how_to_go_on(tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (["recipe.epoch=3"], "Did you mean recipe.epochs?"),
+        (["seed=0,1"], "seeds=5 means seeds 0 to 4"),
         (["location=middle"], "location=middle: choose one of"),
         (["attention=cbma"], "cbam_channel"),
         (["recipe.images=15"], "recipe.images=15: it takes a multiple of 10"),
         (["data.source=cifar10", "data.root=/nowhere"], "data.root=/nowhere: nothing there"),
-        (["recipe.lr=fast"], "could not be converted to Float"),
+        (["recipe.lr=fast"], "recipe.lr=fast: it takes a number"),
         (["device=cuda"], "torch sees no GPU"),
     ],
 )
@@ -221,7 +292,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_not_its_neighbour(tmp_path)
 
 def test_help_answers_without_torch():
     done = program("-X", "importtime", "train.py", "--help")
-    assert done.returncode == 0 and "recipe: post, quick" in done.stdout
+    assert done.returncode == 0 and "seeds=1" in done.stdout and "recipe.size=112" in done.stdout
     assert "| hydra" in done.stderr and "| torch" not in done.stderr
 
 
