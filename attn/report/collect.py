@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 GROUP = ["recipe", "source", "fingerprint", "numerics"]  # never mixed in a table
-ORDER = ["backbone", "data", "location", "attention", "seed"]
+ORDER = ["backbone", "data", "location", "stages", "attention", "configuration", "seed"]
 SOURCES = {
     "archive": "CIFAR-10",
     "images": "CIFAR-10 as image files (not the official pixels)",

@@ -11,7 +11,7 @@ from attn.stats import summarise
 TABLES = Path(__file__).resolve().parents[2] / "configs" / "tables.yaml"
 PUBLISHED_ON = {"recipe": "post", "backbone": "mobilenet_v2"}
 MATCH = ("data", "attention", "location")
-CONFIGURATION = ["backbone", "data", "location", "attention", "configuration"]
+CONFIGURATION = ["backbone", "data", "location", "stages", "attention", "configuration"]
 
 
 def definitions() -> dict:
