@@ -31,5 +31,6 @@ def main(cfg):
 
 
 if __name__ == "__main__":
-    config.check_words(sys.argv[1:], config.Eval)
+    if not config.is_question(sys.argv[1:]):
+        config.check_words(sys.argv[1:], config.Eval)
     main()

@@ -17,8 +17,6 @@ config.register()
 
 @hydra.main(version_base="1.3", config_path="configs", config_name="train")
 def main(cfg):
-    if cfg.device != "cuda":
-        workers.start()
     with config.one_line_errors():
         seeds, device = config.seeds(cfg), config.choose_device(cfg)
         configuration = checked(cfg)
@@ -26,13 +24,14 @@ def main(cfg):
             return
 
         from attn import pretrained
-        from attn.data import load, subset
+        from attn.data import check_count, load, subset
         from attn.launch import train_all
         from attn.runs import Run
 
         pretrained.weights(configuration)  # fetched, or refused, before anything long starts
         data = load(cfg.data.source, cfg.data.root)
         subset(data.labels["train"], cfg.recipe.images)  # refuses now what it would refuse later
+        check_count(data.labels["test"], cfg.recipe.test_images)
         configuration.fingerprint = data.fingerprint
         train_all([Run(configuration, seed, Path(cfg.runs)) for seed in seeds], device)
 
@@ -54,5 +53,10 @@ def checked(cfg):
 
 
 if __name__ == "__main__":
-    config.check_words(sys.argv[1:])
+    words = sys.argv[1:]
+    if not config.is_question(words):
+        config.check_words(words)
+        if "device=cuda" not in words:
+            workers.start()
+        config.check_cells(words)
     main()

@@ -82,15 +82,20 @@ def build(
     return network
 
 
-def count(network: nn.Module, config: Config) -> dict:
-    """Parameters, and multiply-adds for one image, by torch's own counter."""
-    image = torch.zeros(1, config.in_channels, config.recipe.size, config.recipe.size)
+def multiply_adds(network: nn.Module, in_channels: int, size: int) -> int:
+    """For one image, of convolutions and linear layers, by torch's own counter."""
+    image = torch.zeros(1, in_channels, size, size)
     was_training = network.training
     network.eval()
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network(image)
     network.train(was_training)
+    return counter.get_total_flops() // 2
+
+
+def count(network: nn.Module, config: Config) -> dict:
+    """Parameters, and multiply-adds for one image."""
     return {
         "parameters": sum(p.numel() for p in network.parameters()),
-        "multiply_adds": counter.get_total_flops() // 2,
+        "multiply_adds": multiply_adds(network, config.in_channels, config.recipe.size),
     }

@@ -17,10 +17,15 @@ def capture(step, sizes, state) -> dict:
         for tensor, before in zip(state, saved, strict=True):
             tensor.copy_(before)
 
+    stream = torch.cuda.Stream()
+    for size in sizes:
+        _warm_up(step, size, stream, restore)
     graphs = {}
     try:
         for size in sizes:
-            graphs[size] = _capture_one(step, size, restore)
+            graphs[size] = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graphs[size], stream=stream):
+                step(size)
     except RuntimeError as error:
         reason = str(error).splitlines()[0]
         print(f"CUDA graph capture failed ({reason}); the steps run eagerly, slower.")
@@ -29,15 +34,10 @@ def capture(step, sizes, state) -> dict:
     return graphs
 
 
-def _capture_one(step, size: int, restore):
-    stream = torch.cuda.Stream()
+def _warm_up(step, size: int, stream, restore):
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
         for _ in range(WARM_UP):
             restore()
             step(size)
     torch.cuda.current_stream().wait_stream(stream)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, stream=stream):
-        step(size)
-    return graph

@@ -20,7 +20,7 @@ GROUPS = {
 }
 TYPED = {"recipe": Recipe, "data": Data, "data.noise": Noise}
 TAKES = {int: "a whole number", float: "a number", str: "a word", bool: "true or false"}
-WORD = re.compile(r"^[+~]{0,2}([A-Za-z_][\w./@]*)=(.*)$", re.DOTALL)
+WORD = re.compile(r"^[+]{0,2}([A-Za-z_][\w./@]*)=(.*)$", re.DOTALL)
 SWEEP = re.compile(r",(?![^\[{(]*[\]})])")  # a comma outside of brackets
 SEEDS = "the seeds of a configuration train together: seeds=5 means seeds 0 to 4, seeds=[0,3] those"
 
@@ -42,24 +42,27 @@ def flat(values: dict, prefix: str = "") -> dict:
     return found
 
 
-def check_words(words: list[str], top: dict):
+def check_words(words: list[str], groups: dict, top: dict):
     """Raises UserError, with the choices, for the first misspelt group, choice, key or value.
 
-    words: the command line's. top: the keys outside of the groups and their types.
+    words: the command line's. groups: those that the program has. top: its keys outside of them
+    and their types.
     """
     pairs = _pairs(words)
     for group, value in pairs:
-        for one in SWEEP.split(value) if group in GROUPS else ():
+        if group == "experiment" and SWEEP.search(value):
+            raise UserError(f"experiment={value}: one at a time; each is a sweep of its own")
+        for one in SWEEP.split(value) if group in groups else ():
             if "(" not in one and one not in choices(group):
                 raise UserError(f"{group}={one}: choose one of {', '.join(choices(group))}")
-    types = _known_types(_chosen(pairs), top)
+    types = _known_types(_chosen(pairs), top) if groups else top
     for key, value in pairs:
-        if key == "seed":
+        if key == "seed" and groups:
             raise UserError(f"seed={value}: {SEEDS}")
-        if key in GROUPS or key.startswith("hydra"):
+        if key in groups or key.startswith("hydra"):
             continue
         if key not in types:
-            raise UserError(_unknown(key, types))
+            raise UserError(_unknown(key, types, groups))
         for one in SWEEP.split(value):
             _check_type(key, one, types[key])
 
@@ -71,7 +74,9 @@ def _pairs(words: list[str]) -> list[tuple]:
         match = WORD.match(word)
         if match:
             pairs.append(match.groups())
-        elif not word.startswith(("-", "~")) and not before.startswith("-"):
+        elif word.startswith("~"):
+            raise UserError(f"{word}: nothing can be taken away; attention=none is the baseline")
+        elif not word.startswith("-") and not before.startswith("-"):
             raise UserError(f"{word}: write key=value, as in recipe=quick")
         before = word
     return pairs
@@ -105,11 +110,11 @@ def _known_types(chosen: dict, top: dict) -> dict:
     return types
 
 
-def _unknown(key: str, types: dict) -> str:
+def _unknown(key: str, types: dict, groups: dict) -> str:
     group = key.partition(".")[0]
     beside = sorted(k for k in types if k.partition(".")[0] == group and "." in k)
-    known = beside or [*GROUPS, *(k for k in types if "." not in k)]
-    every = [*GROUPS, *types]
+    known = beside or [*groups, *(k for k in types if "." not in k)]
+    every = [*groups, *types]
     ending = [k for k in every if k.rpartition(".")[2] == key.rpartition(".")[2]]
     near = ending or difflib.get_close_matches(key, every, n=1, cutoff=0.75)
     hint = f" Did you mean {near[0]}?" if near else ""
@@ -118,16 +123,18 @@ def _unknown(key: str, types: dict) -> str:
 
 def _check_type(key: str, text: str, hint):
     kinds = [kind for kind in typing.get_args(hint) or (hint,) if kind in TAKES]
-    if not kinds or "(" in text:
+    if "(" in text or kinds == [str]:
         return
-    value = yaml.safe_load(text) if text else text
-    if value is None and type(None) in typing.get_args(hint):
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise UserError(f"{key}={text}: it cannot be read; a list is written [1,2]") from None
+    optional = type(None) in typing.get_args(hint)
+    if not kinds or (value is None and optional) or type(value) in (*kinds, int):
         return
-    (kind,) = kinds
-    if kind is str or type(value) in (kind, int) or (kind is float and _is_number(text)):
-        return
-    nothing = ", or null" if type(None) in typing.get_args(hint) else ""
-    raise UserError(f"{key}={text}: it takes {TAKES[kind]}{nothing}")
+    if kinds != [float] or not _is_number(text):
+        nothing = ", or null" if optional else ""
+        raise UserError(f"{key}={text}: it takes {TAKES[kinds[0]]}{nothing}")
 
 
 def _is_number(text: str) -> bool:
@@ -147,13 +154,15 @@ def explain(program: str) -> str:
         return "\n".join(lines)
     for group, meaning in GROUPS.items():
         lines += ["", f"{group}=   {meaning}"]
-        described = set()
-        for choice in choices(group):
+        described = set()  # of data and recipe, whose choices share their keys
+        # The post's recipe explains every key, so it comes first.
+        for choice in sorted(choices(group), key=lambda name: name != "post"):
             path = CONFIGS / group / f"{choice}.yaml"
             what, _, example = _first_comment(path).partition("   ")
             lines += [f"  {choice:<24}{what}", f"  {'':<24}  {example}"]
-            new = [(k, t) for k, t in _comments(path) if k not in described]
-            described |= {key for key, _ in new}
+            new = [(k, t) for k, t in _comments(path) if k.partition("=")[0] not in described]
+            if group in TYPED:
+                described |= {key.partition("=")[0] for key, _ in new}
             lines += [f"      {f'{group}.{key}':<31} {text}" for key, text in new]
     return "\n".join(lines)
 

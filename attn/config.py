@@ -5,14 +5,16 @@ heavy is imported here, so --help and tab completion answer at once.
 """
 
 import inspect
-import itertools
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any, get_type_hints
 
 from hydra import compose, initialize_config_dir
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import CompactHydraException
 from hydra.types import RunMode
 from omegaconf import OmegaConf
@@ -29,7 +31,6 @@ SOURCES = ("cifar10", "synthetic")
 NOISES = ("uniform", "gaussian", "image")
 AUGMENTATIONS = ("none", "crop_flip")
 FROM_ELSEWHERE = ("channels", "num_classes")  # arguments that no YAML gives
-PLACE = ("name", "location", "stages")
 DEVICES = ("auto", "cuda", "cpu")
 
 
@@ -76,12 +77,44 @@ def register():
 
 def check_words(words: list[str], schema=Train):
     """Ends the program, with one line, where the command line has a word that nothing knows."""
-    top = {key: hint for key, hint in get_type_hints(schema).items() if key not in GROUPS}
-    if not {"-sc", "--shell-completion"} & set(words):
-        try:
-            catalogue.check_words(words, top)
-        except UserError as error:
-            raise SystemExit(str(error)) from None
+    groups = GROUPS if schema is Train else {}
+    top = {key: hint for key, hint in get_type_hints(schema).items() if key not in groups}
+    try:
+        catalogue.check_words(words, groups, top)
+    except UserError as error:
+        raise SystemExit(str(error)) from None
+
+
+def check_cells(words: list[str]):
+    """Ends the program, with one line, where any cell of the command line is wrong.
+
+    Before Hydra makes a folder and before the first cell trains; impossible cells are left to it.
+    """
+    try:
+        for cell in cells(words):
+            cfg = composed(cell)
+            seeds(cfg)
+            device = choose_device(cfg)
+            try:
+                configuration = check(cfg)
+            except Impossible:
+                if is_sweep(words):
+                    continue
+                raise
+            if configuration.recipe.precision == "tf32" and device.type == "cpu":
+                raise ConfigError("recipe.precision=tf32 is a GPU's; on a CPU choose fp32 or bf16")
+    except CompactHydraException as error:
+        raise SystemExit(str(error)) from None
+
+
+def is_sweep(words: list[str]) -> bool:
+    flags = {"-m", "--multirun"} & set(words)
+    return bool(flags) or any(word.startswith("experiment=") for word in words)
+
+
+def is_question(words: list[str]) -> bool:
+    """Whether the command line asks Hydra for something else than to run."""
+    return any(word.startswith("-") and word not in ("-m", "--multirun") for word in words)
 
 
 @contextmanager
@@ -94,14 +127,16 @@ def one_line_errors():
 
 
 def cells(words: list[str]) -> list[list[str]]:
-    """The command line of every cell of a sweep, from the experiment and the words beside it."""
-    values = dict(word.split("=", 1) for word in words)
-    axes = catalogue.sweep(values["experiment"]) if "experiment" in values else {}
-    axes = {key: catalogue.SWEEP.split(str(value)) for key, value in (axes | values).items()}
-    return [
-        [f"{key}={value}" for key, value in zip(axes, cell, strict=True)]
-        for cell in itertools.product(*axes.values())
-    ]
+    """The command line of every cell of a sweep, as Hydra's own sweeper splits it."""
+    words = [word for word in words if not word.startswith("-")]
+    chosen = dict(word.split("=", 1) for word in words)
+    if "experiment" in chosen:
+        varied = catalogue.sweep(chosen["experiment"]).items()
+        words = [f"{key}={value}" for key, value in varied if key not in chosen] + words
+    with initialize_config_dir(str(catalogue.CONFIGS), version_base="1.3"):
+        parser = OverridesParser.create(GlobalHydra.instance().config_loader())
+        overrides = parser.parse_overrides(words)
+    return BasicSweeper.split_arguments(overrides, max_batch_size=None)[0]
 
 
 def composed(words: list[str]):
@@ -113,7 +148,9 @@ def composed(words: list[str]):
 def sweep_cell() -> str | None:
     """The words of the sweep's cell that is running; None outside of a sweep."""
     job = HydraConfig.get()
-    return " ".join(job.overrides.task) if job.mode == RunMode.MULTIRUN else None
+    beside = ("seeds=", "device=", "runs=")  # do not say what the cell is
+    words = [word for word in job.overrides.task if not word.startswith(beside)]
+    return " ".join(words) if job.mode == RunMode.MULTIRUN else None
 
 
 def check(cfg) -> Config:
@@ -167,13 +204,14 @@ def _try_to_build(config: Config):
     import torch
 
     from attn.build import build
+    from attn.seams import CannotStand
 
     try:
         with torch.device("meta"):
             build(config, seed=0)
-    except ValueError as error:
+    except CannotStand as error:
         raise Impossible(str(error)) from None
-    except TypeError as error:
+    except ValueError as error:
         raise ConfigError(str(error)) from None
 
 
@@ -234,6 +272,10 @@ def _check_recipe(recipe: Recipe):
     for key in ("images", "test_images"):
         if getattr(recipe, key) is not None:
             _at_least(f"recipe.{key}", getattr(recipe, key), 10)
+    if recipe.images is not None and recipe.images % 10:
+        raise ConfigError(
+            f"recipe.images={recipe.images}: it takes a multiple of 10, or null for all images"
+        )
     for key in ("lr", "momentum", "weight_decay"):
         _at_least(f"recipe.{key}", getattr(recipe, key), 0)
     if not 0 <= recipe.warmup < 1:
@@ -247,7 +289,7 @@ def _check_arguments(group: str, values: dict, classes: dict):
     arguments = {k: a.annotation for k, a in arguments.items() if k not in FROM_ELSEWHERE}
     arguments |= {"pretrained": bool} if "pretrained" in values else {}
     for key, value in values.items():
-        if key in PLACE:
+        if key in ("name", "location", "stages"):
             continue
         if key not in arguments:
             choices = ", ".join(sorted(arguments)) or "none at all"

@@ -1,11 +1,9 @@
-"""Training and evaluation of one network: the step, its capture, the scores.
+"""Training of one network: the step and its capture.
 
 All that a step needs lies on the device, and nothing is read back within an epoch but a running
 loss for the progress bar. So on a GPU the whole step is one CUDA graph; where capture fails,
 and on the CPU, the same step runs eagerly.
 """
-
-import itertools
 
 import torch
 import torch.nn.functional as F
@@ -14,20 +12,13 @@ from torch.nn.utils import get_total_norm
 
 from attn.capture import capture
 from attn.data.inputs import Inputs
-from attn.draws import FIXED_SEED, ORDER, Draws, permutation
+from attn.draws import ORDER, Draws, permutation
 from attn.errors import RunError
+from attn.precision import autocast, set_float32
 from attn.schedule import learning_rates
 from attn.schema import Recipe
-from attn.scores import ScoreStatistics, record
 
-EVALUATION_BATCH = 250
 REPORT_EVERY = 20  # steps
-
-
-def memory_format(device: torch.device, recipe: Recipe):
-    """channels_last, but for fp32 above 64 pixels on a CPU: there it is far slower."""
-    slow = device.type == "cpu" and recipe.precision != "bf16" and recipe.size > 64
-    return torch.contiguous_format if slow else torch.channels_last
 
 
 class NotFinite(RunError):
@@ -43,15 +34,13 @@ class NotFinite(RunError):
 class Trainer:
     """One network in training.
 
-    inputs: the splits, on the device. samples: the positions (N,) of the training images that
-    are used. draws: the seed's random numbers, which the network's dropout shares.
+    inputs: the training images, on the device. samples: the positions (N,) of the training
+    images that are used. draws: the seed's random numbers, which the network's dropout shares.
     """
 
-    def __init__(
-        self, network: nn.Module, inputs: dict[str, Inputs], samples, recipe, draws: Draws
-    ):
-        self.device = device = inputs["train"].images.device
-        self.network = network.to(device, memory_format=inputs["train"].memory_format)
+    def __init__(self, network: nn.Module, inputs: Inputs, samples, recipe: Recipe, draws: Draws):
+        self.device = device = inputs.images.device
+        self.network = network.to(device, memory_format=inputs.memory_format)
         self.inputs, self.recipe, self.draws = inputs, recipe, draws
         self.samples = samples.to(device)
         self.steps = -(-len(samples) // recipe.batch_size)  # an epoch's
@@ -75,7 +64,7 @@ class Trainer:
             for parameter in self.network.parameters():
                 buffer = torch.zeros_like(parameter)
                 self.optimizer.state[parameter]["momentum_buffer"] = buffer
-        _set_float32_precision(recipe.precision)
+        set_float32(recipe)
         torch.backends.cudnn.benchmark = True
         self.graphs = {}
         if device.type == "cuda":
@@ -83,17 +72,12 @@ class Trainer:
             sizes = {len(batch) for batch in self.samples.split(recipe.batch_size)}
             self.graphs = capture(self._step, sizes, self._state())
 
-    def autocast(self):
-        enabled = self.recipe.precision == "bf16"
-        # Inside a capture the cache of cast weights would outlive the weights' updates.
-        return torch.autocast(self.device.type, torch.bfloat16, enabled, cache_enabled=False)
-
     def _step(self, size: int):
         """One update on the next `size` images of the order; reads and writes the device only."""
         samples = self.order.index_select(0, self.start + self.window[:size])  # (size,)
         self.draws.at(self.epoch, samples)
-        x, labels = self.inputs["train"](samples, self.draws)
-        with self.autocast():
+        x, labels = self.inputs(samples, self.draws)
+        with autocast(self.device, self.recipe):
             logits = self.network(x)  # (size, classes)
         loss = F.cross_entropy(logits.float(), labels)
         self.optimizer.zero_grad(set_to_none=True)
@@ -154,25 +138,6 @@ class Trainer:
             "train_accuracy": self.correct.item() / count,
         }
 
-    @torch.no_grad()
-    def evaluate(self, samples, score_counts=()):
-        """Logits (N, classes) of test images, and the scores over the first n of them, n in counts.
-
-        samples: positions (N,). Returns logits on the CPU and {n: {module: (mean, sd)}}, each (C,).
-        """
-        self.network.eval()
-        cuts = {0, len(samples), *score_counts, *range(0, len(samples), EVALUATION_BATCH)}
-        cuts = sorted(cut for cut in cuts if cut <= len(samples))
-        logits, statistics, scores_at = [], ScoreStatistics(), {}
-        with record(self.network) as scores, self.autocast():
-            for first, end in itertools.pairwise(cuts):
-                x, _ = self.inputs["test"](samples[first:end].to(self.device))
-                logits.append(self.network(x).float())
-                statistics.add(scores)
-                if end in score_counts:
-                    scores_at[end] = statistics.summary()
-        return torch.cat(logits).cpu(), scores_at
-
     def state_dict(self) -> dict:
         return {"network": self.network.state_dict(), "optimizer": self.optimizer.state_dict()}
 
@@ -183,15 +148,3 @@ class Trainer:
         for index, parameter in enumerate(self.network.parameters()):
             for name, value in saved.get(index, {}).items():
                 self.optimizer.state[parameter][name].copy_(value)
-
-
-def fixed_test_order(count: int) -> torch.Tensor:
-    """The order (count,) in which test images are taken where not all are: always the same."""
-    return permutation(FIXED_SEED, 0, torch.arange(count), ORDER)
-
-
-def _set_float32_precision(precision: str):
-    """PyTorch's own default on a GPU is TF32 for convolutions: say which, always."""
-    choice = "tf32" if precision == "tf32" else "ieee"
-    torch.backends.cuda.matmul.fp32_precision = choice
-    torch.backends.cudnn.conv.fp32_precision = choice

@@ -27,17 +27,31 @@ def write(path: Path, data: bytes | str):
         raise
 
 
-def append_rows(path: Path, rows: list[dict], epoch: int):
-    """Adds the rows of one epoch to a CSV; rows of that epoch or later, from a broken run, go."""
-    kept = []
-    if path.exists():
-        with path.open(newline="") as file:
-            kept = [row for row in csv.DictReader(file) if int(row["epoch"]) < epoch]
+def append_rows(path: Path, rows: list[dict]):
+    """Adds rows to a CSV."""
     text = io.StringIO()
     writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(kept + rows)
-    write(path, text.getvalue())
+    if not path.exists():
+        writer.writeheader()
+    writer.writerows(rows)
+    with path.open("a") as file:
+        file.write(text.getvalue())
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def truncate_rows(path: Path, epochs: int):
+    """Drops what a broken run wrote of epochs that its checkpoint does not have, half lines too."""
+    if not path.exists():
+        return
+    lines = path.read_text().splitlines(keepends=True)
+    column = lines[0].strip().split(",").index("epoch")
+    kept = [line for line in lines[1:] if line.endswith("\n")]
+    kept = [line for line in kept if int(line.split(",")[column]) < epochs]
+    if kept:
+        write(path, "".join(lines[:1] + kept))
+    else:
+        path.unlink()
 
 
 def save_checkpoint(folder: Path, state: dict):

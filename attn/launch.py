@@ -1,4 +1,4 @@
-"""Trains runs: on a CPU side by side, a process and a thread each; on a GPU in this process."""
+"""Trains runs: on a CPU side by side, a process and a thread each; on a GPU in turn."""
 
 import sys
 import time
@@ -44,6 +44,8 @@ def _in_turn(runs: list[Run], device: torch.device) -> list[str]:
             train(run, load(run.config.data.source, run.config.data.root), device, progress.handle)
         except UserError as error:
             progress.handle("failed", run.name, {"reason": str(error)})
+        except Exception:
+            progress.handle("failed", run.name, {"reason": traceback.format_exc()})
     return progress.failed
 
 

@@ -11,23 +11,24 @@
 
 from torch import nn
 
+from attn.seams import CannotStand
+
 ENDS = {"first": "input", "last": "features"}
 INSIDE = ("per_block", "per_stage")
 LOCATIONS = ("none", *ENDS, *INSIDE)
 
 
 def check_stages(network: nn.Module, stages):
-    """Raises ValueError where `stages` is not "all" or a list of the network's stages."""
+    """Raises CannotStand where `stages` is not "all" or a list of the network's stages."""
     count = len(network.stages)
     if stages != "all" and (not stages or not set(stages) <= set(range(1, count + 1))):
-        raise ValueError(f"stages={stages}: choose all, or a list of numbers from 1 to {count}")
+        raise CannotStand(f"stages={stages}: choose all, or a list of numbers from 1 to {count}")
 
 
 def places(network: nn.Module, location: str, seam: str, stages="all") -> list:
     """The (owner, seam) pairs of a location; an owner is the network or a block.
 
-    Raises ValueError where the stages are not the network's, or where none of its blocks has the
-    seam.
+    Raises CannotStand where the stages are not the network's, or none of its blocks has the seam.
     """
     if location == "none":
         return []
@@ -40,7 +41,7 @@ def places(network: nn.Module, location: str, seam: str, stages="all") -> list:
         if stages == "all" or number in stages:
             found += having if location == "per_block" else having[-1:]
     if not found:
-        raise ValueError(f"stages={stages}: no block there has the seam {seam}; choose others")
+        raise CannotStand(f"stages={stages}: no block there has the seam {seam}; choose others")
     return found
 
 
@@ -55,5 +56,5 @@ def attach(network: nn.Module, location: str, seam: str, stages, make):
             module = make(index, owner.seams.channels[place])
         except ValueError as error:
             where = f"{names[owner]}.{place}".removeprefix(".")
-            raise ValueError(f"{where}: {error}") from None
+            raise type(error)(f"{where}: {error}") from None
         owner.seams.fill(place, module)

@@ -11,8 +11,8 @@ SLOW_HOURS = 0.5
 class Progress:
     """Shows the events of `attn.training.train`.
 
-    waves: how many times a run's length all runs take. hint: what to say, once, when that turns
-    out to be more than half an hour (empty: nothing).
+    waves: how many times a run's length the runs of this configuration take. hint: what to say,
+    once, when that turns out to be more than half an hour (empty: nothing).
     """
 
     def __init__(self, waves: int = 1, hint: str = ""):
@@ -46,7 +46,9 @@ class Progress:
             rate = (done - first) / (time.perf_counter() - began)
             hours = (total - first) / rate * self.waves / 3600
             if hours > SLOW_HOURS:
-                self.say(f"At this speed all of it takes about {hours:.1f} hours. {self.hint}")
+                self.say(
+                    f"At this speed this configuration takes about {hours:.1f} hours. {self.hint}"
+                )
             self.hint = ""
 
     def _epoch(self, run, epoch, epochs, metrics):

@@ -11,6 +11,7 @@ import os
 import re
 import socket
 import subprocess
+import time
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -83,11 +84,9 @@ class Run:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         with open(self.folder / ".lock", "a+") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
+            if not _lock(file):
                 file.seek(0)
-                raise RunError(f"{self.name} is being trained by {file.read().strip()}") from None
+                raise RunError(f"{self.name} is being trained by {file.read().strip()}")
             file.truncate(0)
             file.write(f"process {os.getpid()} on {socket.gethostname()}")
             file.flush()
@@ -123,7 +122,7 @@ class Run:
                 )
         return state
 
-    def finish(self, results: dict):
+    def finish(self, results: dict, revision: dict):
         """Writes the summary, in the columns of runs.csv."""
         labels = self.config.labels
         summary = {
@@ -138,12 +137,25 @@ class Run:
             **results,
             "fingerprint": self.config.fingerprint,
             "numerics": NUMERICS,
-            **revision(),
+            **revision,
             "configuration": self.config.key,
+            "recipe_key": self.config.recipe_key,
         }
         files.write(self.folder / "summary.json", json.dumps(summary, indent=1) + "\n")
         (self.folder / files.PREVIOUS).unlink(missing_ok=True)
         return summary
+
+
+def _lock(file) -> bool:
+    """Takes the lock; tries again for a moment, as somebody may only be asking who holds it."""
+    for _ in range(5):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return True
+    return False
 
 
 def note_skipped(root: Path, cell: str, reason: str | None):
@@ -164,7 +176,7 @@ def skipped(root: Path) -> list[str]:
 
 
 def revision() -> dict:
-    """The code's commit, and whether the working tree differs from it; empty without git."""
+    """The code's commit, and whether the working tree differs from it; None without git."""
     top = Path(__file__).resolve().parents[1]
 
     def git(*words):
@@ -175,4 +187,4 @@ def revision() -> dict:
         commit, status = git("rev-parse", "HEAD"), git("status", "--porcelain")
     except OSError:  # no git on this machine
         commit = status = None
-    return {"commit": commit or "", "dirty": bool(status)}
+    return {"commit": commit, "dirty": None if status is None else bool(status)}

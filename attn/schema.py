@@ -83,8 +83,16 @@ class Config:
     @property
     def key(self) -> str:
         """A short hash of the identity: the seeds of one configuration share it."""
-        text = json.dumps(self.identity(), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:8]
+        return _hash(self.identity())
+
+    @property
+    def recipe_key(self) -> str:
+        """A short hash of the recipe's numbers: its YAML may have changed between two runs."""
+        return _hash(self.identity()["recipe"])
+
+
+def _hash(values: dict) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def arguments(values: dict) -> dict:

@@ -12,6 +12,10 @@ hold no parameters, so a network with empty seams has exactly torchvision's stat
 from torch import nn
 
 
+class CannotStand(ValueError):
+    """A mechanism, right in itself, cannot stand at this place of this network."""
+
+
 class Seams(nn.Module):
     """Places of one network or block: `seams.input(x)` is x until `fill("input", module)`.
 

@@ -12,31 +12,29 @@ from attn.build import build, count
 from attn.data import Dataset, subset
 from attn.data.inputs import Inputs
 from attn.draws import Draws
-from attn.engine import Trainer, fixed_test_order, memory_format
+from attn.engine import Trainer
 from attn.errors import UserError
+from attn.evaluation import POST_IMAGES, evaluate, fixed_test_order, score_rows
 from attn.logs import Log
-from attn.runs import Run
+from attn.precision import memory_format
+from attn.runs import Run, revision
 from attn.schema import Config
 
 SCORE_IMAGES = 1000  # of the fixed test order: an epoch's scores
-POST_IMAGES = 64  # the post's figure
 
 
-def split_inputs(config: Config, data: Dataset, device) -> dict:
-    """Both splits as the inputs of one configuration, on the device."""
+def split_inputs(config: Config, data: Dataset, split: str, device) -> Inputs:
+    """One split as the inputs of a configuration, on the device."""
     recipe = config.recipe
-    return {
-        split: Inputs(
-            data.images[split],
-            data.labels[split],
-            recipe.size,
-            config.data.noise,
-            device,
-            memory_format(device, recipe),
-            recipe.augment,
-        )
-        for split in ("train", "test")
-    }
+    return Inputs(
+        data.images[split],
+        data.labels[split],
+        recipe.size,
+        config.data.noise,
+        device,
+        memory_format(device, recipe),
+        recipe.augment,
+    )
 
 
 def train(run: Run, data: Dataset, device: torch.device, report):
@@ -50,21 +48,25 @@ def train(run: Run, data: Dataset, device: torch.device, report):
     with run.locked():
         if run.finished:
             return
+        state = run.restore(device.type, lambda text: report("note", run.name, {"text": text}))
         run.write_config()
         try:
-            session = Session(run, data, device, report)
+            session = Session(run, data, device, report, state)
             for epoch in range(session.epochs_done, run.config.recipe.epochs):
                 session.epoch(epoch)
             session.finish()
+        except UserError as error:
+            run.fail(str(error))
+            raise
         except Exception as error:
-            run.fail(str(error) if isinstance(error, UserError) else traceback.format_exc())
+            run.fail(f"{type(error).__name__}: {error}\n\n{traceback.format_exc()}")
             raise
 
 
 class Session:
     """A run being trained: the trainer, the log, and the seconds spent so far."""
 
-    def __init__(self, run: Run, data: Dataset, device: torch.device, report):
+    def __init__(self, run: Run, data: Dataset, device: torch.device, report, state: dict | None):
         self.run, self.data, self.device = run, data, device
         self.report = lambda event, **values: report(event, run.name, values)
         self.recipe = recipe = run.config.recipe
@@ -74,28 +76,25 @@ class Session:
         if weights:
             self.report("note", text=pretrained.describe(network, weights))
         self.size = count(network, run.config)
-        self.inputs = split_inputs(run.config, data, device)
+        splits = ("train", "test")
+        self.inputs = {s: split_inputs(run.config, data, s, device) for s in splits}
         samples = subset(data.labels["train"], recipe.images)
-        self.trainer = Trainer(network, self.inputs, samples, recipe, draws)
+        self.trainer = Trainer(network, self.inputs["train"], samples, recipe, draws)
         self.test_order = fixed_test_order(len(data.labels["test"]))
         self.epochs_done, self.seconds, self.train_seconds = 0, 0.0, 0.0
-        self._resume()
+        if state is not None:
+            self.trainer.load_state_dict(state)
+            self.epochs_done = state["run"]["epochs"]
+            self.seconds, self.train_seconds = state["seconds"], state["train_seconds"]
+        for name in ("metrics.csv", "scores.csv"):
+            files.truncate_rows(run.folder / name, self.epochs_done)
+        self.revision = revision()
         self.log = Log(run.folder, self.epochs_done)
         if self.epochs_done == 0:
             self.log.pictures(self.inputs["test"].pictures(int(self.test_order[0])))
         self.total = recipe.epochs * len(samples)
         done = self.epochs_done * len(samples)
         self.report("start", epoch=self.epochs_done, done=done, total=self.total)
-
-    def _resume(self):
-        def complain(message):
-            self.report("note", text=message)
-
-        state = self.run.restore(self.device.type, complain)
-        if state is not None:
-            self.trainer.load_state_dict(state)
-            self.epochs_done = state["run"]["epochs"]
-            self.seconds, self.train_seconds = state["seconds"], state["train_seconds"]
 
     def epoch(self, epoch: int):
         """Trains and tests; writes the rows, and last the checkpoint."""
@@ -114,7 +113,7 @@ class Session:
             "images_per_second": len(self.trainer.samples) / train_seconds,
             "seconds": time.perf_counter() - began,
         }
-        files.append_rows(self.run.folder / "metrics.csv", [{"epoch": epoch, **metrics}], epoch)
+        files.append_rows(self.run.folder / "metrics.csv", [{"epoch": epoch, **metrics}])
         self.log.epoch(epoch, metrics)
         self.epochs_done = epoch + 1
         seconds = {"seconds": self.seconds, "train_seconds": self.train_seconds}
@@ -129,7 +128,8 @@ class Session:
         tested = everything if last else self.recipe.test_images or everything
         counts = {min(SCORE_IMAGES, tested)} | ({POST_IMAGES, everything} if last else set())
         order = self.test_order[:tested]
-        logits, scores = self.trainer.evaluate(order, counts)
+        network = self.trainer.network
+        logits, scores = evaluate(network, self.inputs["test"], order, self.recipe, counts)
         self._write_scores(epoch, scores)
         if last:
             self._write_predictions(order, logits)
@@ -137,14 +137,9 @@ class Session:
         return {"test_accuracy": accuracy, "test_images": tested}
 
     def _write_scores(self, epoch: int, scores: dict):
-        rows = [
-            {"module": m, "channel": c, "epoch": epoch, "images": n, "mean": mu, "sd": sd}
-            for n, modules in sorted(scores.items())
-            for m, (means, sds) in modules.items()
-            for c, (mu, sd) in enumerate(zip(means.tolist(), sds.tolist(), strict=True))
-        ]
+        rows = score_rows(scores, epoch=epoch)
         if rows:
-            files.append_rows(self.run.folder / "scores.csv", rows, epoch)
+            files.append_rows(self.run.folder / "scores.csv", rows)
             self.log.scores(epoch, scores[max(n for n in scores if n <= SCORE_IMAGES)])
 
     def _write_predictions(self, order, logits):
@@ -173,7 +168,8 @@ class Session:
                 "device": device_name(self.device),
                 "precision": self.recipe.precision,
                 "source": self.data.source,
-            }
+            },
+            self.revision,
         )
         self.log.finish(summary)
         self.report("done", summary=summary)

@@ -18,7 +18,8 @@ def start():
 
 
 def processors() -> int:
-    return len(os.sched_getaffinity(0))
+    """Those that this process may use; all of them where the system does not say."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def end_with_parent():

@@ -1,10 +1,10 @@
 # Sourced by the other scripts, never run: changes to the repository's root, makes CIFAR10_ROOT absolute
 # and defines `environment FILE`, which makes .venv and installs FILE into it when FILE has changed.
 
-if [ -n "${CIFAR10_ROOT:-}" ]; then
-    CIFAR10_ROOT=$(realpath -m -- "$CIFAR10_ROOT")
-    export CIFAR10_ROOT
-fi
+case "${CIFAR10_ROOT:-}" in
+    "" | /*) ;;
+    *) export CIFAR10_ROOT="$PWD/$CIFAR10_ROOT" ;;
+esac
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 
 environment() {

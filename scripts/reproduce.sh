@@ -19,8 +19,12 @@ esac
 environment requirements.txt
 
 found=0
-.venv/bin/python -m attn.data || found=$?
-if [ "$found" = 3 ] && [ "$what" = quick ]; then
+case " $* " in
+    *" data.source=synthetic "*) ;; # said by the user: nothing to find
+    *) .venv/bin/python -m attn.data "$@" || found=$? ;;
+esac
+case " $* " in *" data.root="*) own=1 ;; *) own=0 ;; esac
+if [ "$found" = 3 ] && [ "$what" = quick ] && [ "$own" = 0 ]; then
     cat >&2 <<'BANNER'
 ######################################################################
 ##  NO CIFAR-10 HERE, AND NONE COULD BE FETCHED.                    ##
@@ -33,11 +37,24 @@ elif [ "$found" != 0 ]; then
     exit "$found"
 fi
 
-.venv/bin/python train.py experiment=accuracy "${options[@]}" "$@"
+status=0
+train() {
+    local code=0
+    .venv/bin/python train.py "$@" || code=$?
+    [ "$code" != 130 ] || exit 130 # interrupted
+    [ "$code" = 0 ] || status=$code # a run failed: the others still make tables
+}
+
+train experiment=accuracy "${options[@]}" "$@"
 if [ "$what" = quick ]; then
     # The RGB baseline is the first table's; our control (RGB with attention at first) is left to post.
-    .venv/bin/python train.py experiment=noise data=rgb_noise "${options[@]}" "$@"
+    train experiment=noise data=rgb_noise "${options[@]}" "$@"
 else
-    .venv/bin/python train.py experiment=noise "${options[@]}" "$@"
+    train experiment=noise "${options[@]}" "$@"
 fi
-.venv/bin/python eval.py
+runs=()
+for word in "$@"; do
+    case "$word" in runs=*) runs=("$word") ;; esac
+done
+.venv/bin/python eval.py "${runs[@]}"
+exit "$status"

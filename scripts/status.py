@@ -9,12 +9,14 @@ import functools
 import json
 import os
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 os.chdir(ROOT)
 sys.path.insert(0, str(ROOT))
+
+from hydra.errors import HydraException  # noqa: E402
 
 from attn import config, workers  # noqa: E402
 from attn.errors import UserError  # noqa: E402
@@ -24,8 +26,10 @@ def state(run) -> tuple[str, str]:
     """(state, what there is to say about it)."""
     epochs = run.config.recipe.epochs
     if run.finished:
-        summary = json.loads((run.folder / "summary.json").read_text())
-        return "done", f"{summary['test_accuracy']:.2%} in {duration(summary['train_seconds'])}"
+        done = summary(run.folder / "summary.json")
+        if not done:
+            return "failed", f"its summary.json is damaged ({run.folder})"
+        return "done", f"{done['test_accuracy']:.2%} in {duration(done['train_seconds'])}"
     if run.holder:
         return "running", f"{run.epochs_done}/{epochs} epochs, {run.holder}"
     if run.failure:
@@ -35,46 +39,61 @@ def state(run) -> tuple[str, str]:
     return "missing", ""
 
 
+def summary(path: Path) -> dict:
+    """A finished run's results; empty where the file is damaged."""
+    try:
+        return json.loads(path.read_text())
+    except ValueError:
+        return {}
+
+
 def duration(seconds: float) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s"
 
 
-def seconds_a_run(run) -> float | None:
-    """The mean of the finished runs of that recipe and backbone, whatever sweep they belong to."""
-    known = []
-    for path in run.root.glob("*/summary.json"):
-        summary = json.loads(path.read_text())
-        if all(summary[key] == run.config.labels[key] for key in ("recipe", "backbone")):
-            known.append(summary["train_seconds"])
-    return sum(known) / len(known) if known else None
+def known_seconds(root: Path) -> dict:
+    """{(recipe, backbone, device): the mean seconds of a finished run}, whatever its sweep."""
+    known = defaultdict(list)
+    for path in root.glob("*/summary.json"):
+        done = summary(path)
+        if done:
+            known[done["recipe"], done["backbone"], done["device"] == "cpu"].append(
+                done["train_seconds"]
+            )
+    return {key: sum(values) / len(values) for key, values in known.items()}
 
 
-def time_left(runs: list) -> str:
-    """For one machine that trains as many at once as it has processors."""
-    left, unknown = 0.0, 0
+def time_left(runs: list, on_cpu: bool) -> str:
+    """One configuration after another; on a CPU its seeds side by side, on a GPU in turn."""
+    known = known_seconds(runs[0].root)
+    shares = defaultdict(list)  # configuration: the part that each unfinished run has before it
     for run in runs:
         if not run.finished:
-            seconds = seconds_a_run(run)
-            share = 1 - run.epochs_done / run.config.recipe.epochs
-            unknown += seconds is None
-            left += (seconds or 0) * share
-    if unknown:
-        return "time left: unknown until a run of that recipe and backbone is finished"
-    return (
-        f"time left on {workers.processors()} processors: {duration(left / workers.processors())}"
-    )
+            shares[run.config.key].append(1 - run.epochs_done / run.config.recipe.epochs)
+    seconds = 0.0
+    labels = {run.config.key: run.config.labels for run in runs}
+    for key, parts in shares.items():
+        a_run = known.get((labels[key]["recipe"], labels[key]["backbone"], on_cpu))
+        if a_run is None:
+            return "time left: unknown until a run of that recipe and backbone is finished here"
+        side_by_side = min(len(parts), workers.processors()) if on_cpu else 1
+        seconds += a_run * max(max(parts), sum(parts) / side_by_side)
+    return f"time left: about {duration(seconds)}"
 
 
 def main(words: list[str]):
+    words = [word for word in words if word not in ("-m", "--multirun")]
+    if config.is_question(words):
+        print(__doc__)
+        return
     config.register()
     config.check_words(words)
     from attn.data import load
     from attn.runs import Run
 
-    fingerprint = functools.cache(lambda *where: load(*where).fingerprint)
-
+    fingerprint = functools.cache(lambda *where: load(*where, fetch=False).fingerprint)
     seen, impossible = {}, []
     for cell in config.cells(words):
         cfg = config.composed(cell)
@@ -97,11 +116,11 @@ def main(words: list[str]):
         print(f"{'impossible':<11}{cell}: {reason}")
     print(", ".join(f"{count} {word}" for word, count in counts.items()))
     if counts["done"] < len(seen):
-        print(time_left(list(seen.values())))
+        print(time_left(list(seen.values()), config.choose_device(cfg).type == "cpu"))
 
 
 if __name__ == "__main__":
     try:
         main(sys.argv[1:])
-    except (UserError, config.ConfigError) as error:
+    except (UserError, HydraException) as error:
         sys.exit(str(error))

@@ -1,4 +1,4 @@
-"""Finds or fetches CIFAR-10 and says what it found.   python -m attn.data
+"""Finds or fetches CIFAR-10 and says what it found.   python -m attn.data [data.root=PATH]
 
 Exit status: 0 found, 1 damaged, 3 nothing found and nothing could be fetched.
 """
@@ -8,8 +8,9 @@ import sys
 from attn.data import load
 from attn.errors import DataError, DataMissing
 
+roots = [word.partition("=")[2] for word in sys.argv[1:] if word.startswith("data.root=")]
 try:
-    data = load()
+    data = load(root=roots[-1] if roots else None)
 except DataError as error:
     print(error, file=sys.stderr)
     sys.exit(3 if isinstance(error, DataMissing) else 1)

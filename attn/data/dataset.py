@@ -33,14 +33,14 @@ class Dataset:
     fingerprint: str
 
 
-def load(source: str = "cifar10", root: str | None = None) -> Dataset:
-    """Finds or fetches the data, decodes it once and keeps it under data/.cache.
+def load(source: str = "cifar10", root: str | None = None, fetch: bool = True) -> Dataset:
+    """Finds or (with fetch) fetches the data, decodes it once and keeps it under data/.cache.
 
     Raises DataError where nothing is found (with what was tried), or where a file is damaged.
     """
     from attn.data import sources
 
-    found = sources.synthetic() if source == "synthetic" else sources.find(root)
+    found = sources.synthetic() if source == "synthetic" else sources.find(root, fetch)
     folder = ROOT / "data" / ".cache" / found.key
     if not (folder / "source.json").exists():
         _store(folder, found)
@@ -58,8 +58,7 @@ def _store(folder: Path, found):
     try:
         for name, array in arrays.items():
             np.save(partial / f"{name}.npy", array)
-        description = {"source": found.source, "path": found.path}
-        (partial / "source.json").write_text(json.dumps(description))
+        (partial / "source.json").write_text(json.dumps({"source": found.source}))
         os.sync()
         partial.rename(folder)
     except OSError:
@@ -114,3 +113,9 @@ def subset(labels: torch.Tensor, count: int | None, what: str = "recipe.images")
             )
         chosen.append(permutation(FIXED_SEED, 0, positions, SUBSET)[:each])
     return torch.cat(chosen).sort().values
+
+
+def check_count(labels: torch.Tensor, count: int | None):
+    """Raises DataError where the test set has fewer than `count` images."""
+    if count is not None and count > len(labels):
+        raise DataError(f"recipe.test_images={count}: the test set has {len(labels)} images")

@@ -74,9 +74,15 @@ def _decode_images(path: Path, members):
         decoded[split][0].append(_decode_image(f"{path}: {name}", data))
         decoded[split][1].append(label)
     for split, (images, labels) in decoded.items():
-        for label, name in enumerate(CLASSES):
-            if label not in labels:
-                raise DataError(f"{path} is incomplete: no image in {split}/{name}")
+        counts = {name: labels.count(label) for label, name in enumerate(CLASSES)}
+        few, many = min(counts, key=counts.get), max(counts, key=counts.get)
+        if counts[few] < counts[many]:  # a tar that was cut may end without an error
+            raise DataError(
+                f"{path} is incomplete or truncated: {counts[few]} images in {split}/{few}, "
+                f"{counts[many]} in {split}/{many}"
+            )
+        if not labels:
+            raise DataError(f"{path} is incomplete: no image in {split}/")
         decoded[split] = np.stack(images), np.array(labels, np.int64)
     return decoded
 

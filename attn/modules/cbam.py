@@ -15,6 +15,7 @@ among them, while a pooling layer gives it to one.
 import torch
 from torch import nn
 
+from attn.modules.precision import full_precision, maximum, mean
 from attn.modules.width import hidden_width
 from attn.scores import Scores
 
@@ -39,9 +40,10 @@ class ChannelAttention(nn.Module):
         self.scores = Scores()
 
     def forward(self, x):  # (B, C, H, W)
-        mean = x.mean((2, 3), keepdim=True)  # (B, C, 1, 1)
-        maximum = x.amax((2, 3), keepdim=True)  # (B, C, 1, 1)
-        return x * self.scores(torch.sigmoid(self.mlp(mean) + self.mlp(maximum)))
+        with full_precision(x):
+            pooled = mean(x, (2, 3)), maximum(x, (2, 3))  # each (B, C, 1, 1)
+            s = self.scores(torch.sigmoid(self.mlp(pooled[0]) + self.mlp(pooled[1])))
+        return x * s.to(x.dtype)
 
 
 class SpatialAttention(nn.Module):
@@ -62,8 +64,10 @@ class SpatialAttention(nn.Module):
         self.scores = Scores()
 
     def forward(self, x):  # (B, C, H, W)
-        pooled = torch.cat([x.amax(1, keepdim=True), x.mean(1, keepdim=True)], 1)  # (B, 2, H, W)
-        return x * self.scores(torch.sigmoid(self.bn(self.conv(pooled))))
+        with full_precision(x):
+            pooled = torch.cat([maximum(x, 1), mean(x, 1)], 1)  # (B, 2, H, W)
+            q = self.scores(torch.sigmoid(self.bn(self.conv(pooled))))
+        return x * q.to(x.dtype)
 
 
 class CBAM(nn.Module):

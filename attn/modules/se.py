@@ -7,6 +7,7 @@ has none: `bias` chooses, the authors' by default.
 import torch
 from torch import nn
 
+from attn.modules.precision import full_precision, mean
 from attn.modules.width import hidden_width
 from attn.scores import Scores
 
@@ -28,5 +29,7 @@ class SE(nn.Module):
         self.scores = Scores()
 
     def forward(self, x):  # (B, C, H, W)
-        z = x.mean((2, 3), keepdim=True)  # (B, C, 1, 1)
-        return x * self.scores(torch.sigmoid(self.excite(torch.relu(self.squeeze(z)))))
+        with full_precision(x):
+            z = mean(x, (2, 3))  # (B, C, 1, 1)
+            s = self.scores(torch.sigmoid(self.excite(torch.relu(self.squeeze(z)))))
+        return x * s.to(x.dtype)

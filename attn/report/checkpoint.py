@@ -9,15 +9,14 @@ import yaml
 from attn import files
 from attn.build import build
 from attn.data import CLASSES, load
-from attn.draws import Draws
-from attn.engine import Trainer, fixed_test_order
 from attn.errors import RunError
+from attn.evaluation import POST_IMAGES, evaluate, fixed_test_order, score_rows
 from attn.report import figures, score_figures
 from attn.report.collect import SOURCES
 from attn.report.tables import markdown
 from attn.schema import Config
 from attn.scores import of_input_channels
-from attn.training import POST_IMAGES, split_inputs
+from attn.training import split_inputs
 
 
 def report_checkpoint(path: Path, out: Path, device: torch.device):
@@ -33,10 +32,11 @@ def report_checkpoint(path: Path, out: Path, device: torch.device):
         print("These images are not the ones that it was trained on: another dataset or decoder.")
     network = build(config, seed)
     network.load_state_dict(state["network"])
-    inputs = split_inputs(config, data, device)
-    trainer = Trainer(network, inputs, torch.arange(0), config.recipe, Draws(seed))
+    network.to(device)
+    inputs = split_inputs(config, data, "test", device)
     order = fixed_test_order(len(data.labels["test"]))
-    logits, scores = trainer.evaluate(order, {POST_IMAGES, len(order)})
+    counts = {POST_IMAGES, len(order)}
+    logits, scores = evaluate(network, inputs, order, config.recipe, counts)
     right = logits.argmax(1) == data.labels["test"][order]
     title = f"{name}\n{state['run']['epochs']} epochs, {SOURCES[data.source]}"
     out = out / f"checkpoint-{name}"
@@ -46,13 +46,15 @@ def report_checkpoint(path: Path, out: Path, device: torch.device):
     _write(out / "classes", f"Accuracy by class: {title}", classes)
     figures.class_accuracy(classes, title, out / "classes.png")
     if scores:
-        _write_scores(out, title, scores, inputs["test"].pictures(int(order[0])))
+        _write_scores(out, title, scores, inputs.pictures(int(order[0])))
     print(f"tables and figures: {out}")
 
 
 def read_run(path: Path):
-    """(configuration, seed, state of the checkpoint) of a run folder, or of a file in it."""
+    """(configuration, seed, checkpoint) of a run folder, or of the checkpoint.pt in it."""
     folder = path if path.is_dir() else path.parent
+    if path.is_file() and path.name != files.CHECKPOINT:
+        raise RunError(f"checkpoint={path}: name the run folder, or its {files.CHECKPOINT}")
     try:
         values = yaml.safe_load((folder / "config.yaml").read_text())
         state = files.load_checkpoint(folder)
@@ -74,13 +76,7 @@ def _classes(right, labels) -> pd.DataFrame:
 
 
 def _write_scores(out: Path, title: str, scores: dict, pictures):
-    rows = [
-        {"module": m, "channel": c, "images": n, "mean": mean, "sd": sd}
-        for n, modules in sorted(scores.items())
-        for m, (means, sds) in modules.items()
-        for c, (mean, sd) in enumerate(zip(means.tolist(), sds.tolist(), strict=True))
-    ]
-    frame = pd.DataFrame(rows)
+    frame = pd.DataFrame(score_rows(scores))
     files.write(out / "scores.csv", frame.to_csv(index=False, lineterminator="\n"))
     whole = frame[frame["images"] == frame["images"].max()]
     places = whole.groupby("module", sort=False)["mean"]

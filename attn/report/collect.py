@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-GROUP = ["recipe", "source", "fingerprint", "numerics"]  # never mixed in a table
+GROUP = ["recipe", "recipe_key", "source", "fingerprint", "numerics"]  # never mixed in a table
 ORDER = ["backbone", "data", "location", "stages", "attention", "configuration", "seed"]
 SOURCES = {
     "archive": "CIFAR-10",
@@ -77,10 +77,10 @@ def groups(collected: Collected):
     """Yields the groups, the largest first; a recipe's largest has its plain name."""
     taken = set()
     found = sorted(collected.runs.groupby(GROUP, sort=True), key=lambda item: -len(item[1]))
-    for (recipe, source, fingerprint, numerics), runs in found:
+    for (recipe, recipe_key, source, fingerprint, numerics), runs in found:
         name = f"{recipe}-synthetic" if source == "synthetic" else recipe
         if name in taken:
-            name = f"{name}-{fingerprint[:6]}-{numerics}"
+            name = f"{name}-{recipe_key}-{fingerprint[:6]}-{numerics}"
         taken.add(name)
         runs = runs.reset_index(drop=True)
         epochs, scores = (_rows(runs, collected.folders, f) for f in ("metrics.csv", "scores.csv"))

@@ -4,12 +4,13 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 
+from attn.evaluation import POST_IMAGES
 from attn.report.collect import Group
 from attn.report.style import COLOURS, STYLE, finish
 from attn.scores import of_input_channels
 
-POST_IMAGES = 64
 # The post's figure: R, G, B and its three noise channels.
+POSTS = ("post", "mobilenet_v2", "cbam_channel", "rgb_noise")
 PUBLISHED = [0.9846477, 0.96408206, 0.91101015, 0.00664441, 0.0050977, 0.00696521]
 # Scores over the post's number of images, and over the whole test set.
 FEW = {"shift": 0.12, "fmt": "o", "color": COLOURS[1], "markerfacecolor": "white"}
@@ -32,7 +33,8 @@ def of_group(group: Group, folder: Path) -> list[Path]:
             f"From left to right: seeds {', '.join(map(str, sorted(runs['seed'])))}."
         )
         path = folder / f"scores-{first['backbone']}-{first['attention']}-{first['data']}-{key}.png"
-        published = PUBLISHED if group.recipe == "post" and group.source != "synthetic" else ()
+        posts = (group.recipe, first["backbone"], first["attention"], first["data"]) == POSTS
+        published = PUBLISHED if posts and group.source != "synthetic" else ()
         of_input(group.example(first["run"]), runs, final, title, path, published)
         paths.append(path)
     return paths

@@ -28,12 +28,20 @@ def table(group: Group, definition: dict) -> pd.DataFrame:
     for backbone, runs in group.runs.groupby("backbone", sort=True):
         published = {"recipe": group.recipe, "backbone": backbone} == PUBLISHED_ON
         for row in definition["rows"]:
-            chosen = select(runs, row)
-            entry = {"backbone": backbone, "model": row["model"], **summarise(chosen)}
-            if published and group.source != "synthetic":
-                entry["published"] = row.get("published")
-            rows.append(entry)
+            for model, chosen in _configurations_of(row, select(runs, row)):
+                entry = {"backbone": backbone, "model": model, **summarise(chosen)}
+                if published and group.source != "synthetic":
+                    entry["published"] = row.get("published")
+                rows.append(entry)
     return pd.DataFrame(rows)
+
+
+def _configurations_of(row: dict, runs: pd.DataFrame):
+    """(model, its runs); several where a YAML was edited between runs of the same name."""
+    keys = sorted(runs["configuration"].unique())
+    if len(keys) < 2:
+        return [(row["model"], runs)]
+    return [(f"{row['model']} [{key}]", runs[runs["configuration"] == key]) for key in keys]
 
 
 def select(runs: pd.DataFrame, row: dict) -> pd.DataFrame:
@@ -74,8 +82,8 @@ def _cell(value) -> str:
 def caption(group: Group, command: str) -> str:
     """What the numbers are, and the command that makes them."""
     lines = ["Top-1 test accuracy in percent after the last epoch; sd over seeds."]
-    if group.recipe == "post":
-        lines.append(f"Made by `{command}`.")
+    if group.recipe == "post" and group.source != "synthetic":
+        lines.append(f"`{command}` makes the published network's rows.")
     else:
         lines.append(
             f"These are numbers of recipe `{group.recipe}`, not of the post's: they say nothing "

@@ -24,14 +24,23 @@ def test_write_replaces_the_whole_file_or_nothing(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_rows_of_a_broken_run_are_replaced(tmp_path):
+def test_rows_of_a_broken_run_are_dropped(tmp_path):
+    """Three epochs were written, and half a row; the checkpoint has two, or none."""
     path = tmp_path / "metrics.csv"
-    for epoch in (0, 1, 2, 1):  # epoch 1 again, after a restart from its beginning
-        files.append_rows(path, [{"epoch": epoch, "loss": 0.1 + epoch}], epoch)
+    files.truncate_rows(path, 0)
+    for epoch in range(3):
+        files.append_rows(path, [{"module": "a", "epoch": epoch, "loss": 0.1 + epoch}])
+    with path.open("a") as file:
+        file.write("a,1")
+    files.truncate_rows(path, 2)
     with path.open() as file:
         rows = list(csv.DictReader(file))
-    assert rows == [{"epoch": "0", "loss": "0.1"}, {"epoch": "1", "loss": "1.1"}]
+    assert [(row["epoch"], row["loss"]) for row in rows] == [("0", "0.1"), ("1", "1.1")]
     assert files.last_row(path) == rows[-1]
+    files.append_rows(path, [{"module": "a", "epoch": 2, "loss": 9}])
+    assert files.last_row(path)["loss"] == "9"
+    files.truncate_rows(path, 0)
+    assert not path.exists()
 
 
 def test_the_newest_whole_checkpoint_is_loaded(tmp_path):

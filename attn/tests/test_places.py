@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from attn.backbones import BACKBONES
+from attn.build import multiply_adds
 from attn.modules import MECHANISMS
 from attn.place import attach, places
 
@@ -31,6 +32,8 @@ PER_BLOCK = [
     ("resnet20/10", {}, "se", {"bias": False, "reduction": 4}, 280_538),
     ("resnet56/10", {}, "se", {}, 862_889),
     ("resnet110/10", {}, "se", {}, 1_744_952),
+    ("resnet18/10", {"stem": "cifar"}, "cbam", {}, 11_263_842),
+    ("resnet50/10", {"stem": "cifar"}, "cbam", {}, 26_053_434),
     ("mobilenet_v2", {}, "se", {}, 3_504_872 + 571_452),
     ("mobilenet_v2", {}, "cbam", {}, 3_504_872 + 573_052),
     ("mobilenet_v2", {}, "cbam_channel", {}, 3_504_872 + 571_452),
@@ -74,6 +77,32 @@ def test_parameters_with_attention_per_block(name, options, mechanism, arguments
     network, module = network_of(name, **options), MECHANISMS[mechanism]
     attach(network, "per_block", module.seam, "all", lambda _, c: module(c, **arguments))
     assert parameters(network) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("resnet18/10", 11_173_962), ("resnet50/10", 23_520_842)]
+)
+def test_parameters_with_the_cifar_stem(name, expected):
+    assert parameters(network_of(name, stem="cifar")) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "mechanism", "billions"),
+    [
+        ("resnet18", None, 1.814),
+        ("resnet18", "se", 1.814),
+        ("resnet18", "cbam", 1.815),
+        ("resnet50", None, 4.089),
+        ("resnet50", "se", 4.092),
+        ("resnet50", "cbam", 4.096),
+        ("mobilenet_v2", None, 0.301),
+    ],
+)
+def test_multiply_adds_at_224(name, mechanism, billions):
+    network = network_of(name)
+    if mechanism:
+        attach(network, "per_block", "refine", "all", lambda _, c: MECHANISMS[mechanism](c))
+    assert multiply_adds(network, 3, 224) / 1e9 == pytest.approx(billions, abs=6e-4)
 
 
 def widths(network, location, stages="all"):

@@ -14,7 +14,9 @@ import pytest
 import torch
 
 from attn.catalogue import choices
-from attn.tests.conftest import ROOT, TINY, needs_cifar10, program
+from attn.data import load
+from attn.runs import Run
+from attn.tests.conftest import ROOT, TINY, configuration, needs_cifar10, program
 
 NOISY = ["data=rgb_noise", "location=first"]
 TIMES = ("images_per_second", "seconds")  # what differs between two runs of the same thing
@@ -82,10 +84,14 @@ def test_tensorboard_gets_curves_scores_pictures_and_hparams(trained):
 
 def test_the_same_command_again_does_nothing(trained):
     root, _ = trained
-    before = {path: path.stat().st_mtime_ns for path in root.rglob("*") if path.is_file()}
+
+    def times():
+        return {f: f.stat().st_mtime_ns for f in root.glob("resnet20-*/*")}
+
+    before = times()
     again = program("train.py", *TINY, *NOISY, "seeds=2", f"runs={root}")
     assert again.returncode == 0 and again.stdout.count("finished") == 2
-    assert {path: path.stat().st_mtime_ns for path in root.rglob("*") if path.is_file()} == before
+    assert len(before) > 20 and times() == before
 
 
 def test_eval_makes_tables_and_figures_and_leaves_out_what_is_damaged(trained, tmp_path):
@@ -149,7 +155,7 @@ def test_status_is_the_plan_and_the_state(trained, tmp_path):
     first, second, third, _ = folders(root)
     (first / "summary.json").unlink()
     (second / "summary.json").unlink()
-    (second / "error.txt").write_text("it broke\nTraceback ...\n")
+    (second / "error.txt").write_text("it broke\n\nTraceback ...\n")
     shutil.rmtree(third)
     words = [*TINY, "seeds=2", f"runs={root}"]
     done = program("scripts/status.py", *words, "experiment=noise", "data=rgb_noise")
@@ -159,7 +165,7 @@ def test_status_is_the_plan_and_the_state(trained, tmp_path):
     assert states[second.name].startswith("failed") and "it broke" in states[second.name]
     assert "error.txt" in states[second.name] and states[third.name].startswith("missing")
     assert sum(line.startswith("done") for line in states.values()) == 1
-    assert "time left on" in done.stdout
+    assert "time left: about" in done.stdout
     impossible = ["attention=se", "backbone=mobilenet_v2", "stages=[1],[2]"]
     done = program("scripts/status.py", *words, *impossible)
     assert "1 impossible" in done.stdout and "2 missing" in done.stdout
@@ -266,7 +272,6 @@ def test_an_interrupted_sweep_stops_and_says_how_to_go_on(tmp_path):
         (["location=middle"], "location=middle: choose one of"),
         (["attention=cbma"], "cbam_channel"),
         (["recipe.images=15"], "recipe.images=15: it takes a multiple of 10"),
-        (["data.source=cifar10", "data.root=/nowhere"], "data.root=/nowhere: nothing there"),
         (["recipe.lr=fast"], "recipe.lr=fast: it takes a number"),
         (["device=cuda"], "torch sees no GPU"),
     ],
@@ -280,7 +285,7 @@ def test_a_mistake_ends_in_one_message_without_a_traceback_or_a_folder(tmp_path,
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_and_not_its_neighbour(tmp_path):
+def test_a_loss_that_is_not_finite_stops_a_run_with_its_reason(tmp_path):
     done = program("train.py", *TINY, "recipe.lr=1e30", f"runs={tmp_path}", "seeds=2")
     assert done.returncode == 1
     assert done.stdout.count("FAILED: the loss or a gradient is not finite in epoch 1, step") == 2
@@ -288,6 +293,25 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_not_its_neighbour(tmp_path)
         assert "at learning rate" in (folder / "error.txt").read_text()
     assert "2 of 2 runs failed" in done.stderr and "Traceback" not in done.stderr
     assert not list(tmp_path.glob("*/summary.json"))
+
+
+def test_missing_data_end_in_a_message_before_a_run_is_made(tmp_path):
+    where = ["data.source=cifar10", "data.root=/nowhere"]
+    done = program("train.py", *TINY, *where, f"runs={tmp_path}")
+    assert done.returncode == 1 and "data.root=/nowhere: nothing there" in done.stderr
+    assert "Traceback" not in done.stderr and not folders(tmp_path)
+
+
+def test_a_run_that_fails_does_not_stop_its_neighbour(tmp_path):
+    """Seed 0's folder is held by this process: it fails; seed 1 goes through."""
+    config = configuration(*TINY, *NOISY)
+    config.fingerprint = load("synthetic").fingerprint
+    mine, other = (Run(config, seed, tmp_path) for seed in (0, 1))
+    with mine.locked():
+        done = program("train.py", *TINY, *NOISY, "seeds=2", f"runs={tmp_path}")
+    assert done.returncode == 1 and f"1 of 2 runs failed: {mine.name}" in done.stderr
+    assert f"is being trained by process {os.getpid()}" in done.stdout
+    assert other.finished and not mine.finished
 
 
 def test_help_answers_without_torch():

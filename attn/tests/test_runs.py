@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from attn import files
+from attn import files, training
 from attn.errors import RunError
 from attn.runs import Run, note_skipped, skipped
 from attn.tests.conftest import configuration
@@ -58,6 +58,17 @@ def test_failures_are_named_until_the_next_start(run):
     assert run.failure == "it broke"
     run.write_config()
     assert run.failure == ""
+
+
+def test_an_unexpected_error_is_named_in_its_first_line(run, synthetic, monkeypatch):
+    def broken(*args):
+        raise ZeroDivisionError("in the middle of it")
+
+    monkeypatch.setattr(training, "Session", broken)
+    with pytest.raises(ZeroDivisionError):
+        training.train(run, synthetic, torch.device("cpu"), pytest.fail)
+    assert run.failure == "ZeroDivisionError: in the middle of it"
+    assert "Traceback" in (run.folder / "error.txt").read_text()
 
 
 def test_skipped_cells_are_recorded_once_and_taken_back(tmp_path):

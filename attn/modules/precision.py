@@ -1,0 +1,18 @@
+"""Gates are computed in fp32 under autocast too: a bf16 gate near 1 has steps of 0.004."""
+
+import torch
+
+
+def full_precision(x):
+    """A context in which autocast does not lower what is computed from x."""
+    return torch.autocast(x.device.type, enabled=False)
+
+
+def mean(x, dim):
+    """The mean over dimensions that are kept, in fp32 or better."""
+    return x.mean(dim, keepdim=True, dtype=torch.promote_types(x.dtype, torch.float32))
+
+
+def maximum(x, dim):
+    """The maximum over dimensions that are kept, in fp32 or better."""
+    return x.amax(dim, keepdim=True).to(torch.promote_types(x.dtype, torch.float32))
