@@ -92,7 +92,7 @@ def _rows(runs: pd.DataFrame, folders: dict, file: str) -> pd.DataFrame:
     parts = []
     for run in runs["run"]:
         if (folders[run] / file).exists():
-            part = pd.read_csv(folders[run] / file, float_precision="round_trip")
+            part = pd.read_csv(folders[run] / file)
             part.insert(0, "run", run)
             parts.append(part)
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()

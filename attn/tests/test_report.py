@@ -1,0 +1,107 @@
+"""Tables and groups from a few made-up runs."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from attn.report import tables
+from attn.report.collect import collect, groups
+
+NOISE = tables.definitions()["noise"]
+
+
+def run(root, seed, accuracy, **changes):
+    """A finished run folder of the post's noisy baseline, or of what the changes say."""
+    summary = {
+        "backbone": "mobilenet_v2",
+        "attention": "none",
+        "location": "none",
+        "stages": "all",
+        "data": "rgb_noise",
+        "recipe": "post",
+        "seed": seed,
+        "test_accuracy": accuracy,
+        "parameters": 1000,
+        "multiply_adds": 5000,
+        "train_seconds": 60.0,
+        "source": "archive",
+        "fingerprint": "f" * 64,
+        "numerics": 1,
+        "configuration": "c0",
+        "recipe_key": "r0",
+    } | changes
+    name = "-".join(str(summary[k]) for k in ("configuration", "source", "recipe_key", "seed"))
+    folder = root / name
+    folder.mkdir()
+    (folder / "config.yaml").write_text("")
+    (folder / "summary.json").write_text(json.dumps({"run": name, **summary}))
+    metrics = pd.DataFrame({"epoch": [0], "test_accuracy": [accuracy], "test_images": [10_000]})
+    metrics.to_csv(folder / "metrics.csv", index=False)
+
+
+def one_group(root):
+    (group,) = groups(collect(root))
+    return group
+
+
+def test_a_table_has_n_mean_sd_every_seed_and_what_was_published(tmp_path):
+    run(tmp_path, 0, 0.8301)
+    run(tmp_path, 1, 0.8402)
+    first = {"attention": "cbam_channel", "location": "first", "configuration": "c1"}
+    run(tmp_path, 0, 0.8507, **first)
+    frame = tables.table(one_group(tmp_path), NOISE).set_index("model")
+    noisy = frame.loc["RGB + 3 noise channels"]
+    assert (noisy["n"], noisy["published"]) == (2, 83.73)
+    assert noisy["mean"] == pytest.approx(83.515) and noisy["sd"] == pytest.approx(0.714178)
+    assert noisy["seeds"] == "0: 83.01  1: 84.02"
+    attended = frame.loc["RGB + 3 noise channels + attention at first"]
+    assert (attended["n"], attended["published"]) == (1, 84.34) and pd.isna(attended["sd"])
+    assert frame.loc["RGB baseline", "seeds"] == "not run"
+    assert pd.isna(frame.loc["RGB + attention at first (our control)", "published"])
+
+
+ELSE = [
+    {"recipe": "quick"},
+    {"recipe": "post+lr=0.1"},
+    {"backbone": "resnet20"},
+    {"source": "synthetic"},
+]
+
+
+@pytest.mark.parametrize("changes", ELSE)
+def test_what_is_not_the_posts_experiment_has_no_published_column(tmp_path, changes):
+    run(tmp_path, 0, 0.5, **changes)
+    group = one_group(tmp_path)
+    assert "published" not in tables.table(group, NOISE).columns
+    if "backbone" not in changes:
+        assert "not of the post's" in tables.caption(group, "the command")
+
+
+@pytest.mark.parametrize("key", ["source", "fingerprint", "numerics", "recipe_key"])
+def test_runs_that_cannot_be_compared_are_in_groups_of_their_own(tmp_path, key):
+    other = {"source": "images", "fingerprint": "e" * 64, "numerics": 2, "recipe_key": "r1"}[key]
+    run(tmp_path, 0, 0.5)
+    run(tmp_path, 1, 0.6)
+    run(tmp_path, 2, 0.7, **{key: other}, configuration="c2")
+    large, small = groups(collect(tmp_path))
+    assert (large.name, len(large.runs), len(small.runs)) == ("post", 2, 1)
+    assert small.name.startswith("post-")
+
+
+def test_an_edited_yaml_makes_a_row_of_its_own(tmp_path):
+    run(tmp_path, 0, 0.5)
+    run(tmp_path, 0, 0.6, configuration="c9")
+    models = tables.table(one_group(tmp_path), NOISE)["model"].tolist()
+    assert models[1:3] == ["RGB + 3 noise channels [c0]", "RGB + 3 noise channels [c9]"]
+
+
+def test_synthetic_is_never_without_its_name(tmp_path):
+    run(tmp_path, 0, 0.5, source="synthetic")
+    group = one_group(tmp_path)
+    assert group.name == "post-synthetic" and "SYNTHETIC" in group.title
+
+
+def test_markdown_leaves_empty_what_is_not_there():
+    frame = pd.DataFrame({"a": [1.0, None], "n": [12345, 1], "b": ["x", None]})
+    assert tables.markdown(frame).splitlines()[2:] == ["| 1.00 | 12,345 | x |", "|  | 1 |  |"]
