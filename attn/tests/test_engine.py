@@ -124,7 +124,10 @@ def test_learning_rates():
 
 @pytest.mark.slow
 def test_training_drives_the_scores_of_noise_below_the_others(synthetic):
-    """The post's finding in small: the shapes tell the class, noise tells nothing."""
+    """The post's finding in small: the shapes tell the class, noise tells nothing.
+
+    A colour may fall too: on these drawings any one of the three shows the shape.
+    """
     words = ("recipe=quick", "backbone=resnet20", "location=first", "data=rgb_noise")
     config = configuration(*words, "recipe.size=16", "recipe.images=null", "recipe.epochs=4")
     ours = trainer(synthetic, config)
@@ -134,9 +137,8 @@ def test_training_drives_the_scores_of_noise_below_the_others(synthetic):
         ours.train_epoch(epoch, quiet)
     _, after = scored(ours, synthetic, config, order, {500})
     before, after = (scores[500]["seams.input"][0] for scores in (before, after))
-    assert after[3:].max() < 0.5 * after[:3].min()
-    gaps = [scores[:3].mean() - scores[3:].mean() for scores in (before, after)]
-    assert gaps[1] > gaps[0] + 0.3
+    assert (after[3:] < 0.5 * before[3:]).all()
+    assert after[3:].max() < 0.5 * after[:3].mean() and after[:3].max() > 0.8
 
 
 GPU = ("backbone=mobilenet_v2", "location=first", "data=rgb_noise")
