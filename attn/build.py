@@ -16,7 +16,7 @@ from attn.modules import MECHANISMS
 from attn.place import attach
 from attn.schema import Config, arguments
 
-CLASSES = 10
+NUM_CLASSES = 10
 NETWORK, STEM, ATTENTION = range(3)
 
 
@@ -67,7 +67,7 @@ def build(
     """
     with stream(seed, NETWORK):
         backbone = BACKBONES[config.backbone["name"]]
-        network = backbone(num_classes=CLASSES, **arguments(config.backbone))
+        network = backbone(num_classes=NUM_CLASSES, **arguments(config.backbone))
     drawn = load_matching(network, weights) if weights else [f"{network.stem_name}.weight"]
     replace_stem(network, config.in_channels, seed, f"{network.stem_name}.weight" not in drawn)
     if config.location != "none":

@@ -7,11 +7,10 @@ import matplotlib.pyplot as plt
 from attn.evaluation import POST_IMAGES
 from attn.report.collect import Group
 from attn.report.style import COLOURS, STYLE, finish
+from attn.report.tables import definitions
 from attn.scores import of_input_channels
 
-# The post's figure: R, G, B and its three noise channels.
 POSTS = ("post", "mobilenet_v2", "cbam_channel", "rgb_noise")
-PUBLISHED = [0.9846477, 0.96408206, 0.91101015, 0.00664441, 0.0050977, 0.00696521]
 # Scores over the post's number of images, and over the whole test set.
 FEW = {"shift": 0.12, "fmt": "o", "color": COLOURS[1], "markerfacecolor": "white"}
 ALL = {"shift": -0.12, "fmt": "s", "color": COLOURS[0]}
@@ -33,11 +32,15 @@ def of_group(group: Group, folder: Path) -> list[Path]:
             f"From left to right: seeds {', '.join(map(str, sorted(runs['seed'])))}."
         )
         path = folder / f"scores-{first['backbone']}-{first['attention']}-{first['data']}-{key}.png"
-        posts = (group.recipe, first["backbone"], first["attention"], first["data"]) == POSTS
-        published = PUBLISHED if posts and group.source != "synthetic" else ()
-        of_input(group.example(first["run"]), runs, final, title, path, published)
+        of_input(group.example(first["run"]), runs, final, title, path, _published(group, first))
         paths.append(path)
     return paths
+
+
+def _published(group: Group, run) -> list[float]:
+    """The post's scores, for its own experiment alone."""
+    own = (run["recipe"], run["backbone"], run["attention"], run["data"]) == POSTS
+    return definitions()["noise"]["scores"] if own and group.source != "synthetic" else []
 
 
 def of_input(pictures, runs, scores, title: str, path: Path, published=()):

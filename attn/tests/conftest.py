@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 
 from attn import config
 from attn.data import load
@@ -33,6 +32,7 @@ def real_data() -> bool:
 needs_cifar10 = pytest.mark.skipif(
     not real_data(), reason="no CIFAR-10 here: set CIFAR10_ROOT to a folder that has it"
 )
+config.register()
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
 
 
@@ -47,16 +47,9 @@ def synthetic():
     return load("synthetic")
 
 
-def composed(*overrides: str):
-    """The command line's config, as main gets it."""
-    config.register()
-    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
-        return compose("train", overrides=list(overrides))
-
-
 def configuration(*overrides: str):
     """A checked configuration, as the programs make it."""
-    return config.check(composed(*overrides))
+    return config.check(config.composed(list(overrides)))
 
 
 def program(*words: str, **options) -> subprocess.CompletedProcess:

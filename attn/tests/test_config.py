@@ -8,7 +8,7 @@ from attn import config
 from attn.catalogue import choices, sweep
 from attn.config import ConfigError
 from attn.runs import Run
-from attn.tests.conftest import composed, configuration
+from attn.tests.conftest import configuration
 
 GROUPS = ("backbone", "attention", "data", "recipe")
 
@@ -95,13 +95,13 @@ def test_a_runs_folder_is_readable_and_ends_in_the_hash(tmp_path):
 
 @pytest.mark.parametrize(("words", "seeds"), [("seeds=3", [0, 1, 2]), ("seeds=[4,0]", [4, 0])])
 def test_seeds(words, seeds):
-    assert config.seeds(composed(words)) == seeds
+    assert config.seeds(config.composed([words])) == seeds
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "two", "[1,1]", "[]", "[-1]", "1.5", "true", "null"])
 def test_wrong_seeds_say_what_is_right(value):
     with pytest.raises(ConfigError, match=r"seeds=5 means seeds 0 to 4"):
-        config.seeds(composed(f"seeds={value}"))
+        config.seeds(config.composed([f"seeds={value}"]))
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,11 @@
 
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from attn.report import tables
+from attn.report import score_figures, tables
 from attn.report.collect import collect, groups
 
 NOISE = tables.definitions()["noise"]
@@ -38,6 +39,7 @@ def run(root, seed, accuracy, **changes):
     (folder / "summary.json").write_text(json.dumps({"run": name, **summary}))
     metrics = pd.DataFrame({"epoch": [0], "test_accuracy": [accuracy], "test_images": [10_000]})
     metrics.to_csv(folder / "metrics.csv", index=False)
+    return folder
 
 
 def one_group(root):
@@ -94,6 +96,38 @@ def test_an_edited_yaml_makes_a_row_of_its_own(tmp_path):
     run(tmp_path, 0, 0.6, configuration="c9")
     models = tables.table(one_group(tmp_path), NOISE)["model"].tolist()
     assert models[1:3] == ["RGB + 3 noise channels [c0]", "RGB + 3 noise channels [c9]"]
+
+
+@pytest.mark.parametrize(("source", "published"), [("archive", True), ("synthetic", False)])
+def test_the_score_figure_has_every_seed_and_the_posts_scores(
+    tmp_path, monkeypatch, source, published
+):
+    changes = {"attention": "cbam_channel", "location": "first", "source": source}
+    for seed in (0, 1):
+        folder = run(tmp_path, seed, 0.8, **changes)
+        np.savez(folder / "predictions.npz", example=np.zeros((6, 8, 8), np.uint8))
+        scores = [
+            {
+                "module": "seams.input",
+                "channel": c,
+                "epoch": 0,
+                "images": n,
+                "mean": 0.1 * c,
+                "sd": 0.05,
+            }
+            for n in (64, 1000, 10_000)
+            for c in range(6)
+        ]
+        pd.DataFrame(scores).to_csv(folder / "scores.csv", index=False)
+    drawn = []
+    monkeypatch.setattr(score_figures, "finish", lambda figure, *rest: drawn.append(figure))
+    assert len(score_figures.of_group(one_group(tmp_path), tmp_path)) == 1
+    below = drawn[0].axes[-1]
+    labels = below.get_legend_handles_labels()[1]
+    assert ("the post's" in labels) == published
+    assert len(below.containers) == 4  # two seeds, over 64 images and over all
+    titles = [axes.get_title() for axes in drawn[0].axes[:6]]
+    assert titles[0] == "R\n0.000" and titles[5] == "noise 3\n0.500"
 
 
 def test_synthetic_is_never_without_its_name(tmp_path):

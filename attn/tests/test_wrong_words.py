@@ -6,7 +6,6 @@ import pytest
 from hydra.errors import HydraException
 
 from attn import catalogue, config
-from attn.tests.conftest import composed
 
 TOP = {"location": str, "stages": object, "seeds": object, "device": str, "runs": str}
 NUMBERS = ["epochs", "batch_size", "size", "lr", "momentum", "weight_decay", "warmup", "images"]
@@ -56,7 +55,7 @@ def refusal(words):
     """What the programs say of a command line, with all that main does before it trains."""
     try:
         config.check_words(words)
-        cfg = composed(*words)
+        cfg = config.composed(words)
         config.seeds(cfg)
         config.choose_device(cfg)
         config.check(cfg)
