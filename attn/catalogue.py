@@ -77,7 +77,7 @@ def _pairs(words: list[str]) -> list[tuple]:
         elif word.startswith("~"):
             raise UserError(f"{word}: nothing can be taken away; attention=none is the baseline")
         elif not word.startswith("-") and not before.startswith("-"):
-            raise UserError(f"{word}: write key=value, as in recipe=quick")
+            raise UserError(f"{word}: write key=value, as in recipe=quick; a list without spaces")
         before = word
     return pairs
 
@@ -114,11 +114,12 @@ def _unknown(key: str, types: dict, groups: dict) -> str:
     group = key.partition(".")[0]
     beside = sorted(k for k in types if k.partition(".")[0] == group and "." in k)
     known = beside or [*groups, *(k for k in types if "." not in k)]
-    every = [*groups, *types]
+    every = [k for k in (*groups, *types) if not k.endswith(".name")]
     ending = [k for k in every if k.rpartition(".")[2] == key.rpartition(".")[2]]
     near = ending or difflib.get_close_matches(key, every, n=1, cutoff=0.75)
     hint = f" Did you mean {near[0]}?" if near else ""
-    return f"{key}: there is no such key.{hint} There are {', '.join(known)}"
+    known = [k for k in known if not k.endswith(".name")]
+    return f"{key}: there is no such key here.{hint} There are {', '.join(known) or 'none'}"
 
 
 def _check_type(key: str, text: str, hint):
@@ -130,7 +131,7 @@ def _check_type(key: str, text: str, hint):
     except yaml.YAMLError:
         raise UserError(f"{key}={text}: it cannot be read; a list is written [1,2]") from None
     optional = type(None) in typing.get_args(hint)
-    if not kinds or (value is None and optional) or type(value) in (*kinds, int):
+    if not kinds or (value is None and optional and text) or type(value) in (*kinds, int):
         return
     if kinds != [float] or not _is_number(text):
         nothing = ", or null" if optional else ""

@@ -7,6 +7,7 @@ heavy is imported here, so --help and tab completion answer at once.
 import inspect
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, get_type_hints
 
 from hydra import compose, initialize_config_dir
@@ -15,7 +16,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import CompactHydraException
+from hydra.errors import CompactHydraException, HydraException
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
@@ -31,6 +32,7 @@ SOURCES = ("cifar10", "synthetic")
 NOISES = ("uniform", "gaussian", "image")
 AUGMENTATIONS = ("none", "crop_flip")
 FROM_ELSEWHERE = ("channels", "num_classes")  # arguments that no YAML gives
+MOST_SEEDS = 1000
 DEVICES = ("auto", "cuda", "cpu")
 
 
@@ -90,20 +92,28 @@ def check_cells(words: list[str]):
 
     Before Hydra makes a folder and before the first cell trains; impossible cells are left to it.
     """
+    sweep = is_sweep(words)
     try:
-        for cell in cells(words):
+        every = cells(words)
+        if not sweep and len(every) > 1:
+            raise ConfigError(
+                "a key has several values: add -m to sweep over them; a list is [1,2]"
+            )
+        for cell in every:
             cfg = composed(cell)
+            if Path(cfg.runs).is_file():
+                raise ConfigError(f"runs={cfg.runs}: that is a file; name a folder")
             seeds(cfg)
             device = choose_device(cfg)
             try:
                 configuration = check(cfg)
             except Impossible:
-                if is_sweep(words):
+                if sweep:
                     continue
                 raise
             if configuration.recipe.precision == "tf32" and device.type == "cpu":
                 raise ConfigError("recipe.precision=tf32 is a GPU's; on a CPU choose fp32 or bf16")
-    except CompactHydraException as error:
+    except HydraException as error:
         raise SystemExit(str(error)) from None
 
 
@@ -119,11 +129,13 @@ def is_question(words: list[str]) -> bool:
 
 @contextmanager
 def one_line_errors():
-    """Turns a person's mistakes into Hydra's kind of error: no traceback."""
+    """Ends the program, or in a sweep this cell, with a person's mistake and no traceback."""
     try:
         yield
-    except UserError as error:
-        raise ConfigError(str(error)) from None
+    except (UserError, ConfigError) as error:
+        if HydraConfig.get().mode == RunMode.MULTIRUN:  # the next cells go on
+            raise ConfigError(str(error)) from None
+        raise SystemExit(str(error)) from None
 
 
 def cells(words: list[str]) -> list[list[str]]:
@@ -218,12 +230,16 @@ def _try_to_build(config: Config):
 def seeds(cfg) -> list[int]:
     """`seeds=5` means seeds 0 to 4, `seeds=[0,3]` those. Raises ConfigError."""
     value = OmegaConf.to_container(cfg)["seeds"]
-    chosen = list(range(value)) if type(value) is int else value
+    chosen = list(range(min(value, MOST_SEEDS + 1))) if type(value) is int else value
     whole = isinstance(chosen, list) and all(type(seed) is int and seed >= 0 for seed in chosen)
-    if not whole or not chosen or len(set(chosen)) < len(chosen):
+    if (
+        not whole
+        or len(set(chosen)) not in range(1, MOST_SEEDS + 1)
+        or len(set(chosen)) < len(chosen)
+    ):
         raise ConfigError(
             f"seeds={value}: it takes a number (seeds=5 means seeds 0 to 4) or a list of different "
-            "numbers from 0 on (seeds=[0,3])"
+            f"numbers from 0 on (seeds=[0,3]), at most {MOST_SEEDS}"
         )
     return chosen
 

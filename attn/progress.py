@@ -52,9 +52,10 @@ class Progress:
             self.hint = ""
 
     def _epoch(self, run, epoch, epochs, metrics):
+        tested = f"{metrics['test_accuracy']:.1%} of {metrics['test_images']:,}"
         self.say(
             f"{run}  epoch {epoch + 1}/{epochs}  loss {metrics['train_loss']:.3f}  "
-            f"train {metrics['train_accuracy']:.1%}  test {metrics['test_accuracy']:.1%}  "
+            f"train {metrics['train_accuracy']:.1%}  test {tested}  "
             f"{metrics['images_per_second']:.0f} images/s"
         )
 

@@ -49,7 +49,12 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        return (self.folder / "summary.json").exists()
+        """Whether it has a whole summary; a damaged one is written again from the checkpoint."""
+        try:
+            json.loads((self.folder / "summary.json").read_text())
+        except (FileNotFoundError, ValueError):
+            return False
+        return True
 
     @property
     def epochs_done(self) -> int:

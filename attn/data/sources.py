@@ -28,9 +28,9 @@ from attn.errors import DataError, DataMissing
 ARCHIVE = "cifar-10-python.tar.gz"
 FOLDER = CIFAR10.base_folder  # cifar-10-batches-py
 OWN_COPY = f"""Bring your own copy (the host is slow):
-  - {ARCHIVE} (MD5 {CIFAR10.tgz_md5}), or the folder {FOLDER} unpacked from it, or - class
-  folders of PNG or JPEG files (train/airplane/0000.png ... test/truck/0999.png), or a tar of
-  them
+  - {ARCHIVE} (MD5 {CIFAR10.tgz_md5}), or the folder {FOLDER} unpacked from it, or
+  - class folders of PNG or JPEG files (train/airplane/0000.png ... test/truck/0999.png),
+    or a tar of them
 in data/, or anywhere with CIFAR10_ROOT=/path/to/folder or data.root=/path/to/folder-or-file.
 Without any: data.source=synthetic draws ten classes of shapes."""
 
@@ -47,7 +47,9 @@ class Source:
 def find(root: str | None, fetch: bool = True) -> Source:
     """The first source that exists. Raises DataMissing with what was tried, or DataError."""
     if root is not None:
-        return _look(Path(root).expanduser()) or _missing([f"data.root={root}: nothing there"])
+        path = Path(root).expanduser()
+        absent = "no CIFAR-10 in that folder" if path.is_dir() else "no such folder or file"
+        return _look(path) or _missing([f"data.root={root}: {absent}"])
     tried = []
     environment = os.environ.get("CIFAR10_ROOT")
     if environment:
@@ -72,6 +74,8 @@ def _missing(tried: list[str]):
 
 def _look(root: Path) -> Source | None:
     if root.is_file():
+        if not _is_tar_name(root.name):
+            raise DataError(f"{root} is no archive: name {ARCHIVE} or a tar of class folders")
         return _archive(root) if root.name == ARCHIVE else _image_tar(root)
     if (root / ARCHIVE).is_file():
         return _archive(root / ARCHIVE)

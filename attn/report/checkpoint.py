@@ -38,14 +38,15 @@ def report_checkpoint(path: Path, out: Path, device: torch.device):
     counts = {POST_IMAGES, len(order)}
     logits, scores = evaluate(network, inputs, order, config.recipe, counts)
     right = logits.argmax(1) == data.labels["test"][order]
-    title = f"{name}\n{state['run']['epochs']} epochs, {SOURCES[data.source]}"
+    epochs = f"{state['run']['epochs']} of {config.recipe.epochs} epochs"
+    title = f"{name}\n{epochs}, {SOURCES[data.source]}"
     out = out / f"checkpoint-{name}"
     out.mkdir(parents=True, exist_ok=True)
     print(f"\n{title}\n\ntest accuracy {right.double().mean():.2%}\n")
     classes = _classes(right, data.labels["test"][order])
     _write(out / "classes", f"Accuracy by class: {title}", classes)
     figures.class_accuracy(classes, title, out / "classes.png")
-    if scores:
+    if scores[len(order)]:
         _write_scores(out, title, scores, inputs.pictures(int(order[0])))
     print(f"tables and figures: {out}")
 

@@ -50,10 +50,11 @@ def _curves(panel, group, runs, model, colour):
         curves = group.epochs[group.epochs["run"].isin(seeds["run"])]
         wide = 100 * curves.pivot(index="epoch", columns="run", values="test_accuracy")
         epochs = wide.index + 1
-        panel.plot(epochs, wide, style, color=colour, linewidth=0.7, alpha=0.5)
+        panel.plot(epochs, wide, style, color=colour, marker=".", linewidth=0.7, alpha=0.5)
         name = f"{model}, {backbone}" if several else model
         mean = wide.mean(axis=1)
-        panel.plot(epochs, mean, style, color=colour, label=f"{name} (n={len(seeds)})", linewidth=2)
+        label = f"{name} (n={len(seeds)})"
+        panel.plot(epochs, mean, style, color=colour, marker="o", label=label, linewidth=2)
 
 
 def class_accuracy(classes, title: str, path: Path):

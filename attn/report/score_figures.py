@@ -12,8 +12,8 @@ from attn.scores import of_input_channels
 
 POSTS = ("post", "mobilenet_v2", "cbam_channel", "rgb_noise")
 # Scores over the post's number of images, and over the whole test set.
-FEW = {"shift": 0.12, "fmt": "o", "color": COLOURS[1], "markerfacecolor": "white"}
-ALL = {"shift": -0.12, "fmt": "s", "color": COLOURS[0]}
+FEW = {"shift": -0.12, "fmt": "o", "color": COLOURS[1], "markerfacecolor": "white"}
+ALL = {"shift": 0.12, "fmt": "s", "color": COLOURS[0]}
 
 
 def of_group(group: Group, folder: Path) -> list[Path]:
@@ -69,7 +69,9 @@ def of_input(pictures, runs, scores, title: str, path: Path, published=()):
         below.grid(axis="y", alpha=0.3)
         place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.09), "ncols": 3}
         below.legend(frameon=False, fontsize=8, **place)
-        explained = "Above each picture: mean over the whole test set. Bars: sd over images."
+        explained = (
+            "Above each picture: mean over runs and the whole test set. Bars: sd over images."
+        )
         finish(figure, f"Scores of the input channels: {title}\n{explained}", path)
 
 
@@ -83,7 +85,7 @@ def _points(axes, runs, scores, images: int, shift: float, **style):
             mine["channel"] + shift + spread,
             mine["mean"],
             yerr=mine["sd"],
-            label=f"{images:,} test images, a point a seed" if seed == seeds[0] else None,
+            label=f"{images:,} test images, a point a run" if seed == seeds[0] else None,
             markersize=5,
             elinewidth=0.8,
             capsize=2,

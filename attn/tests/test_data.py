@@ -143,7 +143,7 @@ def test_nothing_found_says_what_was_tried_and_how_to_help(monkeypatch):
 
 def test_an_explicit_root_is_the_only_place_looked_at(tmp_path, monkeypatch):
     monkeypatch.setattr(sources, "download_url", no_network)
-    with pytest.raises(DataMissing, match=r"data\.root=/nowhere: nothing there"):
+    with pytest.raises(DataMissing, match=r"data\.root=/nowhere: no such folder or file"):
         load(root="/nowhere")
 
 

@@ -149,6 +149,25 @@ def test_eval_of_one_checkpoint(trained, tmp_path):
     assert again.returncode == 1 and "no whole checkpoint.pt there" in again.stderr
 
 
+def test_eval_of_a_network_without_attention(trained, tmp_path):
+    baseline = folders(trained[0])[2]
+    done = program("eval.py", f"checkpoint={baseline}", f"runs={tmp_path}", "device=cpu")
+    assert done.returncode == 0, done.stderr
+    (out,) = (tmp_path / "_report").iterdir()
+    assert {f.name for f in out.iterdir()} == {"classes.csv", "classes.md", "classes.png"}
+
+
+def test_a_damaged_summary_is_written_again(trained, tmp_path):
+    original = folders(trained[0])[0]
+    folder = tmp_path / original.name
+    shutil.copytree(original, folder)
+    (folder / "summary.json").write_text('{"run":')
+    done = program("train.py", *TINY, *NOISY, f"runs={tmp_path}")
+    assert done.returncode == 0, done.stderr
+    again, before = (json.loads((f / "summary.json").read_text()) for f in (folder, original))
+    assert again["test_accuracy"] == before["test_accuracy"]
+
+
 def test_status_is_the_plan_and_the_state(trained, tmp_path):
     root = tmp_path / "runs"
     shutil.copytree(trained[0], root)
@@ -268,6 +287,11 @@ def test_an_interrupted_sweep_stops_and_says_how_to_go_on(tmp_path):
     ("words", "message"),
     [
         (["recipe.epoch=3"], "Did you mean recipe.epochs?"),
+        (["seeds=0,3"], "add -m to sweep over them; a list is [1,2]"),
+        (["seeds=99999999999"], "at most 1000"),
+        (["runs=README.md"], "runs=README.md: that is a file"),
+        (["recipe.images="], "recipe.images=: it takes a whole number, or null"),
+        (["attention.kernel=3"], "There are attention.bias, attention.location"),
         (["seed=0,1"], "seeds=5 means seeds 0 to 4"),
         (["location=middle"], "location=middle: choose one of"),
         (["attention=cbma"], "cbam_channel"),
@@ -279,7 +303,7 @@ def test_an_interrupted_sweep_stops_and_says_how_to_go_on(tmp_path):
 def test_a_mistake_ends_in_one_message_without_a_traceback_or_a_folder(tmp_path, words, message):
     if words == ["device=cuda"] and torch.cuda.is_available():
         pytest.skip("there is a GPU here")
-    done = program("train.py", *TINY, *words, f"runs={tmp_path / 'runs'}")
+    done = program("train.py", f"runs={tmp_path / 'runs'}", *TINY, *words)
     assert done.returncode == 1
     assert message in done.stderr and "Traceback" not in done.stderr
     assert not (tmp_path / "runs").exists()
@@ -298,7 +322,7 @@ def test_a_loss_that_is_not_finite_stops_a_run_with_its_reason(tmp_path):
 def test_missing_data_end_in_a_message_before_a_run_is_made(tmp_path):
     where = ["data.source=cifar10", "data.root=/nowhere"]
     done = program("train.py", *TINY, *where, f"runs={tmp_path}")
-    assert done.returncode == 1 and "data.root=/nowhere: nothing there" in done.stderr
+    assert done.returncode == 1 and "data.root=/nowhere: no such folder or file" in done.stderr
     assert "Traceback" not in done.stderr and not folders(tmp_path)
 
 
