@@ -4,7 +4,6 @@
 heavy is imported here, so --help and tab completion answer at once.
 """
 
-import inspect
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -21,17 +20,12 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from attn import catalogue
-from attn.catalogue import GROUPS, TAKES, explain
+from attn.catalogue import GROUPS, explain
+from attn.checks import check_arguments, check_data, check_recipe, one_of
 from attn.errors import UserError
 from attn.labels import label
 from attn.schema import Config, Data, Recipe
 
-PRECISIONS = ("fp32", "tf32", "bf16")
-SCHEDULES = ("constant", "linear", "cosine")
-SOURCES = ("cifar10", "synthetic")
-NOISES = ("uniform", "gaussian", "image")
-AUGMENTATIONS = ("none", "crop_flip")
-FROM_ELSEWHERE = ("channels", "num_classes")  # arguments that no YAML gives
 MOST_SEEDS = 1000
 DEVICES = ("auto", "cuda", "cpu")
 
@@ -171,13 +165,15 @@ def check(cfg) -> Config:
     from attn.modules import MECHANISMS
 
     values = OmegaConf.to_object(cfg)
-    _one_of("device", values.device, DEVICES)
-    _check_data(values.data)
-    _check_recipe(values.recipe)
-    _check_arguments("backbone", values.backbone, BACKBONES)
-    location, stages, attention = _placement(values)
-    if location != "none":
-        _check_arguments("attention", attention, MECHANISMS)
+    try:
+        check_data(values.data)
+        check_recipe(values.recipe)
+        check_arguments("backbone", values.backbone, BACKBONES)
+        location, stages, attention = _placement(values)
+        if location != "none":
+            check_arguments("attention", attention, MECHANISMS)
+    except UserError as error:
+        raise ConfigError(str(error)) from None
     groups = {"backbone": values.backbone, "attention": attention}
     groups |= {"data": asdict(values.data), "recipe": asdict(values.recipe)}
     config = Config(
@@ -197,7 +193,7 @@ def _placement(values) -> tuple:
     """(location, stages, attention) in their one canonical form each."""
     from attn.place import INSIDE, LOCATIONS
 
-    _one_of("location", values.location, ("published", *LOCATIONS))
+    one_of("location", values.location, ("published", *LOCATIONS))
     declared = values.attention
     location, stages = values.location, values.stages
     if location == "published":
@@ -206,7 +202,7 @@ def _placement(values) -> tuple:
         return "none", "all", {"name": "none"}
     whole = isinstance(stages, list) and all(type(stage) is int for stage in stages)
     if stages != "all" and not whole:
-        raise ConfigError(f"stages={stages}: choose all, or a list such as [1,2]")
+        raise UserError(f"stages={stages}: choose all, or a list such as [1,2]")
     attention = {k: v for k, v in declared.items() if k not in ("location", "stages")}
     return location, stages if location in INSIDE else "all", attention
 
@@ -248,67 +244,11 @@ def choose_device(cfg):
     """The torch device that `device=auto|cuda|cpu` means here. Raises ConfigError."""
     import torch
 
-    _one_of("device", cfg.device, DEVICES)
+    if cfg.device not in DEVICES:
+        raise ConfigError(f"device={cfg.device}: choose one of {', '.join(DEVICES)}")
     if cfg.device == "cuda" and not torch.cuda.is_available():
         raise ConfigError(
             "device=cuda: torch sees no GPU on this machine; choose device=cpu or auto"
         )
     gpu = cfg.device != "cpu" and torch.cuda.is_available()
     return torch.device("cuda" if gpu else "cpu")
-
-
-def _one_of(key: str, value, choices):
-    if value not in choices:
-        raise ConfigError(f"{key}={value}: choose one of {', '.join(choices)}")
-
-
-def _at_least(key: str, value, least):
-    if not value >= least:  # nan is not
-        raise ConfigError(f"{key}={value}: it must be at least {least}")
-
-
-def _check_data(data: Data):
-    _one_of("data.source", data.source, SOURCES)
-    noise = data.noise
-    _at_least("data.noise.channels", noise.channels, 0)
-    _one_of("data.noise.kind", noise.kind, NOISES)
-    if noise.size is not None:
-        _at_least("data.noise.size", noise.size, 1)
-        if noise.kind == "image":
-            raise ConfigError("data.noise.size: images have their own size; leave it null")
-
-
-def _check_recipe(recipe: Recipe):
-    _one_of("recipe.schedule", recipe.schedule, SCHEDULES)
-    _one_of("recipe.augment", recipe.augment, AUGMENTATIONS)
-    _one_of("recipe.precision", recipe.precision, PRECISIONS)
-    for key in ("epochs", "batch_size"):
-        _at_least(f"recipe.{key}", getattr(recipe, key), 1)
-    _at_least("recipe.size", recipe.size, 8)
-    for key in ("images", "test_images"):
-        if getattr(recipe, key) is not None:
-            _at_least(f"recipe.{key}", getattr(recipe, key), 10)
-    if recipe.images is not None and recipe.images % 10:
-        raise ConfigError(
-            f"recipe.images={recipe.images}: it takes a multiple of 10, or null for all images"
-        )
-    for key in ("lr", "momentum", "weight_decay"):
-        _at_least(f"recipe.{key}", getattr(recipe, key), 0)
-    if not 0 <= recipe.warmup < 1:
-        raise ConfigError(f"recipe.warmup={recipe.warmup}: a share of all steps, in [0, 1)")
-
-
-def _check_arguments(group: str, values: dict, classes: dict):
-    """Compares a group's keys, and the types of their values, with the constructor's arguments."""
-    _one_of(f"{group}.name", values["name"], classes)
-    arguments = dict(inspect.signature(classes[values["name"]]).parameters)
-    arguments = {k: a.annotation for k, a in arguments.items() if k not in FROM_ELSEWHERE}
-    arguments |= {"pretrained": bool} if "pretrained" in values else {}
-    for key, value in values.items():
-        if key in ("name", "location", "stages"):
-            continue
-        if key not in arguments:
-            choices = ", ".join(sorted(arguments)) or "none at all"
-            raise ConfigError(f"{group}.{key}: {values['name']} takes {choices}")
-        if type(value) is not arguments[key]:
-            raise ConfigError(f"{group}.{key}={value}: it takes {TAKES[arguments[key]]}")

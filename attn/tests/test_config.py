@@ -93,6 +93,11 @@ def test_a_runs_folder_is_readable_and_ends_in_the_hash(tmp_path):
     )
 
 
+def test_an_unknown_device_is_refused_with_the_choices():
+    with pytest.raises(ConfigError, match="device=tpu: choose one of auto, cuda, cpu"):
+        config.choose_device(config.composed(["device=tpu"]))
+
+
 @pytest.mark.parametrize(("words", "seeds"), [("seeds=3", [0, 1, 2]), ("seeds=[4,0]", [4, 0])])
 def test_seeds(words, seeds):
     assert config.seeds(config.composed([words])) == seeds
@@ -108,7 +113,6 @@ def test_wrong_seeds_say_what_is_right(value):
     ("words", "message"),
     [
         ("location=middle", "location=middle: choose one of published, none, first, last"),
-        ("device=tpu", "device=tpu: choose one of auto, cuda, cpu"),
         ("data.source=cifar100", "data.source=cifar100: choose one of cifar10, synthetic"),
         ("data.noise.channels=-1", "data.noise.channels=-1: it must be at least 0"),
         ("recipe.epochs=0", "recipe.epochs=0: it must be at least 1"),

@@ -93,4 +93,4 @@ def test_the_programs_import_nothing_heavy_before_main():
                 ), name
 
 
-LIGHT = ("catalogue", "config", "schema", "errors", "labels", "workers")
+LIGHT = ("catalogue", "checks", "config", "schema", "errors", "labels", "workers")

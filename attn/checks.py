@@ -1,0 +1,71 @@
+"""What values make sense, group by group. Each check raises UserError with the choices."""
+
+import inspect
+
+from attn.catalogue import TAKES
+from attn.errors import UserError
+from attn.schema import Data, Recipe
+
+PRECISIONS = ("fp32", "tf32", "bf16")
+SCHEDULES = ("constant", "linear", "cosine")
+SOURCES = ("cifar10", "synthetic")
+NOISES = ("uniform", "gaussian", "image")
+AUGMENTATIONS = ("none", "crop_flip")
+FROM_ELSEWHERE = ("channels", "num_classes")  # arguments that no YAML gives
+
+
+def one_of(key: str, value, choices):
+    if value not in choices:
+        raise UserError(f"{key}={value}: choose one of {', '.join(choices)}")
+
+
+def at_least(key: str, value, least):
+    if not value >= least:  # nan is not
+        raise UserError(f"{key}={value}: it must be at least {least}")
+
+
+def check_data(data: Data):
+    one_of("data.source", data.source, SOURCES)
+    noise = data.noise
+    at_least("data.noise.channels", noise.channels, 0)
+    one_of("data.noise.kind", noise.kind, NOISES)
+    if noise.size is not None:
+        at_least("data.noise.size", noise.size, 1)
+        if noise.kind == "image":
+            raise UserError("data.noise.size: images have their own size; leave it null")
+
+
+def check_recipe(recipe: Recipe):
+    one_of("recipe.schedule", recipe.schedule, SCHEDULES)
+    one_of("recipe.augment", recipe.augment, AUGMENTATIONS)
+    one_of("recipe.precision", recipe.precision, PRECISIONS)
+    for key in ("epochs", "batch_size"):
+        at_least(f"recipe.{key}", getattr(recipe, key), 1)
+    at_least("recipe.size", recipe.size, 8)
+    for key in ("images", "test_images"):
+        if getattr(recipe, key) is not None:
+            at_least(f"recipe.{key}", getattr(recipe, key), 10)
+    if recipe.images is not None and recipe.images % 10:
+        raise UserError(
+            f"recipe.images={recipe.images}: it takes a multiple of 10, or null for all images"
+        )
+    for key in ("lr", "momentum", "weight_decay"):
+        at_least(f"recipe.{key}", getattr(recipe, key), 0)
+    if not 0 <= recipe.warmup < 1:
+        raise UserError(f"recipe.warmup={recipe.warmup}: a share of all steps, in [0, 1)")
+
+
+def check_arguments(group: str, values: dict, classes: dict):
+    """Compares a group's keys, and the types of their values, with the constructor's arguments."""
+    one_of(f"{group}.name", values["name"], classes)
+    arguments = dict(inspect.signature(classes[values["name"]]).parameters)
+    arguments = {k: a.annotation for k, a in arguments.items() if k not in FROM_ELSEWHERE}
+    arguments |= {"pretrained": bool} if "pretrained" in values else {}
+    for key, value in values.items():
+        if key in ("name", "location", "stages"):
+            continue
+        if key not in arguments:
+            choices = ", ".join(sorted(arguments)) or "none at all"
+            raise UserError(f"{group}.{key}: {values['name']} takes {choices}")
+        if type(value) is not arguments[key]:
+            raise UserError(f"{group}.{key}={value}: it takes {TAKES[arguments[key]]}")
