@@ -47,6 +47,12 @@ def synthetic():
     return load("synthetic")
 
 
+@pytest.fixture(scope="session")
+def real():
+    """CIFAR-10, for tests marked needs_cifar10."""
+    return load(fetch=False)
+
+
 def configuration(*overrides: str):
     """A checked configuration, as the programs make it."""
     return config.check(config.composed(list(overrides)))
