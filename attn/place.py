@@ -35,13 +35,18 @@ def places(network: nn.Module, location: str, seam: str, stages="all") -> list:
     if location in ENDS:
         return [(network, ENDS[location])]
     check_stages(network, stages)
-    found = []
-    for number, blocks in enumerate(network.stages, 1):
-        having = [(block, seam) for block in blocks if seam in block.seams.channels]
-        if stages == "all" or number in stages:
-            found += having if location == "per_block" else having[-1:]
+    having = {  # stage: its blocks that have the seam
+        number: [(block, seam) for block in blocks if seam in block.seams.channels]
+        for number, blocks in enumerate(network.stages, 1)
+    }
+    chosen = [having[number] for number in having if stages == "all" or number in stages]
+    last = slice(-1, None) if location == "per_stage" else slice(None)
+    found = [place for blocks in chosen for place in blocks[last]]
     if not found:
-        raise CannotStand(f"stages={stages}: no block there has the seam {seam}; choose others")
+        others = ", ".join(str(number) for number, blocks in having.items() if blocks) or "none"
+        raise CannotStand(
+            f"stages={stages}: no block there has the seam {seam}; the stages with it: {others}"
+        )
     return found
 
 

@@ -133,7 +133,9 @@ def test_stages_that_are_not_there_are_refused():
     network = BACKBONES["mobilenet_v2"]()
     with pytest.raises(ValueError, match=r"stages=\[6\]: choose all, or .* numbers from 1 to 5"):
         widths(network, "per_block", [6])
-    with pytest.raises(ValueError, match=r"stages=\[1\]: no block there has the seam refine"):
+    with pytest.raises(
+        ValueError, match=r"stages=\[1\]: no block .* refine; .* with it: 2, 3, 4, 5"
+    ):
         widths(network, "per_block", [1])
 
 
