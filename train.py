@@ -33,7 +33,8 @@ def main(cfg):
         subset(data.labels["train"], cfg.recipe.images)  # refuses now what it would refuse later
         check_count(data.labels["test"], cfg.recipe.test_images)
         configuration.fingerprint = data.fingerprint
-        train_all([Run(configuration, seed, Path(cfg.runs)) for seed in seeds], device)
+        runs = [Run(configuration, seed, Path(cfg.runs)) for seed in seeds]
+        train_all(runs, device, cfg.compile)
 
 
 def checked(cfg):

@@ -60,10 +60,11 @@ def load_matching(network: nn.Module, weights: dict) -> list[str]:
 def build(
     config: Config, seed: int, draws: Draws | None = None, weights: dict | None = None
 ) -> nn.Module:
-    """The network of one run, on the CPU; `draws` gives dropout its masks.
+    """The network of one run, on the CPU.
 
-    weights: a state_dict of torchvision's network to start from. Raises ValueError where the
-    attention cannot stand where it is asked to.
+    draws: gives dropout its masks; without it dropout stays torch's own. weights: a state_dict of
+    torchvision's network to start from. Raises ValueError where the attention cannot stand where
+    it is asked to.
     """
     with stream(seed, NETWORK):
         backbone = BACKBONES[config.backbone["name"]]
@@ -78,7 +79,8 @@ def build(
                 return mechanism(channels, **arguments(config.attention))
 
         attach(network, config.location, mechanism.seam, config.stages, make)
-    replace_dropout(network, draws or Draws(seed))
+    if draws is not None:
+        replace_dropout(network, draws)
     return network
 
 

@@ -1,43 +1,52 @@
-"""A training step as a CUDA graph: its kernels are launched at once instead of one by one."""
+"""A step as a CUDA graph: its kernels are launched at once instead of one by one."""
 
 import torch
 
 WARM_UP = 3  # steps, in which cuDNN chooses its algorithms and autograd allocates
 
 
-def capture(step, sizes, state) -> dict:
-    """{batch size: graph of step(size)}; empty, with the reason printed, where that fails.
-
-    step reads and writes tensors on the device alone. state: every tensor that it changes; the
-    warm-up steps change them too, so they are put back.
-    """
+def rehearse(step, sizes, state):
+    """Runs step(size) a few times, and puts back every tensor of `state`, which it changes."""
     saved = [tensor.clone() for tensor in state]
-
-    def restore():
-        for tensor, before in zip(state, saved, strict=True):
-            tensor.copy_(before)
-
-    stream = torch.cuda.Stream()
-    for size in sizes:
-        _warm_up(step, size, stream, restore)
-    graphs = {}
     try:
         for size in sizes:
-            graphs[size] = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graphs[size], stream=stream):
+            for _ in range(WARM_UP):
                 step(size)
-    except RuntimeError as error:
-        reason = str(error).splitlines()[0]
-        print(f"CUDA graph capture failed ({reason}); the steps run eagerly, slower.")
-        graphs = {}
-    restore()
+                _restore(state, saved)
+    finally:
+        _restore(state, saved)
+
+
+def complaint(what: str, error: Exception) -> str:
+    """What a person should know where something could not be compiled or captured."""
+    reason = (str(error).splitlines() or ["no reason given"])[0]
+    return f"{what} goes on, more slowly ({type(error).__name__}: {reason})"
+
+
+def capture(step, sizes, state, stream) -> dict:
+    """{size: graph of step(size)}, recorded on `stream`, which should also replay them.
+
+    step reads and writes tensors on the device alone. state: every tensor that it changes, which
+    is put back. Each graph has its own memory, as others may be replayed at the same time.
+    Raises RuntimeError where the step cannot be captured.
+    """
+    stream.wait_stream(torch.cuda.current_stream())
+    graphs = {}
+    with torch.cuda.stream(stream):
+        saved = [tensor.clone() for tensor in state]
+        try:
+            for size in sizes:
+                rehearse(step, [size], state)
+                graphs[size] = torch.cuda.CUDAGraph()
+                with torch.cuda.graph(graphs[size], stream=stream):
+                    step(size)
+        finally:
+            _restore(state, saved)
+    torch.cuda.current_stream().wait_stream(stream)
     return graphs
 
 
-def _warm_up(step, size: int, stream, restore):
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        for _ in range(WARM_UP):
-            restore()
-            step(size)
-    torch.cuda.current_stream().wait_stream(stream)
+@torch.no_grad()
+def _restore(state, saved):
+    for tensor, before in zip(state, saved, strict=True):
+        tensor.copy_(before)

@@ -50,6 +50,8 @@ class Train:
     stages: Any = "all"
     seeds: Any = 1
     device: str = "auto"
+    strict: bool = False
+    compile: bool | None = None
     runs: str = "runs"
 
 
@@ -172,6 +174,8 @@ def check(cfg) -> Config:
         location, stages, attention = _placement(values)
         if location != "none":
             check_arguments("attention", attention, MECHANISMS)
+        if values.strict and values.compile:
+            raise UserError("strict=true: compiled kernels are chosen by timing; leave compile out")
     except UserError as error:
         raise ConfigError(str(error)) from None
     groups = {"backbone": values.backbone, "attention": attention}
@@ -183,6 +187,7 @@ def check(cfg) -> Config:
         recipe=values.recipe,
         location=location,
         stages=stages,
+        strict=values.strict,
         labels={group: label(group, chosen) for group, chosen in groups.items()},
     )
     _try_to_build(config)

@@ -78,6 +78,10 @@ class Draws:
         self.epoch = 0
         self.samples = None
 
+    def to(self, device):
+        """The seed as a number on the device: a compiled step then serves every seed."""
+        self.seed = torch.tensor(self.seed, device=device)
+
     def at(self, epoch, samples):
         self.epoch, self.samples = epoch, samples
 

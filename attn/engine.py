@@ -1,20 +1,23 @@
-"""Training of one network: the step and its capture.
+"""Training: the step of one network, its compilation and capture, and several networks together.
 
-All that a step needs lies on the device, and nothing is read back within an epoch but a running
-loss for the progress bar. So on a GPU the whole step is one CUDA graph; where capture fails,
-and on the CPU, the same step runs eagerly.
+All that a step needs lies on the device, and nothing is waited for within an epoch. So on a GPU
+the whole step is one CUDA graph; the networks that train together have a graph and a stream each,
+and one loop replays them in turn without waiting, so that their kernels overlap. Where capture or
+compilation fails, and on the CPU, the same step runs eagerly.
 """
+
+from contextlib import nullcontext
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils import get_total_norm
 
-from attn.capture import capture
+from attn.capture import capture, complaint, rehearse
 from attn.data.inputs import Inputs
 from attn.draws import ORDER, Draws, permutation
 from attn.errors import RunError
-from attn.precision import autocast, set_float32
+from attn.precision import autocast
 from attn.schedule import learning_rates
 from attn.schema import Recipe
 
@@ -31,14 +34,35 @@ class NotFinite(RunError):
         )
 
 
+def loss_and_hits(network: nn.Module, inputs: Inputs, draws: Draws, epoch, samples, recipe: Recipe):
+    """The mean loss of the images at `samples` (B,), and how many of them the network gets right.
+
+    A plain function of what differs between seeds, so that one compilation serves them all.
+    """
+    draws.at(epoch, samples)
+    x, labels = inputs(samples, draws)
+    with autocast(samples.device, recipe):
+        logits = network(x)  # (B, classes)
+    return F.cross_entropy(logits.float(), labels), (logits.argmax(1) == labels).sum()
+
+
 class Trainer:
     """One network in training.
 
     inputs: the training images, on the device. samples: the positions (N,) of the training
     images that are used. draws: the seed's random numbers, which the network's dropout shares.
+    notes: what a person should know, such as why the step is not compiled.
     """
 
-    def __init__(self, network: nn.Module, inputs: Inputs, samples, recipe: Recipe, draws: Draws):
+    def __init__(
+        self,
+        network: nn.Module,
+        inputs: Inputs,
+        samples,
+        recipe: Recipe,
+        draws: Draws,
+        compiled: bool = False,
+    ):
         self.device = device = inputs.images.device
         self.network = network.to(device, memory_format=inputs.memory_format)
         self.inputs, self.recipe, self.draws = inputs, recipe, draws
@@ -53,6 +77,8 @@ class Trainer:
         self.failed_at = torch.full((1,), -1, dtype=torch.int64, device=device)  # a step, or -1
         self.loss = torch.zeros((), device=device)  # sums over the epoch's images
         self.correct = torch.zeros((), dtype=torch.int64, device=device)
+        # What the host last saw of (images done, summed loss, failed step): copied without waiting.
+        self.seen = torch.zeros(3, dtype=torch.float64, pin_memory=device.type == "cuda")
         self.optimizer = torch.optim.SGD(
             self.network.parameters(),
             lr=torch.zeros((), device=device),  # a tensor: a captured step reads it anew
@@ -64,29 +90,52 @@ class Trainer:
             for parameter in self.network.parameters():
                 buffer = torch.zeros_like(parameter)
                 self.optimizer.state[parameter]["momentum_buffer"] = buffer
-        set_float32(recipe)
-        torch.backends.cudnn.benchmark = True
-        self.graphs = {}
+        self.notes, self.graphs, self.stream = [], {}, None
+        self.forward = loss_and_hits
+        self.network.train()
+        if compiled:
+            self._compile()
         if device.type == "cuda":
-            self.network.train()
-            sizes = {len(batch) for batch in self.samples.split(recipe.batch_size)}
-            self.graphs = capture(self._step, sizes, self._state())
+            self.stream = torch.cuda.Stream()
+            self._capture()
+
+    @property
+    def mode(self) -> str:
+        """eager, compiled, graph, or compiled graph."""
+        words = ["compiled"] * (self.forward is not loss_and_hits) + ["graph"] * bool(self.graphs)
+        return " ".join(words) or "eager"
+
+    def _compile(self):
+        """Inductor's kernels for whole batches; a smaller last one is too rare to compile for."""
+        self.draws.to(self.device)  # the seed as a number of Python would be compiled in
+        self.forward = torch.compile(loss_and_hits, dynamic=False)
+        try:
+            rehearse(self._step, [self.recipe.batch_size], self._state())
+        except Exception as error:  # a compiler may raise anything
+            self.forward = loss_and_hits
+            self.notes.append(complaint("without compilation the step", error))
+
+    def _capture(self):
+        sizes = {len(batch) for batch in self.samples.split(self.recipe.batch_size)}
+        try:
+            self.graphs = capture(self._step, sizes, self._state(), self.stream)
+        except RuntimeError as error:
+            self.notes.append(complaint("without a CUDA graph the step", error))
 
     def _step(self, size: int):
         """One update on the next `size` images of the order; reads and writes the device only."""
         samples = self.order.index_select(0, self.start + self.window[:size])  # (size,)
-        self.draws.at(self.epoch, samples)
-        x, labels = self.inputs(samples, self.draws)
-        with autocast(self.device, self.recipe):
-            logits = self.network(x)  # (size, classes)
-        loss = F.cross_entropy(logits.float(), labels)
+        forward = self.forward if size == self.recipe.batch_size else loss_and_hits
+        loss, correct = forward(
+            self.network, self.inputs, self.draws, self.epoch, samples, self.recipe
+        )
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.param_groups[0]["lr"].copy_(self.rates.index_select(0, self.step).squeeze())
         self._mask(loss)
         self.optimizer.step()
         self.loss += loss.detach() * size
-        self.correct += (logits.argmax(1) == labels).sum()
+        self.correct += correct
         self.start += size
         self.step += 1
 
@@ -97,43 +146,59 @@ class Trainer:
         self.failed_at.copy_(torch.where(failed, self.step, self.failed_at))
         self.optimizer.found_inf = (self.failed_at >= 0).float()  # fused SGD then changes nothing
 
-    def _check(self):
-        """Raises NotFinite once a step has failed."""
-        step = self.failed_at.item()
-        if step >= 0:
-            raise NotFinite(step // self.steps + 1, step % self.steps + 1, self.rates[step].item())
-
     def _state(self) -> list:
         """Every tensor that a step changes."""
         buffers = [state["momentum_buffer"] for state in self.optimizer.state.values()]
         counters = [self.start, self.step, self.failed_at, self.loss, self.correct]
         return [*self.network.state_dict().values(), *buffers, *counters]
 
-    def train_epoch(self, epoch: int, report) -> dict:
-        """Trains on every sample once; report(images done, running loss) now and then.
+    def on_stream(self):
+        """What this network does on a GPU goes into its own queue."""
+        return torch.cuda.stream(self.stream) if self.stream else nullcontext()
 
-        Raises NotFinite where a loss or a gradient was not finite: from that step on the weights
-        are as they were before it.
-        """
+    def begin(self, epoch: int):
+        """Before an epoch's steps, which `train_together` takes."""
         self.network.train()
-        self.epoch.fill_(epoch)
-        self.order.copy_(permutation(self.draws.seed, epoch, self.samples, ORDER))
-        self.step.fill_(epoch * self.steps)
-        for tensor in (self.start, self.loss, self.correct):
-            tensor.zero_()
-        for step in range(self.steps):
-            done = step * self.recipe.batch_size
-            size = min(self.recipe.batch_size, len(self.samples) - done)
+        with self.on_stream():
+            self.epoch.fill_(epoch)
+            self.order.copy_(permutation(self.draws.seed, epoch, self.samples, ORDER))
+            self.step.fill_(epoch * self.steps)
+            for tensor in (self.start, self.loss, self.correct):
+                tensor.zero_()
+        self.seen.copy_(torch.tensor([0.0, 0.0, -1.0]))
+
+    def advance(self, step: int):
+        """The epoch's next step, on a GPU without waiting for it; nothing once one has failed."""
+        if self.seen[2] >= 0:
+            return
+        size = min(self.recipe.batch_size, len(self.samples) - step * self.recipe.batch_size)
+        with self.on_stream():
             if size in self.graphs:
                 self.graphs[size].replay()
             else:
                 self._step(size)
-            if (step + 1) % REPORT_EVERY == 0 or step + 1 == self.steps:
-                self._check()
-                report(done + size, self.loss.item() / (done + size))
-        count = len(self.samples)
+
+    def progress(self) -> tuple[int, float]:
+        """(images done, their mean loss): on a GPU as it was some steps ago, without waiting."""
+        with self.on_stream():
+            now = torch.stack(
+                [t.squeeze().double() for t in (self.start, self.loss, self.failed_at)]
+            )
+            self.seen.copy_(now, non_blocking=True)
+        done, loss, _ = self.seen.tolist()
+        return int(done), loss / max(1, done)
+
+    def end(self) -> dict:
+        """The epoch's metrics.
+
+        Raises NotFinite where a loss or a gradient was not finite: from that step on the weights
+        are as they were before it.
+        """
+        step, count = self.failed_at.item(), len(self.samples)
+        if step >= 0:
+            raise NotFinite(step // self.steps + 1, step % self.steps + 1, self.rates[step].item())
         return {
-            "lr": self.rates[(epoch + 1) * self.steps - 1].item(),
+            "lr": self.rates[(self.epoch.item() + 1) * self.steps - 1].item(),
             "train_loss": self.loss.item() / count,
             "train_accuracy": self.correct.item() / count,
         }
@@ -148,3 +213,18 @@ class Trainer:
         for index, parameter in enumerate(self.network.parameters()):
             for name, value in saved.get(index, {}).items():
                 self.optimizer.state[parameter][name].copy_(value)
+
+
+def train_together(trainers: list[Trainer], report=None):
+    """The steps of one epoch of trainers of one configuration, each of which has begun its own.
+
+    report() is called now and then. On a GPU the kernels of different trainers overlap; returns
+    once all are done.
+    """
+    for step in range(trainers[0].steps):
+        for trainer in trainers:
+            trainer.advance(step)
+        if report and ((step + 1) % REPORT_EVERY == 0 or step + 1 == trainers[0].steps):
+            report()
+    if trainers[0].stream:
+        torch.cuda.synchronize()

@@ -5,9 +5,10 @@ import itertools
 import torch
 from torch import nn
 
+from attn.capture import capture, complaint
 from attn.data.inputs import Inputs
 from attn.draws import FIXED_SEED, ORDER, permutation
-from attn.precision import autocast, set_float32
+from attn.precision import autocast
 from attn.schema import Recipe
 from attn.scores import ScoreStatistics, record
 
@@ -20,26 +21,61 @@ def fixed_test_order(count: int) -> torch.Tensor:
     return permutation(FIXED_SEED, 0, torch.arange(count), ORDER)
 
 
+class Predictor:
+    """A network's logits of test images: `predictor(samples)`, (B,) -> (B, classes) float32."""
+
+    def __init__(self, network: nn.Module, inputs: Inputs, recipe: Recipe, stream=None):
+        """stream: the one on which whole batches are captured in a CUDA graph, and replayed."""
+        self.network, self.inputs, self.recipe = network, inputs, recipe
+        self.device = inputs.images.device
+        self.notes, self.graphs = [], {}
+        if stream:
+            self.samples = torch.arange(BATCH, device=self.device) % len(inputs.labels)
+            self.network.eval()
+            try:
+                self.graphs = capture(self._whole_batch, [BATCH], [], stream)
+            except RuntimeError as error:
+                self.notes.append(complaint("without a CUDA graph evaluation", error))
+
+    @torch.no_grad()
+    def _whole_batch(self, size: int):
+        self.logits = self._forward(self.samples)
+
+    def _forward(self, samples):
+        x, _ = self.inputs(samples)
+        with autocast(self.device, self.recipe):
+            return self.network(x).float()
+
+    def __call__(self, samples, hooks: bool = False):
+        """hooks: whether the network's hooks must fire, which they do not in a graph."""
+        samples = samples.to(self.device)
+        if hooks or len(samples) not in self.graphs:
+            return self._forward(samples)
+        self.samples.copy_(samples)
+        self.graphs[BATCH].replay()
+        return self.logits.clone()
+
+
 @torch.no_grad()
-def evaluate(network: nn.Module, inputs: Inputs, samples, recipe: Recipe, score_counts=()):
+def evaluate(predictor: Predictor, samples, score_counts=()):
     """Logits (N, classes) of test images, and the scores over the first n of them, n in counts.
 
-    samples: positions (N,). Returns logits on the CPU and {n: {module: (mean, sd)}}, each (C,).
+    samples: positions (N,). Returns logits and {n: {module: (mean, sd)}}, each (C,), on the
+    device, which may still be computing them.
     """
-    device = inputs.images.device
-    set_float32(recipe)
-    network.eval()
+    predictor.network.eval()
+    scored = max(score_counts, default=0)
     cuts = {0, len(samples), *score_counts, *range(0, len(samples), BATCH)}
     cuts = sorted(cut for cut in cuts if cut <= len(samples))
     logits, statistics, scores_at = [], ScoreStatistics(), {}
-    with record(network) as scores, autocast(device, recipe):
+    with record(predictor.network) as scores:
         for first, end in itertools.pairwise(cuts):
-            x, _ = inputs(samples[first:end].to(device))
-            logits.append(network(x).float())
-            statistics.add(scores)
+            logits.append(predictor(samples[first:end], hooks=end <= scored))
+            if end <= scored:
+                statistics.add(scores)
             if end in score_counts:
                 scores_at[end] = statistics.summary()
-    return torch.cat(logits).cpu(), scores_at
+    return torch.cat(logits), scores_at
 
 
 def score_rows(scores: dict, **where) -> list[dict]:

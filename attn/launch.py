@@ -1,4 +1,4 @@
-"""Trains runs: on a CPU side by side, a process and a thread each; on a GPU in turn."""
+"""Trains the runs of a configuration together: on a CPU a process each, on a GPU a stream each."""
 
 import sys
 import time
@@ -13,11 +13,12 @@ from attn.progress import Progress
 from attn.runs import Run
 from attn.training import train
 
+AT_ONCE = 8  # on one GPU
 CPU_HINT = "recipe=quick backbone=resnet20 is meant for CPUs: it takes minutes."
 
 
-def train_all(runs: list[Run], device: torch.device):
-    """Trains every run that is not finished; one that fails does not stop the others.
+def train_all(runs: list[Run], device: torch.device, compiled: bool | None = None):
+    """Trains every run of one configuration that is not finished; a failure stops no other.
 
     Raises RunError, after the last, where any failed.
     """
@@ -27,8 +28,9 @@ def train_all(runs: list[Run], device: torch.device):
             print(f"{run.name}  finished")
     if not left:
         return
+    together = _side_by_side if device.type == "cpu" else _on_one_device
     try:
-        failed = _side_by_side(left) if device.type == "cpu" else _in_turn(left, device)
+        failed = together(left, device, compiled)
     except KeyboardInterrupt:
         print("\nStopped. The same command goes on after the last finished epoch.", file=sys.stderr)
         sys.exit(130)  # an ordinary exception would let a sweep go on to its next cell
@@ -36,20 +38,16 @@ def train_all(runs: list[Run], device: torch.device):
         raise RunError(f"{len(failed)} of {len(left)} runs failed: {', '.join(failed)}")
 
 
-def _in_turn(runs: list[Run], device: torch.device) -> list[str]:
-    """One run after another; returns the names of those that failed."""
-    progress = Progress()
-    for run in runs:
-        try:
-            train(run, load(run.config.data.source, run.config.data.root), device, progress.handle)
-        except UserError as error:
-            progress.handle("failed", run.name, {"reason": str(error)})
-        except Exception:
-            progress.handle("failed", run.name, {"reason": traceback.format_exc()})
+def _on_one_device(runs: list[Run], device: torch.device, compiled) -> list[str]:
+    """In one process, a stream each; returns the names of those that failed."""
+    progress = Progress(waves=-(-len(runs) // AT_ONCE))
+    data = load(runs[0].config.data.source, runs[0].config.data.root)
+    for first in range(0, len(runs), AT_ONCE):
+        train(runs[first : first + AT_ONCE], data, device, progress.handle, compiled)
     return progress.failed
 
 
-def _side_by_side(runs: list[Run]) -> list[str]:
+def _side_by_side(runs: list[Run], device: torch.device, compiled) -> list[str]:
     """A process and a thread for each run, as many at once as there are processors.
 
     One thread whether alone or not: the number of threads changes the last bits of a convolution.
@@ -62,7 +60,9 @@ def _side_by_side(runs: list[Run]) -> list[str]:
         while waiting or working:
             while waiting and len(working) < at_once:
                 run = waiting.pop(0)
-                process = workers.CONTEXT.Process(target=_work, args=(run, events), daemon=True)
+                process = workers.CONTEXT.Process(
+                    target=_work, args=(run, events, compiled), daemon=True
+                )
                 process.start()
                 working[run.name] = process
             _show(events, progress)
@@ -86,7 +86,7 @@ def _show(events, progress: Progress):
         progress.handle(*events.get())
 
 
-def _work(run: Run, events):
+def _work(run: Run, events, compiled):
     """The body of a process that trains one run."""
     workers.end_with_parent()
     torch.set_num_threads(1)
@@ -96,7 +96,7 @@ def _work(run: Run, events):
 
     try:
         data = load(run.config.data.source, run.config.data.root)
-        train(run, data, torch.device("cpu"), report)
+        train([run], data, torch.device("cpu"), report, compiled)
     except UserError as error:
         report("failed", run.name, {"reason": str(error)})
     except KeyboardInterrupt:

@@ -18,7 +18,7 @@ class Progress:
     def __init__(self, waves: int = 1, hint: str = ""):
         self.terminal = sys.stderr.isatty()
         self.waves, self.hint = waves, hint
-        self.bars, self.starts, self.failed = {}, {}, []
+        self.bars, self.starts, self.failed, self.noted = {}, {}, [], set()
 
     def handle(self, event: str, run: str, values: dict):
         getattr(self, f"_{event}")(run, **values)
@@ -28,7 +28,10 @@ class Progress:
         sys.stdout.flush()
 
     def _note(self, run, text):
-        self.say(f"{run}: {text}")
+        """Once, however many runs have the same to say."""
+        if text not in self.noted:
+            self.noted.add(text)
+            self.say(f"{run}: {text}")
 
     def _start(self, run, epoch, done, total):
         self.starts[run] = time.perf_counter(), done

@@ -127,7 +127,7 @@ class Run:
                 )
         return state
 
-    def finish(self, results: dict, revision: dict):
+    def finish(self, results: dict, revision: dict, how: dict):
         """Writes the summary, in the columns of runs.csv."""
         labels = self.config.labels
         summary = {
@@ -145,6 +145,7 @@ class Run:
             **revision,
             "configuration": self.config.key,
             "recipe_key": self.config.recipe_key,
+            **how,
         }
         files.write(self.folder / "summary.json", json.dumps(summary, indent=1) + "\n")
         (self.folder / files.PREVIOUS).unlink(missing_ok=True)

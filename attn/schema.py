@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 # Raised when a change of code changes the numbers that a run gives.
-NUMERICS = 1
+NUMERICS = 2
 
 
 @dataclass
@@ -53,11 +53,12 @@ class Config:
     stages: Any  # "all", or a list of numbers from 1
     labels: dict[str, str]  # group -> what people call it, from configs/
     fingerprint: str = ""  # of the data; filled in once it is loaded
+    strict: bool = False
 
     @classmethod
     def from_dict(cls, values: dict):
         """What a run folder's config.yaml holds."""
-        known = {field.name: values[field.name] for field in fields(cls)}
+        known = {field.name: values[field.name] for field in fields(cls) if field.name in values}
         data = known["data"] | {"noise": Noise(**known["data"]["noise"])}
         return cls(**known | {"data": Data(**data), "recipe": Recipe(**known["recipe"])})
 
@@ -78,6 +79,8 @@ class Config:
         for free in ("source", "root"):  # the fingerprint says what they led to
             values["data"].pop(free)
         del values["labels"]
+        if not self.strict:  # runs from before it have kept their names
+            del values["strict"]
         return values | {"numerics": NUMERICS}
 
     @property

@@ -58,10 +58,10 @@ class ScoreStatistics:
                 sums[i] = sums[i] + term
 
     def summary(self) -> dict:
-        """{module: (mean (C,), sd (C,))}, float64 on the CPU; sd is 0 for a single image."""
+        """{module: (mean (C,), sd (C,))}, float64; sd is 0 for a single image."""
         result = {}
         for name, (n, total, squares) in self.sums.items():
             mean = total / n
             variance = (squares / n - mean.square()).clamp_min(0) * n / max(1, n - 1)
-            result[name] = mean.cpu(), variance.sqrt().cpu()
+            result[name] = mean, variance.sqrt()
         return result

@@ -1,8 +1,9 @@
-"""One run from where it stands to its summary."""
+"""The runs of one configuration, together, from where they stand to their summaries."""
 
 import io
 import time
 import traceback
+from contextlib import ExitStack
 
 import numpy as np
 import torch
@@ -12,11 +13,11 @@ from attn.build import build, count
 from attn.data import Dataset, subset
 from attn.data.inputs import Inputs
 from attn.draws import Draws
-from attn.engine import Trainer
+from attn.engine import Trainer, train_together
 from attn.errors import UserError
-from attn.evaluation import POST_IMAGES, evaluate, fixed_test_order, score_rows
+from attn.evaluation import POST_IMAGES, Predictor, evaluate, fixed_test_order, score_rows
 from attn.logs import Log
-from attn.precision import memory_format
+from attn.precision import memory_format, set_backends, worth_compiling
 from attn.runs import Run, revision
 from attn.schema import Config
 
@@ -37,104 +38,168 @@ def split_inputs(config: Config, data: Dataset, split: str, device) -> Inputs:
     )
 
 
-def train(run: Run, data: Dataset, device: torch.device, report):
-    """Trains what is missing of a run and writes its folder; report(event, run name, values).
+def train(runs: list[Run], data: Dataset, device: torch.device, report, compiled=None):
+    """Trains together what is missing of the runs of one configuration, and writes their folders.
 
-    Where it fails, error.txt in the folder says why, until the run is started again.
-
-    Raises RunError where another process has the run, where its checkpoint cannot be used on
-    this kind of device, or where the loss is not finite.
+    report(event, run name, values) hears of all that happens. A run that fails is reported, and
+    error.txt in its folder says why until it is started again; the others go on. compiled: whether
+    the step is compiled; None: where it pays.
     """
-    with run.locked():
-        if run.finished:
+    with ExitStack() as locks:
+        sessions = [Session(run, report) for run in runs]
+        _each(sessions, lambda session: session.claim(locks, device))
+        if all(session.over for session in sessions):
             return
-        state = run.restore(device.type, lambda text: report("note", run.name, {"text": text}))
-        run.write_config()
         try:
-            session = Session(run, data, device, report, state)
-            for epoch in range(session.epochs_done, run.config.recipe.epochs):
-                session.epoch(epoch)
-            session.finish()
-        except UserError as error:
-            run.fail(str(error))
-            raise
-        except Exception as error:
-            run.fail(f"{type(error).__name__}: {error}\n\n{traceback.format_exc()}")
-            raise
+            shared = Shared(runs[0].config, data, device, compiled)
+            _each(sessions, lambda session: session.open(shared))
+            while training := [session for session in sessions if not session.over]:
+                _epoch(training)
+        except Exception as error:  # in what they share
+            for session in sessions:
+                session.fail(error)
+
+
+def _epoch(sessions: list):
+    """Trains an epoch of each, tests them, and writes their rows and checkpoints."""
+    _each(sessions, Session.begin)
+    train_together([s.trainer for s in sessions], lambda: [s.show() for s in sessions])
+    _each(sessions, Session.test)
+    _each(sessions, Session.end)
+
+
+def _each(sessions: list, action):
+    """Does it to each that is not over; one that fails is over, and the others go on."""
+    for session in sessions:
+        if not session.over:
+            try:
+                action(session)
+            except Exception as error:
+                session.fail(error)
+
+
+class Shared:
+    """What the runs of one configuration have in common, such as the images on the device."""
+
+    def __init__(self, config: Config, data: Dataset, device: torch.device, compiled: bool | None):
+        self.data, self.device = data, device
+        set_backends(config.recipe, config.strict)
+        self.samples = subset(data.labels["train"], config.recipe.images)
+        self.inputs = {s: split_inputs(config, data, s, device) for s in ("train", "test")}
+        self.test_order = fixed_test_order(len(data.labels["test"]))
+        self.weights = pretrained.weights(config)
+        self.revision = revision()
+        pays = worth_compiling(device, config.recipe, len(self.samples)) and not config.strict
+        self.compiled = pays if compiled is None else compiled
+        if self.compiled:
+            torch.compiler.reset()  # else its limit of recompilations counts every configuration
 
 
 class Session:
-    """A run being trained: the trainer, the log, and the seconds spent so far."""
+    """A run being trained: the trainer, the log, and the seconds spent so far.
 
-    def __init__(self, run: Run, data: Dataset, device: torch.device, report, state: dict | None):
-        self.run, self.data, self.device = run, data, device
+    over: whether nothing is left to do, because it is finished or has failed.
+    """
+
+    def __init__(self, run: Run, report):
+        self.run, self.recipe = run, run.config.recipe
         self.report = lambda event, **values: report(event, run.name, values)
-        self.recipe = recipe = run.config.recipe
-        draws = Draws(run.seed)
-        weights = pretrained.weights(run.config)
-        network = build(run.config, run.seed, draws, weights)
-        if weights:
-            self.report("note", text=pretrained.describe(network, weights))
-        self.size = count(network, run.config)
-        splits = ("train", "test")
-        self.inputs = {s: split_inputs(run.config, data, s, device) for s in splits}
-        samples = subset(data.labels["train"], recipe.images)
-        self.trainer = Trainer(network, self.inputs["train"], samples, recipe, draws)
-        self.test_order = fixed_test_order(len(data.labels["test"]))
+        self.over = self.writing = False
         self.epochs_done, self.seconds, self.train_seconds = 0, 0.0, 0.0
-        if state is not None:
-            self.trainer.load_state_dict(state)
-            self.epochs_done = state["run"]["epochs"]
-            self.seconds, self.train_seconds = state["seconds"], state["train_seconds"]
+
+    def claim(self, locks: ExitStack, device: torch.device):
+        """Locks the folder and reads where the run stands.
+
+        Raises RunError where another process has the run, or where its checkpoint cannot be used
+        on this kind of device.
+        """
+        locks.enter_context(self.run.locked())
+        self.over = self.run.finished
+        if not self.over:
+            self.state = self.run.restore(device.type, lambda text: self.report("note", text=text))
+            self.run.write_config()
+            self.writing = True
+
+    def open(self, shared: Shared):
+        """Builds the network, and puts it where the run stands."""
+        self.shared = shared
+        draws = Draws(self.run.seed)
+        network = build(self.run.config, self.run.seed, draws, shared.weights)
+        if shared.weights:
+            self.report("note", text=pretrained.describe(network, shared.weights))
+        self.size = count(network, self.run.config)
+        self.trainer = Trainer(
+            network, shared.inputs["train"], shared.samples, self.recipe, draws, shared.compiled
+        )
+        self.predictor = Predictor(network, shared.inputs["test"], self.recipe, self.trainer.stream)
+        for note in self.trainer.notes + self.predictor.notes:
+            self.report("note", text=note)
+        if self.state is not None:
+            self.trainer.load_state_dict(self.state)
+            self.epochs_done = self.state["run"]["epochs"]
+            self.seconds, self.train_seconds = self.state["seconds"], self.state["train_seconds"]
         for name in ("metrics.csv", "scores.csv"):
-            files.truncate_rows(run.folder / name, self.epochs_done)
-        self.revision = revision()
-        self.log = Log(run.folder, self.epochs_done)
+            files.truncate_rows(self.run.folder / name, self.epochs_done)
+        self.log = Log(self.run.folder, self.epochs_done)
         if self.epochs_done == 0:
-            self.log.pictures(self.inputs["test"].pictures(int(self.test_order[0])))
-        self.total = recipe.epochs * len(samples)
-        done = self.epochs_done * len(samples)
-        self.report("start", epoch=self.epochs_done, done=done, total=self.total)
+            example = int(shared.test_order[0])
+            self.log.pictures(shared.inputs["test"].pictures(example))
+        self.total = self.recipe.epochs * len(shared.samples)
+        self.report("start", epoch=self.epochs_done, done=self._images_done(), total=self.total)
+        if self.epochs_done == self.recipe.epochs:
+            self.finish()
 
-    def epoch(self, epoch: int):
-        """Trains and tests; writes the rows, and last the checkpoint."""
-        began = time.perf_counter()
+    def _images_done(self) -> int:
+        return self.epochs_done * len(self.shared.samples)
 
-        def progress(done, loss):
-            done += epoch * len(self.trainer.samples)
-            self.report("step", done=done, total=self.total, loss=loss)
+    def begin(self):
+        self.began = time.perf_counter()
+        self.trainer.begin(self.epochs_done)
 
-        metrics = self.trainer.train_epoch(epoch, progress)
-        train_seconds = time.perf_counter() - began
-        tested = self._test(epoch)
-        self.train_seconds += train_seconds
-        self.seconds += time.perf_counter() - began
-        metrics |= tested | {
-            "images_per_second": len(self.trainer.samples) / train_seconds,
-            "seconds": time.perf_counter() - began,
+    def show(self):
+        done, loss = self.trainer.progress()
+        self.report("step", done=self._images_done() + done, total=self.total, loss=loss)
+
+    def test(self):
+        """Asks for the logits of the recipe's test images, after the last epoch of all, and scores.
+
+        On a GPU they are computed while other runs ask for theirs.
+        """
+        self.trained = time.perf_counter()
+        order = self.shared.test_order
+        last = self.epochs_done + 1 == self.recipe.epochs
+        tested = len(order) if last else self.recipe.test_images or len(order)
+        counts = {min(SCORE_IMAGES, tested)} | ({POST_IMAGES, len(order)} if last else set())
+        self.tested = order[:tested]
+        with self.trainer.on_stream():
+            self.logits, self.scores = evaluate(self.predictor, self.tested, counts)
+
+    def end(self):
+        """Writes the epoch's rows, and last its checkpoint; after the last epoch the summary."""
+        epoch, seconds = self.epochs_done, self.trained - self.began
+        metrics = self.trainer.end()
+        with self.trainer.on_stream():
+            logits = self.logits.cpu()
+            self._write_scores(epoch, self.scores)
+        labels = self.shared.data.labels["test"][self.tested]
+        self.seconds += time.perf_counter() - self.began
+        self.train_seconds += seconds
+        metrics |= {
+            "test_accuracy": (logits.argmax(1) == labels).double().mean().item(),
+            "test_images": len(labels),
+            "images_per_second": len(self.shared.samples) / seconds,
+            "seconds": time.perf_counter() - self.began,
         }
+        if epoch + 1 == self.recipe.epochs:
+            self._write_predictions(logits)
         files.append_rows(self.run.folder / "metrics.csv", [{"epoch": epoch, **metrics}])
         self.log.epoch(epoch, metrics)
         self.epochs_done = epoch + 1
-        seconds = {"seconds": self.seconds, "train_seconds": self.train_seconds}
-        state = self.trainer.state_dict() | seconds
-        self.run.save(state, self.epochs_done, self.device.type)
+        spent = {"seconds": self.seconds, "train_seconds": self.train_seconds}
+        self.run.save(self.trainer.state_dict() | spent, epoch + 1, self.shared.device.type)
         self.report("epoch", epoch=epoch, epochs=self.recipe.epochs, metrics=metrics)
-
-    def _test(self, epoch: int) -> dict:
-        """Accuracy on the recipe's test images, after the last epoch on all; scores and logits."""
-        last = epoch + 1 == self.recipe.epochs
-        everything = len(self.test_order)
-        tested = everything if last else self.recipe.test_images or everything
-        counts = {min(SCORE_IMAGES, tested)} | ({POST_IMAGES, everything} if last else set())
-        order = self.test_order[:tested]
-        network = self.trainer.network
-        logits, scores = evaluate(network, self.inputs["test"], order, self.recipe, counts)
-        self._write_scores(epoch, scores)
-        if last:
-            self._write_predictions(order, logits)
-        accuracy = (logits.argmax(1) == self.data.labels["test"][order]).double().mean().item()
-        return {"test_accuracy": accuracy, "test_images": tested}
+        if self.epochs_done == self.recipe.epochs:
+            self.finish()
 
     def _write_scores(self, epoch: int, scores: dict):
         rows = score_rows(scores, epoch=epoch)
@@ -142,17 +207,17 @@ class Session:
             files.append_rows(self.run.folder / "scores.csv", rows)
             self.log.scores(epoch, scores[max(n for n in scores if n <= SCORE_IMAGES)])
 
-    def _write_predictions(self, order, logits):
+    def _write_predictions(self, logits):
         """Test logits in the dataset's own order, and one image's input channels as they look."""
         canonical = torch.empty_like(logits)
-        canonical[order] = logits
-        example = int(self.test_order[0])
+        canonical[self.tested] = logits
+        example = int(self.tested[0])
         buffer = io.BytesIO()
         np.savez_compressed(
             buffer,
             logits=canonical.half().numpy(),
-            example=self.inputs["test"].pictures(example).numpy(),
-            example_label=self.data.labels["test"][example].numpy(),
+            example=self.shared.inputs["test"].pictures(example).numpy(),
+            example_label=self.shared.data.labels["test"][example].numpy(),
         )
         files.write(self.run.folder / "predictions.npz", buffer.getvalue())
 
@@ -165,14 +230,31 @@ class Session:
                 **self.size,
                 "train_seconds": round(self.seconds, 1),
                 "images_per_second": round(self.total / self.train_seconds, 1),
-                "device": device_name(self.device),
+                "device": device_name(self.shared.device),
                 "precision": self.recipe.precision,
-                "source": self.data.source,
+                "source": self.shared.data.source,
             },
-            self.revision,
+            self.shared.revision,
+            {
+                "mode": self.trainer.mode,
+                "strict": self.run.config.strict,
+                "memory_format": str(self.trainer.inputs.memory_format).removeprefix("torch."),
+            },
         )
+        self.over = True
         self.log.finish(summary)
         self.report("done", summary=summary)
+
+    def fail(self, error: Exception):
+        """The run is over; its folder says why, where this process may write it."""
+        if self.over:
+            return
+        self.over = True
+        known = isinstance(error, UserError)
+        trace = "".join(traceback.format_exception(error))
+        if self.writing:
+            self.run.fail(str(error) if known else f"{type(error).__name__}: {error}\n\n{trace}")
+        self.report("failed", reason=str(error) if known else trace)
 
 
 def device_name(device: torch.device) -> str:

@@ -29,8 +29,8 @@ class Inputs:
         self.labels = labels.to(device)
         self.extra, self.augment = extra, augment
         self.memory_format = memory_format
-        self.mean = torch.tensor(MEAN, device=device)[:, None, None] * 255
-        self.sd = torch.tensor(SD, device=device)[:, None, None] * 255
+        self.mean = torch.tensor(MEAN, device=device)[:, None, None]
+        self.sd = torch.tensor(SD, device=device)[:, None, None]
         self.fixed = Draws(FIXED_SEED)
         self.count = len(labels)
 
@@ -51,7 +51,8 @@ class Inputs:
         return x.contiguous(memory_format=self.memory_format), self.labels.index_select(0, samples)
 
     def _standardise(self, images):
-        return (images - self.mean) / self.sd
+        """To the bit as torchvision's ToTensor and Normalize: the last bits decide ReLUs."""
+        return (images / 255 - self.mean) / self.sd
 
     def _noise(self, samples, draws):
         """(B, extra channels, size, size)."""

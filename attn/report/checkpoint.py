@@ -10,7 +10,8 @@ from attn import files
 from attn.build import build
 from attn.data import CLASSES, load
 from attn.errors import RunError
-from attn.evaluation import POST_IMAGES, evaluate, fixed_test_order, score_rows
+from attn.evaluation import POST_IMAGES, Predictor, evaluate, fixed_test_order, score_rows
+from attn.precision import set_backends
 from attn.report import figures, score_figures
 from attn.report.collect import SOURCES
 from attn.report.tables import markdown
@@ -30,14 +31,15 @@ def report_checkpoint(path: Path, out: Path, device: torch.device):
     data = load(config.data.source, config.data.root)
     if data.fingerprint != config.fingerprint:
         print("These images are not the ones that it was trained on: another dataset or decoder.")
+    set_backends(config.recipe, config.strict)
     network = build(config, seed)
     network.load_state_dict(state["network"])
     network.to(device)
     inputs = split_inputs(config, data, "test", device)
     order = fixed_test_order(len(data.labels["test"]))
     counts = {POST_IMAGES, len(order)}
-    logits, scores = evaluate(network, inputs, order, config.recipe, counts)
-    right = logits.argmax(1) == data.labels["test"][order]
+    logits, scores = evaluate(Predictor(network, inputs, config.recipe), order, counts)
+    right = logits.cpu().argmax(1) == data.labels["test"][order]
     epochs = f"{state['run']['epochs']} of {config.recipe.epochs} epochs"
     title = f"{name}\n{epochs}, {SOURCES[data.source]}"
     out = out / f"checkpoint-{name}"

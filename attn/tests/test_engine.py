@@ -4,13 +4,14 @@ import itertools
 
 import pytest
 import torch
-import torch.nn.functional as F
+from torch._dynamo.utils import counters
 
 from attn.build import build
 from attn.data import subset
 from attn.draws import Draws, permutation
-from attn.engine import NotFinite, Trainer
-from attn.evaluation import evaluate, fixed_test_order
+from attn.engine import NotFinite, Trainer, train_together
+from attn.evaluation import Predictor, evaluate, fixed_test_order
+from attn.precision import set_backends
 from attn.schedule import learning_rates
 from attn.schema import Recipe
 from attn.tests.conftest import configuration, needs_gpu
@@ -19,65 +20,110 @@ from attn.training import split_inputs
 SMALL = ("recipe=quick", "backbone=resnet20", "recipe.images=80", "recipe.size=16")
 
 
-def trainer(data, config, device="cpu"):
-    device, draws = torch.device(device), Draws(0)
+def trainer(data, config, device="cpu", seed=0, compiled=False):
+    device, draws = torch.device(device), Draws(seed)
+    set_backends(config.recipe, config.strict)
     samples = subset(data.labels["train"], config.recipe.images)
     inputs = split_inputs(config, data, "train", device)
-    return Trainer(build(config, 0, draws), inputs, samples, config.recipe, draws)
+    network = build(config, seed, draws)
+    return Trainer(network, inputs, samples, config.recipe, draws, compiled)
 
 
 def scored(ours, data, config, order, counts):
     inputs = split_inputs(config, data, "test", torch.device("cpu"))
-    return evaluate(ours.network, inputs, order, config.recipe, counts)
+    return evaluate(Predictor(ours.network, inputs, config.recipe), order, counts)
 
 
-def quiet(done, loss):
-    pass
-
-
-def naive_epoch(ours, network, config):
-    """The plain loop on the same images: torch's own SGD, one rate a step, no tricks."""
-    optimizer = torch.optim.SGD(network.parameters(), lr=1.0, momentum=config.recipe.momentum)
-    losses = []
-    for step, samples in enumerate(ours.order.split(config.recipe.batch_size)):
-        ours.draws.at(0, samples)
-        x, labels = ours.inputs(samples, ours.draws)
-        for group in optimizer.param_groups:
-            group["lr"] = ours.rates[step].item()
-        loss = F.cross_entropy(network.train()(x), labels)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item() * len(samples))
-    return sum(losses) / len(ours.samples)
-
-
-@pytest.mark.parametrize("words", [("location=none",), ("location=first", "data=rgb_noise")])
-def test_an_epoch_is_the_naive_loops(synthetic, words):
-    """80 images in batches of 32: two whole ones and one of 16."""
-    config = configuration(*SMALL, *words, "recipe.epochs=2")
-    ours = trainer(synthetic, config)
-    metrics = ours.train_epoch(0, quiet)
-    twin = build(config, 0).to(memory_format=torch.channels_last)
-    loss = naive_epoch(ours, twin, config)
-    assert metrics["train_loss"] == pytest.approx(loss, rel=1e-5)
-    for name, weight in twin.state_dict().items():
-        torch.testing.assert_close(ours.network.state_dict()[name], weight, rtol=1e-4, atol=1e-5)
+def train_epoch(ours, epoch):
+    ours.begin(epoch)
+    train_together([ours])
+    return ours.end()
 
 
 def test_a_restored_trainer_goes_on_as_if_nothing_had_happened(synthetic):
     config = configuration(*SMALL, "location=first", "data=rgb_noise", "recipe.epochs=3")
     whole, first = trainer(synthetic, config), trainer(synthetic, config)
     for epoch in range(3):
-        whole.train_epoch(epoch, quiet)
-    first.train_epoch(0, quiet)
+        train_epoch(whole, epoch)
+    train_epoch(first, 0)
     second = trainer(synthetic, config)
     second.load_state_dict(first.state_dict())
     for epoch in (1, 2):
-        metrics = second.train_epoch(epoch, quiet)
+        metrics = train_epoch(second, epoch)
     for name, weight in whole.network.state_dict().items():
         assert second.network.state_dict()[name].equal(weight), name
     assert metrics["train_loss"] == whole.loss.item() / 80
+
+
+def test_networks_that_train_together_train_as_each_alone(synthetic):
+    """Three seeds, one of them an epoch ahead; dropout and noise are each seed's own."""
+    words = ("backbone=mobilenet_v2", "recipe.images=70", "location=first", "data=rgb_noise")
+    config = configuration(*SMALL, *words, "recipe.epochs=3")
+    alone = [trainer(synthetic, config, seed=seed) for seed in range(3)]
+    together = [trainer(synthetic, config, seed=seed) for seed in range(3)]
+    for one in (alone[2], together[2]):
+        train_epoch(one, 0)
+    expected = [train_epoch(one, epoch) for one, epoch in zip(alone, (0, 0, 1), strict=True)]
+    for one, epoch in zip(together, (0, 0, 1), strict=True):
+        one.begin(epoch)
+    train_together(together)
+    assert [one.end() for one in together] == expected
+    for one, other in zip(alone, together, strict=True):
+        for name, value in one.network.state_dict().items():
+            assert other.network.state_dict()[name].equal(value), name
+
+
+def test_one_that_fails_stops_no_other(synthetic):
+    config = configuration(*SMALL)
+    pair, sound = [trainer(synthetic, config, seed=s) for s in (0, 1)], trainer(synthetic, config)
+    pair[1].network.fc.bias.data[0] = float("inf")
+    for one in pair:
+        one.begin(0)
+    train_together(pair, lambda: [one.progress() for one in pair])
+    with pytest.raises(NotFinite, match="epoch 1, step 1, "):
+        pair[1].end()
+    assert pair[0].end() == train_epoch(sound, 0)
+
+
+def test_progress_is_what_has_been_done(synthetic):
+    ours, seen = trainer(synthetic, configuration(*SMALL, "recipe.images=1000")), []
+    ours.begin(0)
+    train_together([ours], lambda: seen.append(ours.progress()))
+    assert [done for done, _ in seen] == [640, 1000]
+    assert seen[-1][1] == pytest.approx(ours.end()["train_loss"])
+
+
+@pytest.mark.slow
+def test_one_compilation_serves_every_seed(synthetic):
+    """With Inductor's C++: fp32 on a CPU differs by rounding alone, and the draws not at all."""
+    words = ("backbone=mobilenet_v2", "location=first", "data=rgb_noise", "recipe.epochs=2")
+    config = configuration(*SMALL, *words)
+    torch.compiler.reset()
+    counters.clear()
+    ours = [trainer(synthetic, config, seed=seed, compiled=True) for seed in range(3)]
+    assert [one.mode for one in ours] == ["compiled"] * 3 and not any(one.notes for one in ours)
+    assert counters["stats"]["unique_graphs"] == 1
+    for seed, one in enumerate(ours):
+        eager = trainer(synthetic, config, seed=seed)
+        for each in (one, eager):
+            each.begin(1)
+            each.advance(0)
+        assert one.loss.item() == pytest.approx(eager.loss.item(), rel=1e-5)
+        assert train_epoch(one, 0)["train_loss"] == pytest.approx(
+            train_epoch(eager, 0)["train_loss"], rel=0.05
+        )
+    assert counters["stats"]["unique_graphs"] == 1
+
+
+def test_what_cannot_be_compiled_runs_without_and_says_so(synthetic, monkeypatch):
+    def refuse(*args):
+        raise RuntimeError("no compiler on this machine")
+
+    monkeypatch.setattr(torch, "compile", lambda function, dynamic: refuse)
+    config = configuration(*SMALL)
+    ours, plain = trainer(synthetic, config, compiled=True), trainer(synthetic, config)
+    assert ours.mode == "eager" and "no compiler on this machine" in ours.notes[0]
+    assert train_epoch(ours, 0) == train_epoch(plain, 0)
 
 
 def test_an_update_that_is_not_finite_is_not_applied(synthetic):
@@ -89,7 +135,7 @@ def test_an_update_that_is_not_finite_is_not_applied(synthetic):
         lambda module, x, y: y * float("nan") if next(calls) == 3 else y
     )
     with pytest.raises(NotFinite, match=r"epoch 1, step 3, at learning rate 0\.05"):
-        ours.train_epoch(0, quiet)
+        train_epoch(ours, 0)
     spoil.remove()
     sound.network.train()
     sound.order.copy_(permutation(0, 0, sound.samples))
@@ -134,7 +180,7 @@ def test_training_drives_the_scores_of_noise_below_the_others(synthetic):
     order = fixed_test_order(2000)[:500]
     _, before = scored(ours, synthetic, config, order, {500})
     for epoch in range(config.recipe.epochs):
-        ours.train_epoch(epoch, quiet)
+        train_epoch(ours, epoch)
     _, after = scored(ours, synthetic, config, order, {500})
     before, after = (scores[500]["seams.input"][0] for scores in (before, after))
     assert (after[3:] < 0.5 * before[3:]).all()
@@ -157,7 +203,7 @@ def test_the_captured_step_is_the_eager_one(synthetic, precision, words):
     assert set(captured.graphs) == {32, 16}
     eager.graphs = {}
     for epoch in range(2):
-        one, other = captured.train_epoch(epoch, quiet), eager.train_epoch(epoch, quiet)
+        one, other = train_epoch(captured, epoch), train_epoch(eager, epoch)
         assert one["train_loss"] == pytest.approx(other["train_loss"], rel=1e-2)
 
 
@@ -179,13 +225,11 @@ def test_a_captured_trainer_can_be_restored(synthetic):
     config = configuration(*SMALL, *GPU)
     whole, first = trainer(synthetic, config, "cuda"), trainer(synthetic, config, "cuda")
     for epoch in range(2):
-        expected = whole.train_epoch(epoch, quiet)
-    first.train_epoch(0, quiet)
+        expected = train_epoch(whole, epoch)
+    train_epoch(first, 0)
     second = trainer(synthetic, config, "cuda")
     second.load_state_dict(first.state_dict())
-    assert second.train_epoch(1, quiet)["train_loss"] == pytest.approx(
-        expected["train_loss"], rel=1e-2
-    )
+    assert train_epoch(second, 1)["train_loss"] == pytest.approx(expected["train_loss"], rel=1e-2)
 
 
 @pytest.mark.gpu
@@ -193,7 +237,7 @@ def test_a_captured_trainer_can_be_restored(synthetic):
 def test_a_replayed_step_that_is_not_finite_is_named(synthetic):
     config = configuration(*SMALL, *GPU, "recipe.lr=1e30")
     with pytest.raises(NotFinite, match="epoch 1, step"):
-        trainer(synthetic, config, "cuda").train_epoch(0, quiet)
+        train_epoch(trainer(synthetic, config, "cuda"), 0)
 
 
 @pytest.mark.gpu
@@ -207,5 +251,5 @@ def test_the_gpu_has_the_cpus_inputs_and_starts_where_it_does(synthetic, kind):
         ours.draws.at(1, samples.to(ours.device))
     inputs = [ours.inputs(samples.to(ours.device), ours.draws)[0].cpu() for ours in (cpu, gpu)]
     torch.testing.assert_close(*inputs, rtol=0, atol=0 if kind == "uniform" else 2e-6)
-    losses = [ours.train_epoch(0, quiet)["train_loss"] for ours in (cpu, gpu)]
+    losses = [train_epoch(ours, 0)["train_loss"] for ours in (cpu, gpu)]
     assert losses[1] == pytest.approx(losses[0], rel=1e-4)

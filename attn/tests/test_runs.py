@@ -64,9 +64,11 @@ def test_an_unexpected_error_is_named_in_its_first_line(run, synthetic, monkeypa
     def broken(*args):
         raise ZeroDivisionError("in the middle of it")
 
-    monkeypatch.setattr(training, "Session", broken)
-    with pytest.raises(ZeroDivisionError):
-        training.train(run, synthetic, torch.device("cpu"), pytest.fail)
+    heard = []
+    monkeypatch.setattr(training, "Shared", broken)
+    training.train([run], synthetic, torch.device("cpu"), lambda *event: heard.append(event))
+    (event, name, values) = heard[0]
+    assert (event, name) == ("failed", run.name) and "ZeroDivisionError" in values["reason"]
     assert run.failure == "ZeroDivisionError: in the middle of it"
     assert "Traceback" in (run.folder / "error.txt").read_text()
 

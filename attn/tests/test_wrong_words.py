@@ -7,7 +7,15 @@ from hydra.errors import HydraException
 
 from attn import catalogue, config
 
-TOP = {"location": str, "stages": object, "seeds": object, "device": str, "runs": str}
+TOP = {
+    "location": str,
+    "stages": object,
+    "seeds": object,
+    "device": str,
+    "strict": bool,
+    "compile": bool,
+    "runs": str,
+}
 NUMBERS = ["epochs", "batch_size", "size", "lr", "momentum", "weight_decay", "warmup", "images"]
 
 

@@ -1,0 +1,102 @@
+"""The engine against scripts/naive.py, the loop that everybody knows, on real images."""
+
+import pytest
+import torch
+
+from attn.build import build
+from attn.data import subset
+from attn.draws import Draws
+from attn.engine import Trainer
+from attn.precision import set_backends
+from attn.tests.conftest import ROOT, configuration, needs_cifar10
+from attn.training import split_inputs
+
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
+
+
+@pytest.fixture
+def naive(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    import naive
+
+    return naive
+
+
+class Pair:
+    """Both loops at the same network, images and order, in fp32 without dropout or noise."""
+
+    def __init__(self, naive, data, device, *words):
+        if device == "cuda" and not torch.cuda.is_available():
+            pytest.skip("no GPU here")
+        config = configuration("recipe=quick", "recipe.precision=fp32", "strict=true", *words)
+        self.recipe, self.device, draws = config.recipe, torch.device(device), Draws(0)
+        set_backends(config.recipe, config.strict)
+        samples = subset(data.labels["train"], config.recipe.images)
+        inputs = split_inputs(config, data, "train", self.device)
+        ours = _without_dropout(build(config, 0, draws))
+        self.ours = Trainer(ours, inputs, samples, config.recipe, draws)
+        self.ours.begin(0)
+        theirs = naive.CIFAR10(config, data, "train")
+        self.format = inputs.memory_format  # another one rounds otherwise, and ReLUs flip
+        order = torch.utils.data.Subset(theirs, self.ours.order.tolist())
+        self.batches = torch.utils.data.DataLoader(order, config.recipe.batch_size)
+        self.network = _without_dropout(build(config, 0))
+        self.network.to(self.device, memory_format=self.format)
+        self.optimizer = torch.optim.SGD(
+            self.network.parameters(), config.recipe.lr, config.recipe.momentum
+        )
+        self.update = naive.update
+
+    def losses(self):
+        """Each step's loss here and there."""
+        before = 0.0
+        for step, (x, y) in enumerate(self.batches):
+            self.optimizer.param_groups[0]["lr"] = self.ours.rates[step].item()
+            x, y = x.to(self.device, memory_format=self.format), y.to(self.device)
+            theirs = self.update(self.network, self.optimizer, x, y).item()
+            self.ours.advance(step)
+            after = self.ours.loss.item()
+            yield (after - before) / len(y), theirs
+            before = after
+
+
+def _without_dropout(network):
+    for module in network.modules():
+        if isinstance(module, torch.nn.Dropout) or hasattr(module, "draws"):
+            module.p = 0.0
+    return network
+
+
+@needs_cifar10
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("backbone=resnet20", "location=none"),
+        ("backbone=resnet20", "attention=cbam"),
+        ("backbone=mobilenet_v2", "recipe.size=112", "location=last"),
+    ],
+)
+def test_the_first_loss_and_gradients_are_the_naive_loops(naive, real, device, words):
+    pair = Pair(naive, real, device, *words, "recipe.images=40", "recipe.batch_size=16")
+    ours, theirs = next(pair.losses())
+    assert ours == pytest.approx(theirs, rel=1e-5)
+    expected = dict(pair.network.named_parameters())
+    norm = torch.stack([p.grad.square().sum() for p in expected.values()]).sum().sqrt()
+    for name, parameter in pair.ours.network.named_parameters():
+        difference = (parameter.grad - expected[name].grad).norm()
+        assert difference <= 1e-5 * norm, name
+
+
+@needs_cifar10
+@pytest.mark.parametrize("device", DEVICES)
+def test_two_hundred_losses_follow_the_naive_loops(naive, real, device):
+    """Rounding grows from step to step, so a trace is equal only at first, then follows."""
+    words = ("backbone=resnet20", "location=last", "recipe.images=1600", "recipe.batch_size=8")
+    pair = Pair(naive, real, device, *words, "recipe.size=16", "recipe.lr=0.01")
+    trace = torch.tensor(list(pair.losses()))  # (200, 2)
+    assert len(trace) == 200
+    apart = (trace[:, 0] - trace[:, 1]).abs() / trace[:, 1]
+    assert apart[:20].max() < 1e-4 and apart.mean() < 0.05
+    (before, _), (ours, theirs) = trace[:20].mean(0).tolist(), trace[-20:].mean(0).tolist()
+    assert ours == pytest.approx(theirs, rel=0.03) and ours < 0.95 * before

@@ -1,0 +1,56 @@
+"""The naive loop, tuned: workers, bf16, channels_last, torch.compile, nothing read in an epoch.
+
+python scripts/strong.py recipe=quick backbone=resnet20 seeds=2     a line of JSON an epoch
+"""
+
+import json
+import os
+import sys
+import time
+
+import torch
+import torch.nn.functional as F
+from naive import accuracy, loader
+
+from attn import config
+from attn.build import build
+from attn.data import load
+from attn.schedule import learning_rates
+
+
+def fit(cfg, data, seed, device):
+    recipe, epochs = cfg.recipe, cfg.recipe.epochs
+    options = {"num_workers": max(2, len(os.sched_getaffinity(0)) - 2), "persistent_workers": True}
+    options["pin_memory"] = device.type == "cuda"
+    batches = loader(cfg, data, "train", recipe.images, recipe.batch_size, **options)
+    torch.backends.cudnn.benchmark = True
+    network = build(cfg, seed).to(device, memory_format=torch.channels_last)
+    forward = torch.compile(network)
+    optimizer = torch.optim.SGD(network.parameters(), recipe.lr, recipe.momentum, fused=True)
+    rates = iter(learning_rates(recipe, epochs * len(batches)).tolist())
+    for epoch in range(epochs):
+        began, total = time.time(), torch.zeros((), device=device)
+        network.train()
+        for x, y in batches:
+            optimizer.param_groups[0]["lr"] = next(rates)
+            x = x.to(device, non_blocking=True, memory_format=torch.channels_last)
+            with torch.autocast(device.type, torch.bfloat16):
+                loss = F.cross_entropy(forward(x), y.to(device, non_blocking=True))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            total += loss.detach()
+        row = {"loss": total.item() / len(batches), "train_seconds": time.time() - began}
+        tested = None if epoch + 1 == epochs else recipe.test_images
+        with torch.autocast(device.type, torch.bfloat16):
+            test = loader(cfg, data, "test", tested, 250, num_workers=options["num_workers"])
+            row["test_accuracy"] = accuracy(network, test, device)
+        print(json.dumps({"seed": seed, **row, "seconds": time.time() - began}), flush=True)
+
+
+if __name__ == "__main__":
+    config.register()
+    cfg = config.composed(sys.argv[1:])
+    for seed in config.seeds(cfg):
+        data = load(cfg.data.source, cfg.data.root)
+        fit(config.check(cfg), data, seed, config.choose_device(cfg))
