@@ -12,7 +12,7 @@ from attn.precision import autocast
 from attn.schema import Recipe
 from attn.scores import ScoreStatistics, record
 
-BATCH = 250
+BATCH = {"cpu": 50, "cuda": 250}  # on a CPU the activations of 250 images leave its cache
 POST_IMAGES = 64  # as many as the post's figure of scores
 
 
@@ -28,12 +28,13 @@ class Predictor:
         """stream: the one on which whole batches are captured in a CUDA graph, and replayed."""
         self.network, self.inputs, self.recipe = network, inputs, recipe
         self.device = inputs.images.device
+        self.batch = BATCH[self.device.type]
         self.notes, self.graphs = [], {}
         if stream:
-            self.samples = torch.arange(BATCH, device=self.device) % len(inputs.labels)
+            self.samples = torch.arange(self.batch, device=self.device) % len(inputs.labels)
             self.network.eval()
             try:
-                self.graphs = capture(self._whole_batch, [BATCH], [], stream)
+                self.graphs = capture(self._whole_batch, [self.batch], [], stream)
             except RuntimeError as error:
                 self.notes.append(complaint("without a CUDA graph evaluation", error))
 
@@ -52,7 +53,7 @@ class Predictor:
         if hooks or len(samples) not in self.graphs:
             return self._forward(samples)
         self.samples.copy_(samples)
-        self.graphs[BATCH].replay()
+        self.graphs[self.batch].replay()
         return self.logits.clone()
 
 
@@ -65,7 +66,7 @@ def evaluate(predictor: Predictor, samples, score_counts=()):
     """
     predictor.network.eval()
     scored = max(score_counts, default=0)
-    cuts = {0, len(samples), *score_counts, *range(0, len(samples), BATCH)}
+    cuts = {0, len(samples), *score_counts, *range(0, len(samples), predictor.batch)}
     cuts = sorted(cut for cut in cuts if cut <= len(samples))
     logits, statistics, scores_at = [], ScoreStatistics(), {}
     with record(predictor.network) as scores:

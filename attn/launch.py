@@ -55,25 +55,27 @@ def _side_by_side(runs: list[Run], device: torch.device, compiled) -> list[str]:
     events = workers.CONTEXT.Queue()
     at_once = min(len(runs), workers.processors())
     progress = Progress(waves=-(-len(runs) // at_once), hint=CPU_HINT)
+    full = at_once == workers.processors()
+    free = [slot if full else None for slot in range(at_once)]  # a processor each if all are used
     waiting, working = list(runs), {}
     try:
         while waiting or working:
-            while waiting and len(working) < at_once:
-                run = waiting.pop(0)
-                process = workers.CONTEXT.Process(
-                    target=_work, args=(run, events, compiled), daemon=True
-                )
+            while waiting and free:
+                run, processor = waiting.pop(0), free.pop(0)
+                arguments = (run, events, compiled, processor)
+                process = workers.CONTEXT.Process(target=_work, args=arguments, daemon=True)
                 process.start()
-                working[run.name] = process
+                working[run.name] = process, processor
             _show(events, progress)
-            for name in [n for n, process in working.items() if not process.is_alive()]:
+            for name in [n for n, (process, _) in working.items() if not process.is_alive()]:
                 _show(events, progress)
-                status = working.pop(name).exitcode
-                if status and name not in progress.failed:
-                    reason = f"its process ended with status {status}"
+                process, processor = working.pop(name)
+                free.append(processor)
+                if process.exitcode and name not in progress.failed:
+                    reason = f"its process ended with status {process.exitcode}"
                     progress.handle("failed", name, {"reason": reason})
     finally:
-        for process in working.values():
+        for process, _ in working.values():
             process.terminate()
     return progress.failed
 
@@ -86,9 +88,10 @@ def _show(events, progress: Progress):
         progress.handle(*events.get())
 
 
-def _work(run: Run, events, compiled):
+def _work(run: Run, events, compiled, processor):
     """The body of a process that trains one run."""
     workers.end_with_parent()
+    workers.stay_on(processor)
     torch.set_num_threads(1)
 
     def report(event, name, values):

@@ -89,7 +89,7 @@ class Shared:
         self.test_order = fixed_test_order(len(data.labels["test"]))
         self.weights = pretrained.weights(config)
         self.revision = revision()
-        pays = worth_compiling(device, config.recipe, len(self.samples)) and not config.strict
+        pays = worth_compiling(config.recipe, len(self.samples)) and not config.strict
         self.compiled = pays if compiled is None else compiled
         if self.compiled:
             torch.compiler.reset()  # else its limit of recompilations counts every configuration

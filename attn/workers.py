@@ -11,8 +11,14 @@ from multiprocessing import connection, forkserver
 CONTEXT = multiprocessing.get_context("forkserver")
 
 
+# A step frees and takes again the same large blocks: glibc shall keep them, and in huge pages.
+ALLOCATOR = {"hugetlb": 1, "mmap_max": 0, "trim_threshold": 2**33}
+
+
 def start():
     """Starts the process that the others will be forked from."""
+    tunables = ":".join(f"glibc.malloc.{name}={value}" for name, value in ALLOCATOR.items())
+    os.environ.setdefault("GLIBC_TUNABLES", tunables)  # read as that process starts
     CONTEXT.set_forkserver_preload(["attn.launch"])
     forkserver.ensure_running()
 
@@ -20,6 +26,12 @@ def start():
 def processors() -> int:
     """Those that this process may use; all of them where the system does not say."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+def stay_on(processor: int | None):
+    """Keeps this process on one of those that it may use: its data stay in that one's cache."""
+    if processor is not None and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[processor]})
 
 
 def end_with_parent():

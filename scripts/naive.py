@@ -64,7 +64,8 @@ def fit(cfg, data, seed, device):
         for x, y in batches:
             optimizer.param_groups[0]["lr"] = next(rates)
             losses.append(update(network, optimizer, x.to(device), y.to(device)).item())
-        row = {"loss": sum(losses) / len(losses), "train_seconds": time.time() - began}
+        row = {"images": len(batches.dataset), "loss": sum(losses) / len(losses)}
+        row["train_seconds"] = time.time() - began
         tested = None if epoch + 1 == recipe.epochs else recipe.test_images
         test = loader(cfg, data, "test", tested, 250, num_workers=2)
         row["test_accuracy"] = accuracy(network, test, device)
@@ -75,5 +76,4 @@ if __name__ == "__main__":
     config.register()
     cfg = config.composed(sys.argv[1:])
     for seed in config.seeds(cfg):
-        data = load(cfg.data.source, cfg.data.root)
-        fit(config.check(cfg), data, seed, config.choose_device(cfg))
+        fit(config.check(cfg), load(cfg.data.source), seed, config.choose_device(cfg))

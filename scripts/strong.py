@@ -40,7 +40,8 @@ def fit(cfg, data, seed, device):
             loss.backward()
             optimizer.step()
             total += loss.detach()
-        row = {"loss": total.item() / len(batches), "train_seconds": time.time() - began}
+        row = {"images": len(batches.dataset), "loss": total.item() / len(batches)}
+        row["train_seconds"] = time.time() - began
         tested = None if epoch + 1 == epochs else recipe.test_images
         with torch.autocast(device.type, torch.bfloat16):
             test = loader(cfg, data, "test", tested, 250, num_workers=options["num_workers"])
@@ -52,5 +53,4 @@ if __name__ == "__main__":
     config.register()
     cfg = config.composed(sys.argv[1:])
     for seed in config.seeds(cfg):
-        data = load(cfg.data.source, cfg.data.root)
-        fit(config.check(cfg), data, seed, config.choose_device(cfg))
+        fit(config.check(cfg), load(cfg.data.source), seed, config.choose_device(cfg))

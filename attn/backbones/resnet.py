@@ -29,7 +29,8 @@ class Basic(BasicBlock):
     def forward(self, x):  # (B, C, H, W)
         y = self.relu(self.bn1(self.conv1(x)))
         y = self.seams.refine(self.bn2(self.conv2(y)))
-        return self.seams.out(self.relu(y + shortcut(self, x)))
+        y += shortcut(self, x)
+        return self.seams.out(self.relu(y))
 
 
 class Bottle(Bottleneck):
@@ -44,7 +45,8 @@ class Bottle(Bottleneck):
         y = self.relu(self.bn1(self.conv1(x)))
         y = self.relu(self.bn2(self.conv2(y)))
         y = self.seams.refine(self.bn3(self.conv3(y)))
-        return self.seams.out(self.relu(y + shortcut(self, x)))
+        y += shortcut(self, x)
+        return self.seams.out(self.relu(y))
 
 
 class ResNetWithSeams(ResNet):

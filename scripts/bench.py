@@ -1,0 +1,203 @@
+"""How long a run takes: the loops that people know against ours, in one call on one machine.
+
+python scripts/bench.py [--minutes N] [words of train.py]     -> results/bench/<machine>/
+
+Every way is a program of its own, timed from its start to its end with an empty compilation cache.
+A long recipe is trained for a few epochs, and its whole time reckoned from the last one's. A way
+that stands in the results from the same commit is not measured again; --minutes N stops where the
+next way finds no time left, and the next call goes on.
+"""
+
+import argparse
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+sys.path.insert(0, f"{sys.path[0]}/..")
+
+import pandas as pd
+import torch
+
+from attn import config, files
+from attn.report.speed import report
+from attn.runs import revision
+from attn.training import device_name
+from attn.workers import processors
+
+ROOT = Path(__file__).resolve().parents[1]
+WORDS = {
+    "cpu": ["recipe=quick", "backbone=resnet20", "location=none"],
+    "cuda": ["recipe=post", "location=last"],
+}
+
+
+def ways(device: str) -> dict:
+    """{name: (program, seeds, epochs)}; epochs None: all of the recipe's."""
+    naive, strong, ours = "scripts/naive.py", "scripts/strong.py", "train.py"
+    if device == "cpu":
+        together = {f"ours, {processors()} together": (ours, processors(), None)}
+        alone = {"naive": (naive, 1, None), "strong": (strong, 1, None)}
+        return alone | {"ours, alone": (ours, 1, None)} | together
+    together = {f"ours, {n} together": (ours, n, 3) for n in (2, 4, 8)}
+    alone = {"naive": (naive, 1, 1), "strong": (strong, 1, 2), "ours, alone": (ours, 1, 3)}
+    return alone | together
+
+
+def measure(program: str, seeds: int, epochs: int, words: list[str], left: float) -> dict | None:
+    """One way; None where `left` seconds were not enough. Ends the program where it fails."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, ROOT / program, *words, f"seeds={seeds}"]
+        command += [f"recipe.epochs={epochs}"]
+        command += [f"runs={folder}/runs"] if program == "train.py" else []
+        cache = {"TORCHINDUCTOR_CACHE_DIR": f"{folder}/cache"}
+        began = time.perf_counter()
+        with open(f"{folder}/out", "w") as out:
+            process = subprocess.Popen(
+                command, env=os.environ | cache, stdout=out, stderr=out, start_new_session=True
+            )
+        memory = Memory(process.pid)
+        try:
+            status = process.wait(left)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            return None
+        wall = time.perf_counter() - began
+        printed = Path(folder, "out").read_text()
+        if status:
+            raise SystemExit(f"{' '.join(map(str, command))}\n{printed}")
+        took = _of_ours(Path(folder)) if program == "train.py" else _of_a_loop(printed)
+    return {"wall_seconds": round(wall, 1), **took, "peak_mib": round(memory.end())}
+
+
+def _of_a_loop(printed: str) -> dict:
+    """The last epoch of what a plain loop printed."""
+    last = json.loads([line for line in printed.splitlines() if line.startswith("{")][-1])
+    rate = last["images"] / last["train_seconds"]
+    return {"epoch_seconds": round(last["seconds"], 2), "images_per_second": rate, "mode": "loop"}
+
+
+def _of_ours(folder: Path) -> dict:
+    """The last epoch of runs that trained together: the slowest one's seconds, all images."""
+    last = [pd.read_csv(path).iloc[-1] for path in folder.glob("runs/*/metrics.csv")]
+    modes = {json.loads(path.read_text())["mode"] for path in folder.glob("runs/*/summary.json")}
+    return {
+        "epoch_seconds": round(max(epoch["seconds"] for epoch in last), 2),
+        "images_per_second": sum(epoch["images_per_second"] for epoch in last),
+        "mode": " / ".join(sorted(modes)),
+    }
+
+
+class Memory:
+    """The most MiB that a session's processes had at once; on a GPU, of the device's memory."""
+
+    def __init__(self, session: int):
+        self.session, self.most, self.running = session, 0.0, True
+        self.before = self._device()
+        self.thread = threading.Thread(target=self._watch, daemon=True)
+        self.thread.start()
+
+    def end(self) -> float:
+        self.running = False
+        self.thread.join()
+        return self.most
+
+    def _watch(self):
+        while self.running:
+            now = self._device() - self.before if torch.cuda.is_available() else self._resident()
+            self.most = max(self.most, now)
+            time.sleep(0.3)
+
+    def _device(self) -> float:
+        if not torch.cuda.is_available():
+            return 0.0
+        free, total = torch.cuda.mem_get_info()
+        return (total - free) / 2**20
+
+    def _resident(self) -> float:
+        """Shared pages are divided among those that share them."""
+        total = 0
+        for entry in Path("/proc").glob("[0-9]*"):
+            try:
+                if os.getsid(int(entry.name)) == self.session:
+                    text = (entry / "smaps_rollup").read_text()
+                    total += int(re.search(r"^Pss:\s+(\d+)", text, re.MULTILINE)[1])
+            except (OSError, TypeError):  # it has just ended
+                continue
+        return total / 1024
+
+
+def machine_name(device) -> str:
+    """The results' folder: nvidia-h200, or cpu and how many processors of which kind."""
+    name = device_name(device)
+    if device.type == "cpu":
+        models = re.findall(r"^model name\s*:\s*(.+)$", _read("/proc/cpuinfo"), re.MULTILINE)
+        name = f"cpu {processors()} x {models[0] if models else 'unknown'}"
+    return re.sub(r"[^a-z0-9]+", "-", re.sub(r"\((R|TM)\)", "", name).lower()).strip("-")
+
+
+def _read(path: str) -> str:
+    return Path(path).read_text() if Path(path).exists() else ""
+
+
+def measured(way, cfg, words, left, program, seeds, epochs) -> dict | None:
+    """A row of the results; None where the time was up."""
+    epochs, all_epochs = epochs or cfg.recipe.epochs, cfg.recipe.epochs
+    took = measure(program, seeds, epochs, words, left)
+    if took is None:
+        return None
+    whole = took["wall_seconds"] + (all_epochs - epochs) * took["epoch_seconds"]
+    return {
+        "way": way,
+        "seeds": seeds,
+        "epochs_measured": epochs,
+        "epochs": all_epochs,
+        "images_per_second": round(took.pop("images_per_second"), 1),
+        "seconds_per_run": round(whole / seeds, 1),
+        **took,
+    }
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--minutes", type=float, default=60)
+    parser.add_argument("--out", type=Path, default=ROOT / "results" / "bench")
+    options, words = parser.parse_known_args()
+    end = time.monotonic() + 60 * options.minutes
+    config.register()
+    config.check_words(words)
+    device = config.choose_device(config.composed(words))
+    words = WORDS[device.type] + words
+    cfg = config.check(config.composed(words))
+    commit = (revision()["commit"] or "")[:10]
+    same = {"words": " ".join(words), "torch": torch.__version__, "commit": commit}
+    out = options.out / machine_name(device)
+    path = out / "bench.csv"
+    rows = pd.read_csv(path, dtype=str).to_dict("records") if path.exists() else []
+    rows = [row for row in rows if same.items() <= row.items()]
+    for way, how in ways(device.type).items():
+        if any(row["way"] == way for row in rows):
+            continue
+        row = measured(way, cfg, words, max(1, end - time.monotonic()), *how)
+        if row is None:
+            print(f"{way}: the time is up; the next call goes on with it")
+            break
+        rows.append({**row, "device": device_name(device), **same})
+        print(f"{way}: {row['seconds_per_run']} s a run, {row['images_per_second']} images/s")
+        out.mkdir(parents=True, exist_ok=True)
+        files.write(path, pd.DataFrame(rows).to_csv(index=False, lineterminator="\n"))
+    if rows:
+        report(out)
+
+
+if __name__ == "__main__":
+    main()
