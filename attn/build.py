@@ -46,7 +46,7 @@ def replace_stem(network: nn.Module, in_channels: int, seed: int, keep_rgb: bool
         with torch.no_grad():
             new.weight[:, :3] = old.weight
     network.set_submodule(network.stem_name, new)
-    network.seams.channels["input"] = in_channels
+    network.seams.widths["input"] = in_channels
 
 
 def load_matching(network: nn.Module, weights: dict) -> list[str]:
@@ -74,11 +74,11 @@ def build(
     if config.location != "none":
         mechanism = MECHANISMS[config.attention["name"]]
 
-        def make(index, channels):
+        def make(form, index, what):
             with stream(seed, ATTENTION, index):
-                return mechanism(channels, **arguments(config.attention))
+                return form(what, **arguments(config.attention))
 
-        attach(network, config.location, mechanism.seam, config.stages, make)
+        attach(network, config.location, mechanism, config.stages, make)
     if draws is not None:
         replace_dropout(network, draws)
     return network

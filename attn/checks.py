@@ -11,7 +11,7 @@ SCHEDULES = ("constant", "linear", "cosine")
 SOURCES = ("cifar10", "synthetic")
 NOISES = ("uniform", "gaussian", "image")
 AUGMENTATIONS = ("none", "crop_flip")
-FROM_ELSEWHERE = ("channels", "num_classes")  # arguments that no YAML gives
+FROM_ELSEWHERE = ("channels", "replaced", "num_classes")  # arguments that no YAML gives
 
 
 def one_of(key: str, value, choices):

@@ -80,14 +80,14 @@ class Trainer:
         # What the host last saw of (images done, summed loss, failed step): copied without waiting.
         self.seen = torch.zeros(3, dtype=torch.float64, pin_memory=device.type == "cuda")
         self.optimizer = torch.optim.SGD(
-            self.network.parameters(),
+            self._trained(),
             lr=torch.zeros((), device=device),  # a tensor: a captured step reads it anew
             momentum=recipe.momentum,
             weight_decay=recipe.weight_decay,
             fused=True,
         )
         if recipe.momentum:
-            for parameter in self.network.parameters():
+            for parameter in self._trained():
                 buffer = torch.zeros_like(parameter)
                 self.optimizer.state[parameter]["momentum_buffer"] = buffer
         self.notes, self.graphs, self.stream = [], {}, None
@@ -98,6 +98,10 @@ class Trainer:
         if device.type == "cuda":
             self.stream = torch.cuda.Stream()
             self._capture()
+
+    def _trained(self) -> list:
+        """The parameters that are not frozen."""
+        return [p for p in self.network.parameters() if p.requires_grad]
 
     @property
     def mode(self) -> str:
@@ -141,7 +145,7 @@ class Trainer:
 
     def _mask(self, loss):
         """From the first step whose loss or gradient is not finite on, no update is applied."""
-        norm = get_total_norm([parameter.grad for parameter in self.network.parameters()])
+        norm = get_total_norm([parameter.grad for parameter in self._trained()])
         failed = ~(loss.detach() + norm).isfinite() & (self.failed_at < 0)
         self.failed_at.copy_(torch.where(failed, self.step, self.failed_at))
         self.optimizer.found_inf = (self.failed_at >= 0).float()  # fused SGD then changes nothing
@@ -210,7 +214,7 @@ class Trainer:
         """In place: a captured graph keeps reading the same tensors."""
         self.network.load_state_dict(state["network"])
         saved = state["optimizer"]["state"]
-        for index, parameter in enumerate(self.network.parameters()):
+        for index, parameter in enumerate(self._trained()):
             for name, value in saved.get(index, {}).items():
                 self.optimizer.state[parameter][name].copy_(value)
 

@@ -1,5 +1,6 @@
 """A network on test images: its logits, and its scores wherever it has attention."""
 
+import copy
 import itertools
 
 import torch
@@ -58,11 +59,28 @@ class Predictor:
 
 
 @torch.no_grad()
+def untrained_scores(network: nn.Module, inputs: Inputs, samples) -> dict:
+    """{N: {module: statistics}} of a network before training, on test images (N,).
+
+    In training mode, as its running statistics say nothing yet; the network stays as it is.
+    """
+    samples = samples.to(inputs.images.device)
+    twin, statistics = copy.deepcopy(network).train(), ScoreStatistics()
+    for module in twin.modules():
+        if hasattr(module, "draws"):
+            module.draws.at(0, samples)
+    with record(twin) as scores:
+        twin(inputs(samples)[0])
+    statistics.add(scores)
+    return {len(samples): statistics.summary()}
+
+
+@torch.no_grad()
 def evaluate(predictor: Predictor, samples, score_counts=()):
     """Logits (N, classes) of test images, and the scores over the first n of them, n in counts.
 
-    samples: positions (N,). Returns logits and {n: {module: (mean, sd)}}, each (C,), on the
-    device, which may still be computing them.
+    samples: positions (N,). Returns logits and {n: {module: (mean, sd, saturated)}}, each (C,), on
+    the device, which may still be computing them.
     """
     predictor.network.eval()
     scored = max(score_counts, default=0)
@@ -80,10 +98,12 @@ def evaluate(predictor: Predictor, samples, score_counts=()):
 
 
 def score_rows(scores: dict, **where) -> list[dict]:
-    """A row for each count of images, module and channel: mean and sd of its score over images."""
-    return [
-        {"module": module, "channel": channel, **where, "images": n, "mean": mean, "sd": sd}
-        for n, modules in sorted(scores.items())
-        for module, (means, sds) in modules.items()
-        for channel, (mean, sd) in enumerate(zip(means.tolist(), sds.tolist(), strict=True))
-    ]
+    """A row for each count of images, module and channel: its score's mean, sd, saturated share."""
+    rows = []
+    for n, modules in sorted(scores.items()):
+        for module, statistics in modules.items():
+            values = zip(*(statistic.tolist() for statistic in statistics), strict=True)
+            for channel, (mean, sd, saturated) in enumerate(values):
+                row = {"module": module, "channel": channel, **where, "images": n}
+                rows.append(row | {"mean": mean, "sd": sd, "saturated": saturated})
+    return rows

@@ -33,10 +33,15 @@ def places(network: nn.Module, location: str, seam: str, stages="all") -> list:
     if location == "none":
         return []
     if location in ENDS:
+        if seam == "conv":
+            raise CannotStand(
+                f"location={location}: it replaces a convolution, and there is none; "
+                f"choose one of {', '.join(INSIDE)}"
+            )
         return [(network, ENDS[location])]
     check_stages(network, stages)
     having = {  # stage: its blocks that have the seam
-        number: [(block, seam) for block in blocks if seam in block.seams.channels]
+        number: [(block, seam) for block in blocks if seam in block.seams.widths]
         for number, blocks in enumerate(network.stages, 1)
     }
     chosen = [having[number] for number in having if stages == "all" or number in stages]
@@ -50,16 +55,24 @@ def places(network: nn.Module, location: str, seam: str, stages="all") -> list:
     return found
 
 
-def attach(network: nn.Module, location: str, seam: str, stages, make):
-    """Fills the seams of a location with `make(index, channels)`, in the order of the network.
+def attach(network: nn.Module, location: str, mechanism, stages, make):
+    """Fills the seams of a location with `make(form, index, what)`, in the order of the network.
 
-    Raises ValueError, with the place, where a mechanism cannot stand there.
+    form: the mechanism, or where it would fuse and nothing is added its gate. what: the channels
+    there, or the convolution that is replaced. Raises ValueError, with the place, where a
+    mechanism cannot stand there.
     """
     names = {module: name for name, module in network.named_modules()}
-    for index, (owner, place) in enumerate(places(network, location, seam, stages)):
+    at_end = location in ENDS and mechanism.seam == "fuse"
+    form = mechanism.gate if at_end else mechanism
+    for index, (owner, place) in enumerate(places(network, location, mechanism.seam, stages)):
+        what = owner.convolution if place == "conv" else owner.seams.widths[place]
         try:
-            module = make(index, owner.seams.channels[place])
+            module = make(form, index, what)
         except ValueError as error:
             where = f"{names[owner]}.{place}".removeprefix(".")
             raise type(error)(f"{where}: {error}") from None
-        owner.seams.fill(place, module)
+        if place == "conv":
+            owner.replace_convolution(module)
+        else:
+            owner.seams.fill(place, module)

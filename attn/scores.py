@@ -20,6 +20,8 @@ class Scores(nn.Module):
 def record(model: nn.Module):
     """Yields {mechanism's module name: its last score}, which each forward pass fills.
 
+    A mechanism's main score has its own name, another one its name and the marker's.
+
     Hooks do not fire in a replayed CUDA graph: use an eager pass.
     """
     scores = {}
@@ -31,7 +33,8 @@ def record(model: nn.Module):
         return hook
 
     markers = [(n, m) for n, m in model.named_modules() if isinstance(m, Scores)]
-    handles = [m.register_forward_hook(listen(n.rpartition(".")[0])) for n, m in markers]
+    names = [name.removesuffix("scores").removesuffix(".") for name, _ in markers]
+    handles = [m.register_forward_hook(listen(n)) for n, (_, m) in zip(names, markers, strict=True)]
     try:
         yield scores
     finally:
@@ -41,27 +44,42 @@ def record(model: nn.Module):
 
 def of_input_channels(module: str) -> bool:
     """Whether a mechanism, by its module name, scores each of the network's input channels."""
-    return module.startswith("seams.input") and not module.endswith(".spatial")
+    return module in ("seams.input", "seams.input.channel")
+
+
+def by_channel(score):
+    """(B, C): a gate's mean over space; of shares (B, M, C) the last."""
+    return score[:, -1] if score.ndim == 3 else score.mean((2, 3))
+
+
+SATURATED = 0.05  # a score this near to 0 or 1 hardly passes a gradient on
 
 
 class ScoreStatistics:
-    """Each channel's mean and sd over images, of every mechanism's score averaged over space."""
+    """Each channel's mean and sd over images, and its saturated share, of every score.
+
+    Logits that are recorded beside a gate are left out.
+    """
 
     def __init__(self):
-        self.sums = {}  # module: [images, sum (C,), sum of squares (C,)]
+        self.sums = {}  # module: [images, sum (C,), sum of squares (C,), saturated (C,)]
 
     def add(self, scores: dict):
         for name, score in scores.items():
-            values = score.double().mean((2, 3))  # (B, C)
-            sums = self.sums.setdefault(name, [0, 0, 0])
-            for i, term in enumerate((len(values), values.sum(0), values.square().sum(0))):
+            if name.endswith("_logits"):
+                continue
+            values = by_channel(score.double())  # (B, C)
+            flat = by_channel(((score - 0.5).abs() > 0.5 - SATURATED).double())
+            sums = self.sums.setdefault(name, [0, 0, 0, 0])
+            terms = len(values), values.sum(0), values.square().sum(0), flat.sum(0)
+            for i, term in enumerate(terms):
                 sums[i] = sums[i] + term
 
     def summary(self) -> dict:
-        """{module: (mean (C,), sd (C,))}, float64; sd is 0 for a single image."""
+        """{module: (mean, sd, saturated)}, each (C,) float64; sd is 0 for a single image."""
         result = {}
-        for name, (n, total, squares) in self.sums.items():
+        for name, (n, total, squares, saturated) in self.sums.items():
             mean = total / n
             variance = (squares / n - mean.square()).clamp_min(0) * n / max(1, n - 1)
-            result[name] = mean, variance.sqrt()
+            result[name] = mean, variance.sqrt(), saturated / n
         return result

@@ -1,10 +1,12 @@
 """The seams: named places in a network that do nothing until attention fills them.
 
-A network or a block owns one `Seams`, which declares its places and the width of each. Identities
-hold no parameters, so a network with empty seams has exactly torchvision's state_dict.
+A network or a block owns one `Seams`, which declares its places and what stands there. They hold
+no parameters, so a network with empty seams has exactly torchvision's state_dict.
 
     input      before the stem
+    conv       a 3x3 convolution with its normalisation and activation, which filling it sets aside
     refine     the end of the residual branch, before the addition
+    fuse       the residual addition, in blocks that add
     out        after the block's last activation
     features   the final feature map, before pooling
 """
@@ -16,17 +18,26 @@ class CannotStand(ValueError):
     """A mechanism, right in itself, cannot stand at this place of this network."""
 
 
+class Add(nn.Module):
+    """What `fuse` does until it is filled."""
+
+    def forward(self, branch, shortcut):
+        return branch + shortcut
+
+
 class Seams(nn.Module):
     """Places of one network or block: `seams.input(x)` is x until `fill("input", module)`.
 
-    channels: place -> width, or None for a place that this block passes by and does not offer.
+    widths: place -> channels there, or None for a place that this block passes by and does not
+    offer. `conv` is not filled here: a block that offers it has `convolution`, the Sequential of
+    convolution, normalisation and activation, and `replace_convolution(module)`.
     """
 
-    def __init__(self, **channels: int | None):
+    def __init__(self, **widths: int | None):
         super().__init__()
-        self.channels = {name: width for name, width in channels.items() if width is not None}
-        for name in channels:
-            self.add_module(name, nn.Identity())
+        self.widths = {name: width for name, width in widths.items() if width is not None}
+        for name in widths.keys() - {"conv"}:
+            self.add_module(name, Add() if name == "fuse" else nn.Identity())
 
     def fill(self, name: str, module: nn.Module):
         self.add_module(name, module)

@@ -15,12 +15,20 @@ from attn.data.inputs import Inputs
 from attn.draws import Draws
 from attn.engine import Trainer, train_together
 from attn.errors import UserError
-from attn.evaluation import POST_IMAGES, Predictor, evaluate, fixed_test_order, score_rows
+from attn.evaluation import (
+    POST_IMAGES,
+    Predictor,
+    evaluate,
+    fixed_test_order,
+    score_rows,
+    untrained_scores,
+)
 from attn.logs import Log
 from attn.precision import memory_format, set_backends, worth_compiling
 from attn.runs import Run, revision
 from attn.schema import Config
 
+UNTRAINED_IMAGES = 250
 SCORE_IMAGES = 1000  # of the fixed test order: an epoch's scores
 
 
@@ -144,6 +152,8 @@ class Session:
         if self.epochs_done == 0:
             example = int(shared.test_order[0])
             self.log.pictures(shared.inputs["test"].pictures(example))
+            first = shared.test_order[:UNTRAINED_IMAGES]
+            self._write_scores(-1, untrained_scores(network, shared.inputs["test"], first))
         self.total = self.recipe.epochs * len(shared.samples)
         self.report("start", epoch=self.epochs_done, done=self._images_done(), total=self.total)
         if self.epochs_done == self.recipe.epochs:

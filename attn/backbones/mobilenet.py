@@ -8,6 +8,7 @@ last normalisation (ECA-Net).
 from functools import partial
 
 import torchvision
+from torch import nn
 from torchvision.models.mobilenetv2 import InvertedResidual
 
 from attn.backbones.stem import check_stem
@@ -24,7 +25,16 @@ class Inverted(InvertedResidual):
         self.refine_at = refine_at
         expanded = inside * expand_ratio if expand_ratio != 1 else None
         width = {"expansion": expanded, "projection": outside}[refine_at]
-        self.seams = Seams(refine=width, out=outside)
+        added = outside if self.use_res_connect else None
+        hidden = self.conv[-3][0].out_channels
+        self.seams = Seams(conv=hidden, refine=width, fuse=added, out=outside)
+
+    @property
+    def convolution(self) -> nn.Sequential:
+        return self.conv[-3]
+
+    def replace_convolution(self, module: nn.Module):
+        self.conv[-3] = module
 
     def forward(self, x):  # (B, C, H, W)
         depthwise, project = self.conv[:-2], self.conv[-2:]
@@ -32,7 +42,7 @@ class Inverted(InvertedResidual):
             y = project(self.seams.refine(depthwise(x)))
         else:
             y = self.seams.refine(project(depthwise(x)))
-        return self.seams.out(x + y if self.use_res_connect else y)
+        return self.seams.out(self.seams.fuse(y, x) if self.use_res_connect else y)
 
 
 class MobileNetV2(torchvision.models.MobileNetV2):

@@ -24,13 +24,20 @@ class Basic(BasicBlock):
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         width = self.bn2.num_features
-        self.seams = Seams(refine=width, out=width)
+        self.act1 = nn.ReLU(inplace=True)
+        self.seams = Seams(conv=width, refine=width, fuse=width, out=width)
+
+    @property
+    def convolution(self) -> nn.Sequential:
+        return nn.Sequential(self.conv1, self.bn1, self.act1)
+
+    def replace_convolution(self, module: nn.Module):
+        self.conv1, self.bn1, self.act1 = module, nn.Identity(), nn.Identity()
 
     def forward(self, x):  # (B, C, H, W)
-        y = self.relu(self.bn1(self.conv1(x)))
+        y = self.act1(self.bn1(self.conv1(x)))
         y = self.seams.refine(self.bn2(self.conv2(y)))
-        y += shortcut(self, x)
-        return self.seams.out(self.relu(y))
+        return self.seams.out(self.relu(self.seams.fuse(y, shortcut(self, x))))
 
 
 class Bottle(Bottleneck):
@@ -39,28 +46,36 @@ class Bottle(Bottleneck):
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         width = self.bn3.num_features
-        self.seams = Seams(refine=width, out=width)
+        self.act2 = nn.ReLU(inplace=True)
+        self.seams = Seams(conv=self.bn2.num_features, refine=width, fuse=width, out=width)
+
+    @property
+    def convolution(self) -> nn.Sequential:
+        return nn.Sequential(self.conv2, self.bn2, self.act2)
+
+    def replace_convolution(self, module: nn.Module):
+        self.conv2, self.bn2, self.act2 = module, nn.Identity(), nn.Identity()
 
     def forward(self, x):  # (B, C, H, W)
         y = self.relu(self.bn1(self.conv1(x)))
-        y = self.relu(self.bn2(self.conv2(y)))
+        y = self.act2(self.bn2(self.conv2(y)))
         y = self.seams.refine(self.bn3(self.conv3(y)))
-        y += shortcut(self, x)
-        return self.seams.out(self.relu(y))
+        return self.seams.out(self.relu(self.seams.fuse(y, shortcut(self, x))))
 
 
 class ResNetWithSeams(ResNet):
     """torchvision's four stages.
 
     stem: imagenet is a 7x7 convolution of stride 2 and a pooling of stride 2, cifar a 3x3
-    convolution without pooling. Raises ValueError where it is neither.
+    convolution without pooling. groups, width_per_group: of the bottlenecks' 3x3 convolutions
+    (ResNeXt). Raises ValueError where stem is neither.
     """
 
     stem_name = "conv1"
 
-    def __init__(self, block, depths, num_classes, stem):
+    def __init__(self, block, depths, num_classes, stem, **widths):
         check_stem("resnet", stem)
-        super().__init__(block, depths, num_classes)
+        super().__init__(block, depths, num_classes, **widths)
         if stem == "cifar":
             self.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
             self.maxpool = nn.Identity()
@@ -105,8 +120,16 @@ def resnet18(num_classes: int = 1000, stem: str = "imagenet"):
     return ResNetWithSeams(Basic, [2, 2, 2, 2], num_classes, stem)
 
 
-def resnet50(num_classes: int = 1000, stem: str = "imagenet"):
-    return ResNetWithSeams(Bottle, [3, 4, 6, 3], num_classes, stem)
+def resnet50(
+    num_classes: int = 1000, stem: str = "imagenet", groups: int = 1, width_per_group: int = 64
+):
+    if groups < 1 or width_per_group < 1:
+        raise ValueError(
+            f"resnet50: groups={groups}, width_per_group={width_per_group}; choose 1 and 64, "
+            "or ResNeXt's 32 and 4"
+        )
+    widths = {"groups": groups, "width_per_group": width_per_group}
+    return ResNetWithSeams(Bottle, [3, 4, 6, 3], num_classes, stem, **widths)
 
 
 def resnet20(num_classes: int = 10):

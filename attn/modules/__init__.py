@@ -1,10 +1,37 @@
 """The mechanisms: one dictionary of names, one file a paper.
 
-A mechanism is `Module(channels, **numbers)`; its class says by `seam` where in a block it stands,
-and its docstring says what its score means.
+A mechanism's class says by `seam` where in a block it stands, and its docstring what its score
+means. It is `Module(channels, **numbers)`, at the seam `conv` `Module(replaced, **numbers)`; at
+`fuse` it has `gate(channels, **numbers)` for the two places where nothing is added.
 """
 
+from attn.modules.aff import AFF, IAFF
+from attn.modules.bam import BAM
 from attn.modules.cbam import CBAM, ChannelAttention
+from attn.modules.coord import Coordinate
+from attn.modules.gsop import GSoP
+from attn.modules.scse import SCSE, ChannelSE, SpatialSE
 from attn.modules.se import SE
+from attn.modules.shuffle import Shuffle
+from attn.modules.sk import SK
+from attn.modules.split import Split
+from attn.modules.static import Random, Static
 
-MECHANISMS = {"se": SE, "cbam": CBAM, "cbam_channel": ChannelAttention}
+MECHANISMS = {
+    "se": SE,
+    "gsop": GSoP,
+    "sk": SK,
+    "scse": SCSE,
+    "cse": ChannelSE,
+    "sse": SpatialSE,
+    "bam": BAM,
+    "cbam": CBAM,
+    "cbam_channel": ChannelAttention,
+    "split": Split,
+    "aff": AFF,
+    "iaff": IAFF,
+    "shuffle": Shuffle,
+    "coord": Coordinate,
+    "static": Static,
+    "random": Random,
+}

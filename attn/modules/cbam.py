@@ -1,37 +1,57 @@
 """CBAM: Convolutional Block Attention Module (Woo et al. 2018, arXiv:1807.06521).
 
 Paper and authors' code agree on the channel part: average and maximum over space go through one
-shared two-layer MLP, and are added before the sigmoid. The paper's formulas leave out what the
-authors' code has: the MLP's biases (`bias`), and a BatchNorm after the spatial convolution, whose
-gain their ResNet starts at 0, so that the spatial gate is 0.5 everywhere at first (`spatial_bn`).
-Both follow the code by default. Its spatial convolution reads [max, mean], as here; ports that
-read [mean, max] differ only in the order of its weights.
+shared two-layer MLP, and are added before the sigmoid; their code also knows the poolings lp and
+lse. The paper's formulas leave out what the authors' code has: the MLP's biases (`bias`), and a
+BatchNorm after the spatial convolution, whose gain their ResNet starts at 0, so that the spatial
+gate is 0.5 everywhere at first (`spatial_bn`). Both follow the code by default. Its spatial
+convolution reads [max, mean], as here; ports that read [mean, max] differ only in the order of its
+weights. For `parallel` the paper gives no formula: here both gates see x and multiply it.
 
-The mean and the maximum are taken by reduction instead of pooling layers: any height and width,
-and deterministic gradients; where several positions tie for the maximum the gradient is shared
-among them, while a pooling layer gives it to one.
+The poolings are reductions instead of pooling layers: any height and width, and deterministic
+gradients; where several positions tie for the maximum the gradient is shared among them, while a
+pooling layer gives it to one. lp is the root of a sum, not of a mean, and lse grows with the
+logarithm of the number of positions: on large maps both can saturate the gate.
 """
 
 import torch
 from torch import nn
 
+from attn.modules.check import hidden_width, one_of
 from attn.modules.precision import full_precision, maximum, mean
-from attn.modules.width import hidden_width
 from attn.scores import Scores
+
+
+def root_of_squares(x, dim):
+    return torch.linalg.vector_norm(x.to(torch.promote_types(x.dtype, torch.float32)), 2, dim, True)
+
+
+def logsumexp(x, dim):
+    return x.to(torch.promote_types(x.dtype, torch.float32)).logsumexp(dim, True)
+
+
+POOLS = {"avg": mean, "max": maximum, "lp": root_of_squares, "lse": logsumexp}
+ORDERS = ("channel_spatial", "spatial_channel", "parallel")
 
 
 class ChannelAttention(nn.Module):
     """CBAM's channel part alone: y = sigmoid(MLP(mean x) + MLP(max x)) * x.
 
+    pools: which of avg, max, lp, lse are added, as in avg+max.
     Score: the gate, (B, C, 1, 1), in (0, 1): by how much each channel is kept.
-    Raises ValueError where reduction is below 1.
+    Raises ValueError where reduction is below 1 or a pool is unknown.
     """
 
     seam = "refine"
 
-    def __init__(self, channels: int, reduction: int = 16, bias: bool = True):
+    def __init__(
+        self, channels: int, reduction: int = 16, bias: bool = True, pools: str = "avg+max"
+    ):
         super().__init__()
-        hidden = hidden_width("cbam", channels, reduction)
+        self.hidden = hidden = hidden_width("cbam", channels, reduction)
+        for pool in pools.split("+"):
+            one_of("cbam", channels, "pools", pool, POOLS)
+        self.pools = [POOLS[pool] for pool in pools.split("+")]
         self.mlp = nn.Sequential(
             nn.Conv2d(channels, hidden, 1, bias=bias),
             nn.ReLU(),
@@ -40,10 +60,12 @@ class ChannelAttention(nn.Module):
         self.scores = Scores()
 
     def forward(self, x):  # (B, C, H, W)
+        return x * self.gate(x).to(x.dtype)
+
+    def gate(self, x):  # (B, C, 1, 1)
         with full_precision(x):
-            pooled = mean(x, (2, 3)), maximum(x, (2, 3))  # each (B, C, 1, 1)
-            s = self.scores(torch.sigmoid(self.mlp(pooled[0]) + self.mlp(pooled[1])))
-        return x * s.to(x.dtype)
+            logits = sum(self.mlp(pool(x, (2, 3))) for pool in self.pools)
+            return self.scores(torch.sigmoid(logits))
 
 
 class SpatialAttention(nn.Module):
@@ -64,17 +86,20 @@ class SpatialAttention(nn.Module):
         self.scores = Scores()
 
     def forward(self, x):  # (B, C, H, W)
+        return x * self.gate(x).to(x.dtype)
+
+    def gate(self, x):  # (B, 1, H, W)
         with full_precision(x):
             pooled = torch.cat([maximum(x, 1), mean(x, 1)], 1)  # (B, 2, H, W)
-            q = self.scores(torch.sigmoid(self.bn(self.conv(pooled))))
-        return x * q.to(x.dtype)
+            return self.scores(torch.sigmoid(self.bn(self.conv(pooled))))
 
 
 class CBAM(nn.Module):
-    """Channel attention, then spatial attention.
+    """Channel attention, then spatial attention; or in the other order, or both from x.
 
     Scores: the channel gate (B, C, 1, 1) and the spatial gate (B, 1, H, W), both in (0, 1).
-    Raises ValueError where reduction is below 1 or the kernel is not odd.
+    Raises ValueError where reduction is below 1, the kernel is not odd, or a pool or the order is
+    unknown.
     """
 
     seam = "refine"
@@ -84,12 +109,20 @@ class CBAM(nn.Module):
         channels: int,
         reduction: int = 16,
         bias: bool = True,
+        pools: str = "avg+max",
         kernel: int = 7,
         spatial_bn: bool = True,
+        order: str = "channel_spatial",
     ):
         super().__init__()
-        self.channel = ChannelAttention(channels, reduction, bias)
+        one_of("cbam", channels, "order", order, ORDERS)
+        self.order = order
+        self.channel = ChannelAttention(channels, reduction, bias, pools)
         self.spatial = SpatialAttention(kernel, spatial_bn)
 
     def forward(self, x):  # (B, C, H, W)
-        return self.spatial(self.channel(x))
+        if self.order == "channel_spatial":
+            return self.spatial(self.channel(x))
+        if self.order == "spatial_channel":
+            return self.channel(self.spatial(x))
+        return x * (self.channel.gate(x) * self.spatial.gate(x)).to(x.dtype)

@@ -7,8 +7,8 @@ has none: `bias` chooses, the authors' by default.
 import torch
 from torch import nn
 
+from attn.modules.check import hidden_width
 from attn.modules.precision import full_precision, mean
-from attn.modules.width import hidden_width
 from attn.scores import Scores
 
 
@@ -23,7 +23,7 @@ class SE(nn.Module):
 
     def __init__(self, channels: int, reduction: int = 16, bias: bool = True):
         super().__init__()
-        hidden = hidden_width("se", channels, reduction)
+        self.hidden = hidden = hidden_width("se", channels, reduction)
         self.squeeze = nn.Conv2d(channels, hidden, 1, bias=bias)
         self.excite = nn.Conv2d(hidden, channels, 1, bias=bias)
         self.scores = Scores()

@@ -57,6 +57,12 @@ def _write_tables(group: Group, folder: Path):
     frame = tables.configurations(group)
     title = f"Every configuration: {group.title}"
     _write_table(folder / "configurations", title, frame, "bash scripts/reproduce.sh post", group)
+    frame = tables.gates(group)
+    if not frame.empty:
+        _write_csv(folder / "gates.csv", frame)
+        text = f"### Gate health: {group.title}\n\n{tables.markdown(frame)}\n{tables.GATES}"
+        write(folder / "gates.md", text)
+        print(text)
 
 
 def _write_table(path: Path, title: str, frame: pd.DataFrame, command: str, group: Group):

@@ -64,6 +64,36 @@ def configurations(group: Group) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+GATES = (
+    "first, last: the mean score, untrained (250 test images, batch statistics) and after the last "
+    "epoch (all test images); spread: its sd over images; saturated: the share of scores below "
+    "0.05 or above 0.95. Means over channels, places and seeds.\n"
+)
+PARTS = ("channel", "spatial", "height", "width", "first")
+
+
+def gates(group: Group) -> pd.DataFrame:
+    """Gate health: what each configuration's scores were at first and became, as GATES says."""
+    if group.scores.empty:
+        return pd.DataFrame()
+    scores = group.scores.copy()
+    own = scores["module"].str.rpartition(".")[2]
+    scores["score"] = own.where(own.isin(PARTS), "gate")
+    last = scores["epoch"] == scores.groupby("run")["epoch"].transform("max")
+    last &= scores["images"] == scores.groupby("run")["images"].transform("max")
+    keys = ["run", "score"]
+    frame = scores[last].groupby(keys, sort=False)[["mean", "sd", "saturated"]].mean()
+    frame.insert(0, "first", scores[scores["epoch"] < 0].groupby(keys)["mean"].mean())
+    losses = group.epochs.groupby("run")["train_loss"].agg(["first", "last"])
+    frame = frame.rename(columns={"mean": "last", "sd": "spread"}).reset_index()
+    frame["loss at first"] = frame["run"].map(losses["first"])
+    frame["loss at last"] = frame["run"].map(losses["last"])
+    frame = group.runs[["run", *CONFIGURATION]].merge(frame, on="run")
+    keys = [*CONFIGURATION, "score"]
+    numbers = frame.drop(columns="run").groupby(keys, sort=False)
+    return numbers.mean().reset_index().drop(columns="configuration").round(3)
+
+
 def markdown(frame: pd.DataFrame) -> str:
     """A Markdown table; numbers to two digits after the point, nothing where there is none."""
     lines = [list(frame.columns), ["---"] * len(frame.columns)]

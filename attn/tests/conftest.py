@@ -7,10 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from attn import config
+from attn.catalogue import read
 from attn.data import load
 from attn.data.sources import _look
+from attn.modules import MECHANISMS
+from attn.schema import arguments
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = [
@@ -51,6 +55,31 @@ def synthetic():
 def real():
     """CIFAR-10, for tests marked needs_cifar10."""
     return load(fetch=False)
+
+
+def numbers(mechanism: str) -> dict:
+    """What a mechanism's YAML gives its constructor."""
+    return arguments(read("attention", mechanism))
+
+
+def convolution(channels, groups=1, stride=1, activation=nn.ReLU):
+    """What a mechanism at the seam `conv` replaces."""
+    conv = nn.Conv2d(channels, channels, 3, stride, 1, groups=groups, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(channels), activation(inplace=True))
+
+
+class Standing(nn.Module):
+    """A mechanism as a module of one argument, whatever its seam: `fuse` gets x and a shortcut."""
+
+    def __init__(self, mechanism: str, channels: int, **changes):
+        super().__init__()
+        kind = MECHANISMS[mechanism]
+        what = convolution(channels) if kind.seam == "conv" else channels
+        self.module = kind(what, **numbers(mechanism) | changes)
+        self.fuses = kind.seam == "fuse"
+
+    def forward(self, x):
+        return self.module(x, x.flip(1)) if self.fuses else self.module(x)
 
 
 def configuration(*overrides: str):

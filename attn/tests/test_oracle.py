@@ -4,19 +4,26 @@ import pytest
 import torch
 from timm.layers import SEModule
 from timm.layers.cbam import CbamModule
+from timm.layers.coord_attn import CoordAttn
+from timm.layers.selective_kernel import SelectiveKernel
+from timm.layers.split_attn import SplitAttn
 from torch import nn
 
 from attn.modules.cbam import CBAM, ChannelAttention
+from attn.modules.coord import Coordinate
 from attn.modules.se import SE
+from attn.modules.sk import SK
+from attn.modules.split import Split
+from attn.tests.conftest import convolution
 
 CHANNELS, REDUCTION = 48, 16
 
 
 def randomise(module):
     torch.manual_seed(1)
-    for tensor in module.state_dict().values():
+    for name, tensor in module.state_dict().items():
         if tensor.is_floating_point():
-            tensor.copy_(torch.rand(tensor.shape) - 0.3)
+            tensor.copy_(torch.rand(tensor.shape) - (0.0 if name.endswith("var") else 0.3))
 
 
 def check_equal(ours: nn.Module, theirs: nn.Module, pairs: list):
@@ -72,7 +79,7 @@ def test_cbam(bias, kernel):
         CHANNELS, 1 / REDUCTION, rd_divisor=1, spatial_kernel_size=kernel, mlp_bias=bias
     )
     randomise(theirs)
-    ours = CBAM(CHANNELS, REDUCTION, bias, kernel)
+    ours = CBAM(CHANNELS, REDUCTION, bias, kernel=kernel)
     mlp = theirs.channel
     pairs = convolutions((ours.channel.mlp[0], ours.channel.mlp[2]), (mlp.fc1, mlp.fc2), bias)
     spatial = theirs.spatial.conv
@@ -88,3 +95,40 @@ def test_the_channel_part_alone_is_that_of_cbam():
     ours = ChannelAttention(CHANNELS, REDUCTION)
     pairs = convolutions((ours.mlp[0], ours.mlp[2]), (theirs.fc1, theirs.fc2), True)
     check_equal(ours, theirs, pairs)
+
+
+def in_order(ours, theirs):
+    """Every tensor, where both modules hold them in the same order."""
+    mine, others = (dict(m.state_dict(keep_vars=True)) for m in (ours, theirs))
+    pairs = list(zip(mine.values(), others.values(), strict=True))
+    assert all(one.shape == other.shape for one, other in pairs)
+    return [(one, other, same) for one, other in pairs]
+
+
+@pytest.mark.parametrize("train", [True, False])
+@pytest.mark.parametrize("reduction", [2, 16])
+def test_coordinate(reduction, train):
+    theirs = CoordAttn(CHANNELS, rd_channels=max(8, CHANNELS // reduction), bias=True)
+    randomise(theirs)
+    ours = Coordinate(CHANNELS, reduction)
+    check_equal(ours.train(train), theirs.train(train), in_order(ours, theirs))
+
+
+@pytest.mark.parametrize("train", [True, False])
+@pytest.mark.parametrize(("radix", "cardinality"), [(1, 1), (2, 1), (4, 1), (2, 2), (1, 4)])
+def test_split(radix, cardinality, train):
+    theirs = SplitAttn(
+        CHANNELS, radix=radix, groups=cardinality, norm_layer=nn.BatchNorm2d, rd_divisor=1
+    )
+    randomise(theirs)
+    ours = Split(convolution(CHANNELS), radix, cardinality)
+    check_equal(ours.train(train), theirs.train(train), in_order(ours, theirs))
+
+
+@pytest.mark.parametrize("train", [True, False])
+@pytest.mark.parametrize("groups", [1, 3, CHANNELS])
+def test_selective_kernel(groups, train):
+    theirs = SelectiveKernel(CHANNELS, groups=groups, split_input=False, rd_channels=32)
+    randomise(theirs)
+    ours = SK(convolution(CHANNELS, groups))
+    check_equal(ours.train(train), theirs.train(train), in_order(ours, theirs))

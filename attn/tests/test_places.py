@@ -2,46 +2,18 @@
 
 import pytest
 import torch
+import yaml
 from torch import nn
 
 from attn.backbones import BACKBONES
 from attn.build import multiply_adds
+from attn.catalogue import read
 from attn.modules import MECHANISMS
 from attn.place import attach, places
+from attn.seams import CannotStand
+from attn.tests.conftest import ROOT, Standing, numbers
 
-# Parameters without attention, at 1000 classes or, behind /10, at CIFAR-10's.
-PLAIN = {
-    "resnet18": 11_689_512,
-    "resnet50": 25_557_032,
-    "mobilenet_v2": 3_504_872,
-    "mobilenet_v2/10": 2_236_682,
-    "resnet20/10": 272_474,
-    "resnet56/10": 855_770,
-    "resnet110/10": 1_730_714,
-}
-# Counted with the authors' own code, but where "formula" stands.
-PER_BLOCK = [
-    ("resnet18", {}, "se", {}, 11_778_592),
-    ("resnet18", {}, "se", {"bias": False}, 11_776_552),
-    ("resnet18", {}, "cbam", {}, 11_779_392),
-    ("resnet50", {}, "se", {}, 28_088_024),
-    ("resnet50", {}, "se", {"bias": False}, 28_071_976),
-    ("resnet50", {}, "cbam", {}, 28_089_624),
-    ("resnet20/10", {}, "se", {}, 274_847),
-    ("resnet20/10", {}, "se", {"bias": False}, 274_490),
-    ("resnet20/10", {}, "se", {"bias": False, "reduction": 4}, 280_538),
-    ("resnet56/10", {}, "se", {}, 862_889),
-    ("resnet110/10", {}, "se", {}, 1_744_952),
-    ("resnet18/10", {"stem": "cifar"}, "cbam", {}, 11_263_842),
-    ("resnet50/10", {"stem": "cifar"}, "cbam", {}, 26_053_434),
-    ("mobilenet_v2", {}, "se", {}, 3_504_872 + 571_452),
-    ("mobilenet_v2", {}, "cbam", {}, 3_504_872 + 573_052),
-    ("mobilenet_v2", {}, "cbam_channel", {}, 3_504_872 + 571_452),
-    ("mobilenet_v2", {}, "se", {"reduction": 24}, 3_888_208),  # formula
-    ("mobilenet_v2", {}, "cbam", {"reduction": 24}, 3_889_808),  # formula
-    ("mobilenet_v2", {"refine_at": "projection"}, "se", {}, 3_504_872 + 30_013),
-    ("mobilenet_v2", {"refine_at": "projection"}, "cbam", {}, 3_504_872 + 31_713),
-]
+GOLDEN = yaml.safe_load((ROOT / "attn" / "golden.yaml").read_text())
 # The width at the end of every block's residual branch, stage by stage.
 WIDTHS = {
     "resnet20": [[16] * 3, [32] * 3, [64] * 3],
@@ -54,36 +26,51 @@ MOBILENET = {
 }
 
 
-def network_of(name, **options):
-    backbone, _, classes = name.partition("/")
-    return BACKBONES[backbone](num_classes=int(classes or 1000), **options)
+def network_of(name, classes=1000, **options):
+    return BACKBONES[name](num_classes=classes, **options)
 
 
-def parameters(network):
-    return sum(parameter.numel() for parameter in network.parameters())
+def attached(network, mechanism, location=None, stages=None, **changes):
+    """With a mechanism where its YAML declares it, or elsewhere."""
+    declared, kind = read("attention", mechanism), MECHANISMS[mechanism]
+    location, stages = location or declared["location"], stages or declared.get("stages", "all")
+    values = numbers(mechanism) | changes
+    attach(network, location, kind, stages, lambda form, index, what: form(what, **values))
+    return network
 
 
-def test_every_backbone_has_its_count():
-    assert {name.partition("/")[0] for name in PLAIN} == set(BACKBONES)
+def test_everything_has_its_count():
+    assert {golden["backbone"] for golden in GOLDEN if "mechanism" not in golden} == set(BACKBONES)
+    counted = {golden["mechanism"] for golden in GOLDEN if "mechanism" in golden}
+    assert set(MECHANISMS) - counted == {"cse", "split", "static", "random"}  # counted alone
 
 
-@pytest.mark.parametrize(("name", "expected"), PLAIN.items())
-def test_parameters(name, expected):
-    assert parameters(network_of(name)) == expected
-
-
-@pytest.mark.parametrize(("name", "options", "mechanism", "arguments", "expected"), PER_BLOCK)
-def test_parameters_with_attention_per_block(name, options, mechanism, arguments, expected):
-    network, module = network_of(name, **options), MECHANISMS[mechanism]
-    attach(network, "per_block", module.seam, "all", lambda _, c: module(c, **arguments))
-    assert parameters(network) == expected
+@pytest.mark.parametrize("golden", GOLDEN, ids=lambda g: f"{g['backbone']}-{g.get('mechanism')}")
+def test_parameters_of_whole_networks(golden):
+    with torch.device("meta"):
+        options = golden.get("options", {})
+        network = network_of(golden["backbone"], golden.get("classes", 1000), **options)
+        if "mechanism" in golden:
+            where = golden.get("location"), golden.get("stages")
+            attached(network, golden["mechanism"], *where, **golden.get("numbers", {}))
+    assert sum(parameter.numel() for parameter in network.parameters()) == golden["parameters"]
 
 
 @pytest.mark.parametrize(
-    ("name", "expected"), [("resnet18/10", 11_173_962), ("resnet50/10", 23_520_842)]
+    ("mechanism", "channels", "expected"),
+    [
+        ("split", 64, 43_488),  # the authors' module
+        ("gsop", 256, 230_784),  # the authors' module
+        ("bam", 64, 1_173),
+        ("coord", 256, 6_680),
+        ("cse", 64, 2 * 64 * 32 + 32 + 64),
+        ("static", 64, 64),
+        ("random", 64, 2 * (64 * 64 + 64)),
+    ],
 )
-def test_parameters_with_the_cifar_stem(name, expected):
-    assert parameters(network_of(name, stem="cifar")) == expected
+def test_parameters_of_modules(mechanism, channels, expected):
+    module = Standing(mechanism, channels)
+    assert sum(parameter.numel() for parameter in module.parameters()) == expected
 
 
 @pytest.mark.parametrize(
@@ -95,19 +82,23 @@ def test_parameters_with_the_cifar_stem(name, expected):
         ("resnet50", None, 4.089),
         ("resnet50", "se", 4.092),
         ("resnet50", "cbam", 4.096),
+        ("resnet18", "bam", 1.819),
+        ("resnet50", "bam", 4.171),
+        ("resnet50", "shuffle", 4.089),
         ("mobilenet_v2", None, 0.301),
+        ("mobilenet_v2", "coord", 0.307),
     ],
 )
 def test_multiply_adds_at_224(name, mechanism, billions):
     network = network_of(name)
     if mechanism:
-        attach(network, "per_block", "refine", "all", lambda _, c: MECHANISMS[mechanism](c))
+        attached(network, mechanism)
     assert multiply_adds(network, 3, 224) / 1e9 == pytest.approx(billions, abs=6e-4)
 
 
 def widths(network, location, stages="all"):
     chosen = places(network, location, "refine", stages)
-    return [owner.seams.channels[seam] for owner, seam in chosen]
+    return [owner.seams.widths[seam] for owner, seam in chosen]
 
 
 @pytest.mark.parametrize("name", WIDTHS)
@@ -125,7 +116,7 @@ def test_places_in_mobilenet(refine_at):
     assert widths(network, "per_block") == [width for stage in stages for width in stage]
     assert widths(network, "per_stage") == [stage[-1] for stage in stages if stage]
     assert widths(network, "per_block", [4, 5]) == stages[3] + stages[4]
-    ends = [owner.seams.channels["out"] for owner, _ in places(network, "per_stage", "out")]
+    ends = [owner.seams.widths["out"] for owner, _ in places(network, "per_stage", "out")]
     assert ends == [16, 24, 32, 96, 320]
 
 
@@ -140,9 +131,14 @@ def test_stages_that_are_not_there_are_refused():
 
 
 def test_a_mechanism_that_cannot_stand_somewhere_says_where():
-    network, module = BACKBONES["resnet20"](), MECHANISMS["se"]
     with pytest.raises(ValueError, match=r"layer1\.0\.refine: se on 16 channels: reduction=0"):
-        attach(network, "per_block", "refine", "all", lambda _, c: module(c, reduction=0))
+        attached(BACKBONES["resnet20"](), "se", reduction=0)
+    with pytest.raises(
+        CannotStand, match=r"location=last: it replaces a convolution, .* per_block"
+    ):
+        attached(BACKBONES["resnet20"](), "sk", "last")
+    with pytest.raises(CannotStand, match=r"input: shuffle on 3 channels: it halves them"):
+        attached(BACKBONES["resnet20"](), "shuffle", "first")
 
 
 class Double(nn.Module):
@@ -160,6 +156,56 @@ def test_refine_gates_the_branch_and_out_the_block():
     torch.testing.assert_close(block(x), 2 * torch.relu(2 * branch + x))
 
 
+class Sum(nn.Module):
+    def forward(self, branch, shortcut):
+        return 2 * branch + 3 * shortcut
+
+
+def test_fuse_takes_the_places_of_the_additions():
+    resnet, mobilenet = BACKBONES["resnet50"](), BACKBONES["mobilenet_v2"]()
+    assert len(places(resnet, "per_block", "fuse")) == 16
+    assert len(places(mobilenet, "per_block", "fuse")) == 10
+    block, x = BACKBONES["resnet20"]().eval().layer2[0], torch.randn(2, 16, 8, 8)
+    branch = block.bn2(block.conv2(torch.relu(block.bn1(block.conv1(x)))))
+    block.seams.fill("fuse", Sum())
+    torch.testing.assert_close(block(x), torch.relu(2 * branch + 3 * block.downsample(x)))
+
+
+@pytest.mark.parametrize(
+    ("name", "count"), [("resnet20", 9), ("resnet50", 16), ("mobilenet_v2", 17)]
+)
+def test_conv_sets_convolution_norm_and_activation_aside(name, count):
+    network = BACKBONES[name]().eval()
+    before = dict(network.named_parameters())
+    found = places(network, "per_block", "conv")
+    assert len(found) == count
+    block = found[3][0]
+    conv, norm, activation = block.convolution
+    assert conv.kernel_size == (3, 3) and conv.out_channels == norm.num_features
+    assert isinstance(activation, nn.ReLU6 if name == "mobilenet_v2" else nn.ReLU)
+    x, stand_in = torch.randn(1, 3, 64, 64), Negative(conv)
+    block.replace_convolution(stand_in)
+    gone = before.keys() - dict(network.named_parameters()).keys()
+    assert len(gone) == 3  # the convolution's weight, the norm's two
+    network(x)
+    assert stand_in.output.min() < 0 and torch.equal(stand_in.after, stand_in.output)
+
+
+class Negative(nn.Module):
+    """Stands in for a convolution; remembers what it gave, and what the next layer got."""
+
+    def __init__(self, conv):
+        super().__init__()
+        self.shape = conv.out_channels, conv.stride[0]
+
+    def forward(self, x):
+        channels, stride = self.shape
+        self.output = -torch.ones(len(x), channels, *(-(-n // stride) for n in x.shape[2:]))
+        self.after = self.output.clone()
+        self.output = self.output.clone()
+        return self.after
+
+
 @pytest.mark.parametrize("refine_at", ["expansion", "projection"])
 def test_mobilenets_two_places(refine_at):
     network = BACKBONES["mobilenet_v2"](refine_at=refine_at).eval()
@@ -174,7 +220,7 @@ def test_mobilenets_two_places(refine_at):
 @pytest.mark.parametrize("name", ["resnet18", "resnet50", "mobilenet_v2"])
 def test_the_cifar_stem_keeps_the_resolution(name):
     sizes = []
-    network = network_of(f"{name}/10", stem="cifar").eval()
+    network = network_of(name, 10, stem="cifar").eval()
     network.stages[0][0].register_forward_pre_hook(lambda _, x: sizes.append(x[0].shape[-1]))
     network(torch.rand(1, 3, 32, 32))
     assert sizes == [32]

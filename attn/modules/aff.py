@@ -1,0 +1,110 @@
+"""AFF and iAFF: attentional feature fusion (Dai et al. 2021, arXiv:2009.14082).
+
+AFF's formula is w * X + (1 - w) * Y; the authors' code doubles both, so that it begins as X + Y:
+`scale`, 2 by default; iAFF has no such factor in either. The contributed PyTorch port's iAFF uses
+its first global gate twice; here, as in the authors' MXNet code, the second step has its own.
+Reduction 4 in every block is their CIFAR networks', 16 in the last two stages their ResNet-50's.
+"""
+
+import torch
+from torch import nn
+
+from attn.modules.check import hidden_width
+from attn.modules.precision import full_precision, mean
+from attn.scores import Scores
+
+
+def bottleneck(channels: int, hidden: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(channels, hidden, 1),
+        nn.BatchNorm2d(hidden),
+        nn.ReLU(),
+        nn.Conv2d(hidden, channels, 1),
+        nn.BatchNorm2d(channels),
+    )
+
+
+class Weights(nn.Module):
+    """w = sigmoid(L(x) + G(mean x)), (B, C, H, W): a position's own context and the image's."""
+
+    def __init__(self, mechanism: str, channels: int, reduction: int):
+        super().__init__()
+        self.hidden = hidden = hidden_width(mechanism, channels, reduction)
+        self.local_context = bottleneck(channels, hidden)
+        self.global_context = bottleneck(channels, hidden)
+
+    def forward(self, x):  # (B, C, H, W)
+        x = x.to(torch.promote_types(x.dtype, torch.float32))
+        return torch.sigmoid(self.local_context(x) + self.global_context(mean(x, (2, 3))))
+
+
+class MSCAM(nn.Module):
+    """y = w(x) * x: what stands at `first` and `last`, where nothing is added.
+
+    Score: the gate w, (B, C, H, W), in (0, 1). Raises ValueError where reduction is below 1.
+    """
+
+    seam = "refine"
+
+    def __init__(self, channels: int, reduction: int = 4):
+        super().__init__()
+        self.weights = Weights("aff", channels, reduction)
+        self.scores = Scores()
+
+    def forward(self, x):  # (B, C, H, W)
+        with full_precision(x):
+            w = self.scores(self.weights(x))
+        return x * w.to(x.dtype)
+
+
+class AFF(nn.Module):
+    """Z = scale * (w(X + Y) * X + (1 - w(X + Y)) * Y), X the branch and Y the shortcut.
+
+    Score: w, (B, C, H, W), in (0, 1): the branch's share; the shortcut's is 1 - w.
+    Raises ValueError where reduction is below 1.
+    """
+
+    seam = "fuse"
+
+    def __init__(self, channels: int, reduction: int = 4, scale: float = 2.0):
+        super().__init__()
+        self.scale = scale
+        self.weights = Weights("aff", channels, reduction)
+        self.scores = Scores()
+
+    @staticmethod
+    def gate(channels: int, reduction: int = 4, scale: float = 2.0):
+        return MSCAM(channels, reduction)
+
+    def forward(self, branch, shortcut):  # (B, C, H, W) each
+        with full_precision(branch):
+            w = self.scores(self.weights(branch + shortcut))
+        w = w.to(branch.dtype)
+        return self.scale * (w * branch + (1 - w) * shortcut)
+
+
+class IAFF(nn.Module):
+    """I = w1(X + Y) * X + (1 - w1) * Y; Z = w2(I) * X + (1 - w2) * Y.
+
+    Scores: w2, (B, C, H, W), in (0, 1), the branch's share; beside it `first`, w1.
+    Raises ValueError where reduction is below 1.
+    """
+
+    seam = "fuse"
+
+    def __init__(self, channels: int, reduction: int = 4):
+        super().__init__()
+        self.initial = Weights("iaff", channels, reduction)
+        self.weights = Weights("iaff", channels, reduction)
+        self.first, self.scores = Scores(), Scores()
+
+    @staticmethod
+    def gate(channels: int, reduction: int = 4):
+        return MSCAM(channels, reduction)
+
+    def forward(self, branch, shortcut):  # (B, C, H, W) each
+        with full_precision(branch):
+            w = self.first(self.initial(branch + shortcut)).to(branch.dtype)
+            mixed = w * branch + (1 - w) * shortcut
+            w = self.scores(self.weights(mixed)).to(branch.dtype)
+        return w * branch + (1 - w) * shortcut

@@ -1,0 +1,72 @@
+"""BAM: bottleneck attention module (Park et al. 2018, arXiv:1807.06514).
+
+The paper adds the two parts, and normalises at the end of each. The authors' code, which gave the
+published checkpoints, multiplies them and normalises the hidden layers. `combine` and `bn` choose;
+the code's form (mul, hidden) is the default, the paper's is add, output. The paper's formula of the
+channel part shows no ReLU; both have one here. On maps of 8 x 8 and less the convolutions of
+dilation 4 see mostly padding.
+"""
+
+import torch
+from torch import nn
+
+from attn.modules.check import hidden_width, one_of
+from attn.modules.precision import full_precision, mean
+from attn.scores import Scores
+
+COMBINE = {"mul": torch.mul, "add": torch.add}
+BN = ("hidden", "output")
+
+
+class BAM(nn.Module):
+    """y = (1 + sigmoid(Mc(x) * Ms(x))) * x, or with Mc(x) + Ms(x).
+
+    Scores: the sigmoid, (B, C, H, W), in (0, 1); the multiplier is 1 more, so nothing is ever
+    suppressed below 1. Beside it the logits it is made of: `channel_logits` (B, C, 1, 1) and
+    `spatial_logits` (B, 1, H, W).
+    Raises ValueError where reduction or dilation is below 1, or combine or bn is unknown.
+    """
+
+    seam = "out"
+
+    def __init__(
+        self,
+        channels: int,
+        reduction: int = 16,
+        dilation: int = 4,
+        combine: str = "mul",
+        bn: str = "hidden",
+    ):
+        super().__init__()
+        one_of("bam", channels, "combine", combine, COMBINE)
+        one_of("bam", channels, "bn", bn, BN)
+        if dilation < 1:
+            raise ValueError(f"bam on {channels} channels: dilation={dilation} is below 1")
+        self.hidden = hidden = hidden_width("bam", channels, reduction)
+        self.combine = COMBINE[combine]
+        inside, outside = (bn == place for place in BN)
+
+        def norm(width, here):
+            return nn.BatchNorm2d(width) if here else nn.Identity()
+
+        def dilated():
+            conv = nn.Conv2d(hidden, hidden, 3, padding=dilation, dilation=dilation)
+            return [conv, norm(hidden, inside), nn.ReLU()]
+
+        def first():
+            return [nn.Conv2d(channels, hidden, 1), norm(hidden, inside), nn.ReLU()]
+
+        self.channel = nn.Sequential(
+            *first(), nn.Conv2d(hidden, channels, 1), norm(channels, outside)
+        )
+        self.spatial = nn.Sequential(
+            *first(), *dilated(), *dilated(), nn.Conv2d(hidden, 1, 1), norm(1, outside)
+        )
+        self.scores, self.channel_logits, self.spatial_logits = Scores(), Scores(), Scores()
+
+    def forward(self, x):  # (B, C, H, W)
+        with full_precision(x):
+            mc = self.channel_logits(self.channel(mean(x, (2, 3))))  # (B, C, 1, 1)
+            ms = self.spatial_logits(self.spatial(x.to(mc.dtype)))  # (B, 1, H, W)
+            s = self.scores(torch.sigmoid(self.combine(mc, ms)))  # (B, C, H, W)
+        return x * (1 + s).to(x.dtype)

@@ -1,0 +1,18 @@
+"""What a mechanism at the seam `conv` stands in for, and how it stays like it."""
+
+from torch import nn
+
+
+def parts(replaced: nn.Sequential):
+    """(convolution, normalisation, activation) of what is replaced."""
+    conv, norm, activation = replaced
+    return conv, norm, activation
+
+
+def like(conv: nn.Conv2d, inside: int, outside: int, groups: int, dilation: int = 1):
+    """A 3x3 convolution without bias, of the stride of `conv`, drawn as torchvision draws its."""
+    new = nn.Conv2d(
+        inside, outside, 3, conv.stride, dilation, dilation=dilation, groups=groups, bias=False
+    )
+    nn.init.kaiming_normal_(new.weight, mode="fan_out", nonlinearity="relu")
+    return new

@@ -1,0 +1,56 @@
+"""GSoP: global second-order pooling, its channel form (Gao et al. 2019, arXiv:1811.12006).
+
+As in the authors' code nothing stands between the row-wise convolution and the last one, a ReLU
+stands before the reduction, and the reduction has a bias. Their code reduces with stride 2 in the
+first stage, by the number of its planes; here wherever the map is larger than 28 x 28, which is
+the same at 224 pixels. They also take the stride out of ResNet's fourth stage; a mechanism cannot,
+so the parameters are theirs and the multiply-adds are not. The paper's position form is left out.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from attn.modules.precision import full_precision
+from attn.scores import Scores
+
+LARGE = 28
+
+
+def covariance(u):
+    """Of the channels over the positions: (B, D, M) -> (B, D, D), divided by M."""
+    centred = u - u.mean(2, keepdim=True)
+    return centred @ centred.transpose(1, 2) / u.shape[2]
+
+
+class GSoP(nn.Module):
+    """y = sigmoid(W3 rows(BN(cov(relu(BN(W1 relu x)))))) * x; rows: a convolution of each row.
+
+    Score: the gate, (B, C, 1, 1), in (0, 1): by how much each channel is kept.
+    Raises ValueError where width is below 1.
+    """
+
+    seam = "refine"
+
+    def __init__(self, channels: int, width: int = 128):
+        super().__init__()
+        if width < 1:
+            raise ValueError(f"gsop on {channels} channels: width={width} is below 1; 128 is usual")
+        self.hidden = d = min(width, channels)
+        self.reduce = nn.Conv2d(channels, d, 1)
+        self.reduce_bn = nn.BatchNorm2d(d)
+        self.covariance_bn = nn.BatchNorm2d(d)
+        self.rows = nn.Conv2d(d, 4 * d, (d, 1), groups=d)
+        self.excite = nn.Conv2d(4 * d, channels, 1)
+        self.scores = Scores()
+
+    def forward(self, x):  # (B, C, H, W)
+        with full_precision(x):
+            u = torch.relu(x.to(self.reduce.weight.dtype))
+            stride = 2 if min(x.shape[2:]) > LARGE else 1
+            u = F.conv2d(u, self.reduce.weight, self.reduce.bias, stride)  # (B, D, h, w)
+            u = torch.relu(self.reduce_bn(u))
+            sigma = covariance(u.flatten(2))[..., None]  # (B, D, D, 1): a row of it is a channel
+            z = self.rows(self.covariance_bn(sigma))  # (B, 4D, 1, 1)
+            s = self.scores(torch.sigmoid(self.excite(z)))
+        return x * s.to(x.dtype)

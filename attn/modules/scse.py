@@ -1,0 +1,78 @@
+"""scSE: concurrent spatial and channel squeeze and excitation (Roy et al. 2018, arXiv:1803.02579).
+
+The conference paper adds the two results; its journal version (arXiv:1808.08127) and the authors'
+code take the larger of the two at every element: `combine`, the code's by default. That is not
+max(s, q) * x: where x is negative the smaller gate gives the larger product.
+"""
+
+import torch
+from torch import nn
+
+from attn.modules.check import hidden_width, one_of
+from attn.modules.precision import full_precision, mean
+from attn.scores import Scores
+
+COMBINE = {"max": torch.maximum, "sum": torch.add}
+
+
+class ChannelSE(nn.Module):
+    """cSE: y = sigmoid(W2 relu(W1 mean x + b1) + b2) * x, SE with half the width inside.
+
+    Score: the gate, (B, C, 1, 1), in (0, 1): by how much each channel is kept.
+    Raises ValueError where reduction is below 1.
+    """
+
+    seam = "refine"
+
+    def __init__(self, channels: int, reduction: int = 2):
+        super().__init__()
+        self.hidden = hidden = hidden_width("scse", channels, reduction)
+        self.squeeze = nn.Conv2d(channels, hidden, 1)
+        self.excite = nn.Conv2d(hidden, channels, 1)
+        self.scores = Scores()
+
+    def forward(self, x):  # (B, C, H, W)
+        with full_precision(x):
+            z = mean(x, (2, 3))  # (B, C, 1, 1)
+            s = self.scores(torch.sigmoid(self.excite(torch.relu(self.squeeze(z)))))
+        return x * s.to(x.dtype)
+
+
+class SpatialSE(nn.Module):
+    """sSE: y = sigmoid(w * x + b) * x, w a 1x1 convolution to one channel.
+
+    Score: the gate, (B, 1, H, W), in (0, 1): by how much each position is kept.
+    """
+
+    seam = "refine"
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.conv = nn.Conv2d(channels, 1, 1)
+        self.spatial = Scores()
+
+    def forward(self, x):  # (B, C, H, W)
+        with full_precision(x):
+            q = self.spatial(torch.sigmoid(self.conv(x.to(self.conv.weight.dtype))))
+        return x * q.to(x.dtype)
+
+
+class SCSE(nn.Module):
+    """y = max(cSE(x), sSE(x)) at every element, or their sum.
+
+    Scores: the channel gate (B, C, 1, 1) and the spatial gate (B, 1, H, W), both in (0, 1); with
+    combine=sum an element is multiplied by their sum, in (0, 2).
+    Raises ValueError where reduction is below 1 or combine is neither max nor sum.
+    """
+
+    seam = "refine"
+
+    def __init__(self, channels: int, reduction: int = 2, combine: str = "max"):
+        super().__init__()
+        one_of("scse", channels, "combine", combine, COMBINE)
+        self.combine = COMBINE[combine]
+        self.channel = ChannelSE(channels, reduction)
+        self.position = SpatialSE(channels)
+
+    def forward(self, x):  # (B, C, H, W)
+        return self.combine(self.channel(x), self.position(x))

@@ -1,0 +1,55 @@
+"""SK: selective kernel convolution in place of a 3x3 one (Li et al. 2019, arXiv:1903.06586).
+
+Two branches, 3x3 and 3x3 of dilation 2 (a 5x5's reach), each with normalisation and activation;
+as in the authors' Caffe layers neither of the two fully connected layers has a bias. Stride,
+groups and activation are those of what is replaced: SKNet-50 is ResNeXt-50 32x4d's place
+(backbone.groups=32 backbone.width_per_group=4). Basic blocks and inverted residuals are not in
+the paper.
+"""
+
+import torch
+from torch import nn
+
+from attn.modules.check import hidden_width
+from attn.modules.convolution import like, parts
+from attn.modules.precision import full_precision, mean
+from attn.scores import Scores
+
+
+class SK(nn.Module):
+    """U_m = act(BN(conv_m(x))); a = softmax_m(W_s relu(BN(W_d mean(sum_m U_m)))); y = sum a_m U_m.
+
+    Score: the shares a, (B, 2, C), of the 3x3 and of the 5x5 kernel for each channel; they add up
+    to 1, and tables show the second.
+    Raises ValueError where reduction is below 1.
+    """
+
+    seam = "conv"
+    dilations = (1, 2)
+
+    def __init__(self, replaced: nn.Sequential, reduction: int = 16, least: int = 32):
+        super().__init__()
+        conv, _, activation = parts(replaced)
+        inside, channels, groups = conv.in_channels, conv.out_channels, conv.groups
+        self.hidden = hidden = hidden_width("sk", channels, reduction, least)
+        self.branches = nn.ModuleList(
+            nn.Sequential(
+                like(conv, inside, channels, groups, dilation),
+                nn.BatchNorm2d(channels),
+                type(activation)(inplace=True),
+            )
+            for dilation in self.dilations
+        )
+        self.fuse = nn.Sequential(
+            nn.Conv2d(channels, hidden, 1, bias=False), nn.BatchNorm2d(hidden), nn.ReLU()
+        )
+        self.select = nn.Conv2d(hidden, len(self.dilations) * channels, 1, bias=False)
+        self.scores = Scores()
+
+    def forward(self, x):  # (B, C, H, W)
+        u = torch.stack([branch(x) for branch in self.branches], 1)  # (B, 2, C', h, w)
+        with full_precision(x):
+            z = self.fuse(mean(u.sum(1), (2, 3)))  # (B, hidden, 1, 1)
+            logits = self.select(z).view(len(x), len(self.dilations), -1)  # (B, 2, C')
+            a = self.scores(logits.softmax(1))
+        return (a[..., None, None].to(u.dtype) * u).sum(1)  # (B, C', h, w)

@@ -1,0 +1,85 @@
+"""Split attention in place of a 3x3 convolution (ResNeSt, Zhang et al. 2020, arXiv:2004.08955).
+
+The paper's figure and the authors' code agree. With cardinality 1 each of the `radix` splits sees
+its own slice of the input, as in their grouped convolution. Only the convolution is replaced:
+ResNeSt's deep stem and average-pooled shortcuts are other changes. In a depthwise convolution,
+which is not in the paper, every split sees its own channel.
+"""
+
+import torch
+from torch import nn
+
+from attn.modules.check import hidden_width
+from attn.modules.convolution import like, parts
+from attn.modules.precision import full_precision, mean
+from attn.scores import Scores
+from attn.seams import CannotStand
+
+
+class Split(nn.Module):
+    """U_r = act(BN(conv_r(x))); a = softmax_r(W2 relu(BN(W1 mean(sum_r U_r)))); y = sum a_r U_r.
+
+    With radix 1 the softmax is a sigmoid.
+    Score: the shares a, (B, radix, C): how much of each channel comes from each split; they add
+    up to 1 (radix 1: a gate in (0, 1)), and tables show the last.
+    Raises ValueError where radix, cardinality or reduction is below 1 or does not divide the
+    channels.
+    """
+
+    seam = "conv"
+
+    def __init__(
+        self, replaced: nn.Sequential, radix: int = 2, cardinality: int = 1, reduction: int = 4
+    ):
+        super().__init__()
+        conv, _, activation = parts(replaced)
+        inside, channels = conv.in_channels, conv.out_channels
+        self.radix, self.cardinality = radix, cardinality
+        self.depthwise = conv.groups == inside > 1
+        _check(conv, radix, cardinality, self.depthwise)
+        self.hidden = hidden = hidden_width("split", inside * radix, reduction, 32)
+        if hidden % cardinality:
+            raise ValueError(
+                f"split on {channels} channels: cardinality={cardinality} does not divide the "
+                f"hidden width {hidden}; choose a divisor of it"
+            )
+        groups = inside if self.depthwise else cardinality * radix
+        self.conv = like(conv, inside, channels * radix, groups)
+        self.norm = nn.BatchNorm2d(channels * radix)
+        self.activation = type(activation)(inplace=True)
+        self.fc1 = nn.Conv2d(channels, hidden, 1, groups=cardinality)
+        self.norm1 = nn.BatchNorm2d(hidden)
+        self.fc2 = nn.Conv2d(hidden, channels * radix, 1, groups=cardinality)
+        self.scores = Scores()
+
+    def forward(self, x):  # (B, C, H, W)
+        u = self._splits(self.activation(self.norm(self.conv(x))))  # (B, R, C', h, w)
+        with full_precision(x):
+            z = torch.relu(self.norm1(self.fc1(mean(u.sum(1), (2, 3)))))
+            logits = self.fc2(z).view(len(x), self.cardinality, self.radix, -1)  # cardinal-major
+            logits = logits.transpose(1, 2).reshape(len(x), self.radix, -1)  # (B, R, C')
+            a = self.scores(logits.softmax(1) if self.radix > 1 else logits.sigmoid())
+        return (a[..., None, None].to(u.dtype) * u).sum(1)  # (B, C', h, w)
+
+    def _splits(self, u):
+        """(B, R C', h, w) -> (B, R, C', h, w): radix-major, but channel-major where depthwise."""
+        if self.depthwise:
+            return u.unflatten(1, (-1, self.radix)).transpose(1, 2)
+        return u.unflatten(1, (self.radix, -1))
+
+
+def _check(conv, radix, cardinality, depthwise):
+    inside, channels = conv.in_channels, conv.out_channels
+    for key, value in (("radix", radix), ("cardinality", cardinality)):
+        if value < 1:
+            raise ValueError(f"split on {channels} channels: {key}={value} is below 1; 1, 2, 4")
+    if depthwise and cardinality > 1:
+        raise CannotStand("split: a depthwise convolution has no groups to spare; cardinality=1")
+    if not depthwise and conv.groups > 1:
+        raise CannotStand(f"split replaces plain convolutions; this has {conv.groups} groups")
+    for width in (inside, channels):
+        if not depthwise and width % (radix * cardinality):
+            raise ValueError(
+                f"split on {width} channels: radix={radix} times cardinality={cardinality} does "
+                "not divide them; choose a divisor"
+            )
