@@ -24,13 +24,15 @@ def main(cfg):
             return
 
         from attn import pretrained
+        from attn.checks import check_last_batch
         from attn.data import check_count, load, subset
         from attn.launch import train_all
         from attn.runs import Run
 
         pretrained.weights(configuration)  # fetched, or refused, before anything long starts
         data = load(cfg.data.source, cfg.data.root)
-        subset(data.labels["train"], cfg.recipe.images)  # refuses now what it would refuse later
+        samples = subset(data.labels["train"], cfg.recipe.images)  # refused now, not later
+        check_last_batch(configuration, len(samples))
         check_count(data.labels["test"], cfg.recipe.test_images)
         configuration.fingerprint = data.fingerprint
         runs = [Run(configuration, seed, Path(cfg.runs)) for seed in seeds]

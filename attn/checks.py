@@ -4,7 +4,7 @@ import inspect
 
 from attn.catalogue import TAKES
 from attn.errors import UserError
-from attn.schema import Data, Recipe
+from attn.schema import Config, Data, Recipe
 
 PRECISIONS = ("fp32", "tf32", "bf16")
 SCHEDULES = ("constant", "linear", "cosine")
@@ -69,3 +69,16 @@ def check_arguments(group: str, values: dict, classes: dict):
             raise UserError(f"{group}.{key}: {values['name']} takes {choices}")
         if type(value) is not arguments[key]:
             raise UserError(f"{group}.{key}={value}: it takes {TAKES[arguments[key]]}")
+
+
+def check_last_batch(config: Config, images: int):
+    """Refuses to train on a batch of one image what normalises pooled features over images."""
+    from attn.modules import MECHANISMS
+
+    last = images % config.recipe.batch_size or config.recipe.batch_size
+    mechanism = MECHANISMS.get(config.attention["name"])
+    if last == 1 and getattr(mechanism, "norm_on_pooled", False):
+        raise UserError(
+            f"recipe.batch_size={config.recipe.batch_size}: of {images:,} images the last batch "
+            f"has one, and {config.attention['name']} normalises over images; choose another size"
+        )

@@ -4,6 +4,7 @@
 heavy is imported here, so --help and tab completion answer at once.
 """
 
+import functools
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -27,6 +28,7 @@ from attn.labels import label
 from attn.schema import Config, Data, Recipe
 
 MOST_SEEDS = 1000
+STAGES = ("all", "between")
 DEVICES = ("auto", "cuda", "cpu")
 
 
@@ -95,8 +97,7 @@ def check_cells(words: list[str]):
             raise ConfigError(
                 "a key has several values: add -m to sweep over them; a list is [1,2]"
             )
-        for cell in every:
-            cfg = composed(cell)
+        for cfg in composed_cells(every):
             if Path(cfg.runs).is_file():
                 raise ConfigError(f"runs={cfg.runs}: that is a file; name a folder")
             seeds(cfg)
@@ -149,8 +150,14 @@ def cells(words: list[str]) -> list[list[str]]:
 
 def composed(words: list[str]):
     """The config of one cell, as main gets it."""
+    return next(composed_cells([words]))
+
+
+def composed_cells(every: list[list[str]]):
+    """Yields the config of each cell; the files of configs/ are read once."""
     with initialize_config_dir(str(catalogue.CONFIGS), version_base="1.3"):
-        return compose("train", overrides=words)
+        made = [compose("train", overrides=words) for words in every]
+    yield from made
 
 
 def sweep_cell() -> str | None:
@@ -190,8 +197,14 @@ def check(cfg) -> Config:
         strict=values.strict,
         labels={group: label(group, chosen) for group, chosen in groups.items()},
     )
-    _try_to_build(config)
+    key = config.key
+    if key not in _known_to_build:  # main asks again for what check_cells has asked
+        _try_to_build(config)
+        _known_to_build.add(key)
     return config
+
+
+_known_to_build = set()
 
 
 def _placement(values) -> tuple:
@@ -202,12 +215,13 @@ def _placement(values) -> tuple:
     declared = values.attention
     location, stages = values.location, values.stages
     if location == "published":
-        location, stages = declared.get("location", "none"), declared.get("stages", stages)
+        location = declared.get("location", "none")
+        stages = declared.get("stages", "all") if stages == "all" else stages
     if "none" in (location, declared["name"]):
         return "none", "all", {"name": "none"}
     whole = isinstance(stages, list) and all(type(stage) is int for stage in stages)
-    if stages != "all" and not whole:
-        raise UserError(f"stages={stages}: choose all, or a list such as [1,2]")
+    if stages not in STAGES and not whole:
+        raise UserError(f"stages={stages}: choose {', '.join(STAGES)}, or a list such as [1,2]")
     attention = {k: v for k, v in declared.items() if k not in ("location", "stages")}
     return location, stages if location in INSIDE else "all", attention
 
@@ -251,9 +265,16 @@ def choose_device(cfg):
 
     if cfg.device not in DEVICES:
         raise ConfigError(f"device={cfg.device}: choose one of {', '.join(DEVICES)}")
-    if cfg.device == "cuda" and not torch.cuda.is_available():
+    if cfg.device == "cuda" and not _has_gpu():
         raise ConfigError(
             "device=cuda: torch sees no GPU on this machine; choose device=cpu or auto"
         )
-    gpu = cfg.device != "cpu" and torch.cuda.is_available()
+    gpu = cfg.device != "cpu" and _has_gpu()
     return torch.device("cuda" if gpu else "cpu")
+
+
+@functools.cache  # torch looks for drivers anew each time
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()

@@ -6,7 +6,7 @@
     per_stage   the last such block of each stage
     published   what the mechanism's YAML declares
 
-`stages`, counted from 1, restricts per_block and per_stage.
+`stages`, counted from 1, restricts per_block and per_stage; `between` is all but the last.
 """
 
 from torch import nn
@@ -19,10 +19,18 @@ LOCATIONS = ("none", *ENDS, *INSIDE)
 
 
 def check_stages(network: nn.Module, stages):
-    """Raises CannotStand where `stages` is not "all" or a list of the network's stages."""
+    """The chosen stages as a set of numbers.
+
+    Raises CannotStand where `stages` is not a word or a list of the network's stages.
+    """
     count = len(network.stages)
-    if stages != "all" and (not stages or not set(stages) <= set(range(1, count + 1))):
-        raise CannotStand(f"stages={stages}: choose all, or a list of numbers from 1 to {count}")
+    words = {"all": range(1, count + 1), "between": range(1, count)}
+    chosen = set(words[stages] if isinstance(stages, str) else stages)
+    if not chosen or not chosen <= set(words["all"]):
+        raise CannotStand(
+            f"stages={stages}: choose all, between, or a list of numbers from 1 to {count}"
+        )
+    return chosen
 
 
 def places(network: nn.Module, location: str, seam: str, stages="all") -> list:
@@ -39,12 +47,12 @@ def places(network: nn.Module, location: str, seam: str, stages="all") -> list:
                 f"choose one of {', '.join(INSIDE)}"
             )
         return [(network, ENDS[location])]
-    check_stages(network, stages)
+    numbers = check_stages(network, stages)
     having = {  # stage: its blocks that have the seam
         number: [(block, seam) for block in blocks if seam in block.seams.widths]
         for number, blocks in enumerate(network.stages, 1)
     }
-    chosen = [having[number] for number in having if stages == "all" or number in stages]
+    chosen = [having[number] for number in having if number in numbers]
     last = slice(-1, None) if location == "per_stage" else slice(None)
     found = [place for blocks in chosen for place in blocks[last]]
     if not found:

@@ -50,7 +50,7 @@ class Config:
     data: Data
     recipe: Recipe
     location: str
-    stages: Any  # "all", or a list of numbers from 1
+    stages: Any  # "all", "between", or a list of numbers from 1
     labels: dict[str, str]  # group -> what people call it, from configs/
     fingerprint: str = ""  # of the data; filled in once it is loaded
     strict: bool = False
@@ -68,8 +68,8 @@ class Config:
 
     @property
     def stages_text(self) -> str:
-        """all, or 1+2+3."""
-        return self.stages if self.stages == "all" else "+".join(map(str, self.stages))
+        """all, between, or 1+2+3."""
+        return self.stages if isinstance(self.stages, str) else "+".join(map(str, self.stages))
 
     def identity(self) -> dict:
         """What decides the numbers, and nothing else: no paths, no names."""

@@ -4,11 +4,12 @@ python scripts/bench.py [--minutes N] [words of train.py]     -> results/bench/<
 
 Every way is a program of its own, timed from its start to its end with an empty compilation cache.
 A long recipe is trained for a few epochs, and its whole time reckoned from the last one's. A way
-that stands in the results from the same commit is not measured again; --minutes N stops where the
-next way finds no time left, and the next call goes on.
+that stands in the results, measured with the same code, is not measured again; --minutes N stops
+where the next way finds no time left, and the next call goes on.
 """
 
 import argparse
+import hashlib
 import json
 import os
 import re
@@ -27,7 +28,6 @@ import torch
 
 from attn import config, files
 from attn.report.speed import report
-from attn.runs import revision
 from attn.training import device_name
 from attn.workers import processors
 
@@ -147,6 +147,17 @@ def _read(path: str) -> str:
     return Path(path).read_text() if Path(path).exists() else ""
 
 
+def code() -> str:
+    """A short hash of what the ways run: a commit that changes none of it keeps the results."""
+    paths = [*ROOT.glob("attn/**/*.py"), ROOT / "train.py", *ROOT.glob("scripts/*.py")]
+    skipped = ("attn/tests", "attn/report", "scripts/status", "scripts/step_profile")
+    digest = hashlib.sha256()
+    for path in sorted(paths):
+        if not path.relative_to(ROOT).as_posix().startswith(skipped):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:10]
+
+
 def measured(way, cfg, words, left, program, seeds, epochs) -> dict | None:
     """A row of the results; None where the time was up."""
     epochs, all_epochs = epochs or cfg.recipe.epochs, cfg.recipe.epochs
@@ -178,8 +189,7 @@ def main():
     device = config.choose_device(config.composed(words))
     words = WORDS[device.type] + words
     cfg = config.check(config.composed(words))
-    commit = (revision()["commit"] or "")[:10]
-    same = {"words": " ".join(words), "torch": torch.__version__, "commit": commit}
+    same = {"words": " ".join(words), "torch": torch.__version__, "code": code()}
     out = options.out / machine_name(device)
     path = out / "bench.csv"
     rows = pd.read_csv(path, dtype=str).to_dict("records") if path.exists() else []

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# What waits for a GPU: its tests, then as many missing runs of the post's recipe as fit, then packs what
-# they made into parts under 16 MiB. A run stops where its time is up and goes on at the next call.
+# What waits for a GPU: its tests, the benchmark and the profile, then as many missing runs of the post's
+# recipe as fit; packs what they made into parts under 16 MiB. What is done is not done again, and a run
+# that stops where the time is up goes on at the next call.
 #   bash scripts/gpu.sh [--minutes N] [--out FOLDER]     (10 minutes; runs/_packed)
-# The parts unpack anywhere, into runs/:                  cat runs.tar.gz.* | tar xz
+# The parts unpack in the repository's root:              cat runs.tar.gz.* | tar xz
 # PYTHON=python3 uses that interpreter with what is installed there, instead of .venv.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
@@ -32,7 +33,19 @@ end=$((SECONDS + minutes * 60 - 30)) # 30 seconds for packing
 left() { echo $((end > SECONDS ? end - SECONDS : 1)); }
 
 failed=0
-timeout "$(left)" "$PYTHON" -m pytest -m gpu attn/tests/test_draws.py attn/tests/test_engine.py || failed=$?
+mkdir -p runs
+tested="$(git rev-parse HEAD 2>/dev/null || true)"
+if [ "$(cat runs/_gpu-tested 2>/dev/null)" != "$tested" ] || [ -z "$tested" ]; then
+    if timeout "$(left)" "$PYTHON" -m pytest -m gpu attn/tests; then
+        echo "$tested" >runs/_gpu-tested
+    else
+        failed=$?
+    fi
+fi
+# Half of the time that is left, so that a call of few minutes gets to a run too.
+"$PYTHON" scripts/bench.py --minutes "$(($(left) / 120))" || failed=$?
+compgen -G "results/bench/nvidia*/profile.md" >/dev/null ||
+    timeout "$(left)" "$PYTHON" scripts/step_profile.py || failed=$?
 for experiment in accuracy noise; do
     [ "$(left)" -gt 30 ] || break
     status=0
@@ -43,6 +56,14 @@ for experiment in accuracy noise; do
         124 | 130 | 137) echo "gpu.sh: time is up in experiment=$experiment; the next call goes on with it" ;;
         *) failed=$status ;;
     esac
+done
+
+# Scores at every place need a checkpoint, and checkpoints stay here: one seed of each configuration.
+for folder in runs/*-s0-*/; do
+    [ -f "$folder/summary.json" ] || continue
+    [ ! -d "runs/_report/checkpoint-$(basename "$folder")" ] || continue
+    [ "$(left)" -gt 20 ] || break
+    timeout "$(left)" "$PYTHON" eval.py checkpoint="${folder%/}" >/dev/null || failed=$?
 done
 
 mkdir -p "$out"
@@ -58,6 +79,7 @@ for folder in runs/*/; do
         echo "${folder}checkpoint.sha256"
     fi
 done >"$list" || true
+find runs/_report/checkpoint-* results/bench -type f >>"$list" 2>/dev/null || true
 [ -s "$list" ] || { echo "gpu.sh: no run to pack" >&2 && exit 1; }
 tar cz --files-from "$list" | split --bytes=15M --numeric-suffixes - "$out/runs.tar.gz."
 rm -f "$list"

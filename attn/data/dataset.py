@@ -1,5 +1,6 @@
 """The decoded dataset: uint8 images in a canonical order, cached, with a fingerprint."""
 
+import functools
 import hashlib
 import json
 import os
@@ -74,6 +75,7 @@ def _canonical(images, labels):
     return np.array(sorted(range(len(labels)), key=lambda i: (labels[i], digests[i])), dtype=int)
 
 
+@functools.lru_cache(maxsize=1)  # a sweep's cells share it
 def _open(folder: Path) -> Dataset:
     arrays = {
         f"{split}-{kind}": np.load(folder / f"{split}-{kind}.npy", mmap_mode="c")

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from attn.modules.check import hidden_width
-from attn.modules.precision import full_precision, mean
+from attn.modules.precision import full, full_precision, gated, mean
 from attn.scores import Scores
 
 
@@ -34,7 +34,6 @@ class Weights(nn.Module):
         self.global_context = bottleneck(channels, hidden)
 
     def forward(self, x):  # (B, C, H, W)
-        x = x.to(torch.promote_types(x.dtype, torch.float32))
         return torch.sigmoid(self.local_context(x) + self.global_context(mean(x, (2, 3))))
 
 
@@ -53,8 +52,8 @@ class MSCAM(nn.Module):
 
     def forward(self, x):  # (B, C, H, W)
         with full_precision(x):
-            w = self.scores(self.weights(x))
-        return x * w.to(x.dtype)
+            w = self.scores(self.weights(full(x)))
+        return gated(x, w)
 
 
 class AFF(nn.Module):
@@ -65,6 +64,7 @@ class AFF(nn.Module):
     """
 
     seam = "fuse"
+    norm_on_pooled = True
 
     def __init__(self, channels: int, reduction: int = 4, scale: float = 2.0):
         super().__init__()
@@ -78,9 +78,9 @@ class AFF(nn.Module):
 
     def forward(self, branch, shortcut):  # (B, C, H, W) each
         with full_precision(branch):
-            w = self.scores(self.weights(branch + shortcut))
-        w = w.to(branch.dtype)
-        return self.scale * (w * branch + (1 - w) * shortcut)
+            x, y = full(branch), full(shortcut)
+            w = self.scores(self.weights(x + y))
+            return (self.scale * (w * x + (1 - w) * y)).to(branch.dtype)
 
 
 class IAFF(nn.Module):
@@ -91,6 +91,7 @@ class IAFF(nn.Module):
     """
 
     seam = "fuse"
+    norm_on_pooled = True
 
     def __init__(self, channels: int, reduction: int = 4):
         super().__init__()
@@ -104,7 +105,7 @@ class IAFF(nn.Module):
 
     def forward(self, branch, shortcut):  # (B, C, H, W) each
         with full_precision(branch):
-            w = self.first(self.initial(branch + shortcut)).to(branch.dtype)
-            mixed = w * branch + (1 - w) * shortcut
-            w = self.scores(self.weights(mixed)).to(branch.dtype)
-        return w * branch + (1 - w) * shortcut
+            x, y = full(branch), full(shortcut)
+            w = self.first(self.initial(x + y))
+            w = self.scores(self.weights(w * x + (1 - w) * y))
+            return (w * x + (1 - w) * y).to(branch.dtype)

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from attn.modules.check import hidden_width, one_of
-from attn.modules.precision import full_precision, mean
+from attn.modules.precision import full, full_precision, gated, mean
 from attn.scores import Scores
 
 COMBINE = {"mul": torch.mul, "add": torch.add}
@@ -28,6 +28,7 @@ class BAM(nn.Module):
     """
 
     seam = "out"
+    norm_on_pooled = True
 
     def __init__(
         self,
@@ -41,7 +42,9 @@ class BAM(nn.Module):
         one_of("bam", channels, "combine", combine, COMBINE)
         one_of("bam", channels, "bn", bn, BN)
         if dilation < 1:
-            raise ValueError(f"bam on {channels} channels: dilation={dilation} is below 1")
+            raise ValueError(
+                f"bam on {channels} channels: dilation={dilation} is below 1; 4 is usual"
+            )
         self.hidden = hidden = hidden_width("bam", channels, reduction)
         self.combine = COMBINE[combine]
         inside, outside = (bn == place for place in BN)
@@ -67,6 +70,6 @@ class BAM(nn.Module):
     def forward(self, x):  # (B, C, H, W)
         with full_precision(x):
             mc = self.channel_logits(self.channel(mean(x, (2, 3))))  # (B, C, 1, 1)
-            ms = self.spatial_logits(self.spatial(x.to(mc.dtype)))  # (B, 1, H, W)
+            ms = self.spatial_logits(self.spatial(full(x)))  # (B, 1, H, W)
             s = self.scores(torch.sigmoid(self.combine(mc, ms)))  # (B, C, H, W)
-        return x * (1 + s).to(x.dtype)
+        return gated(x, 1 + s)

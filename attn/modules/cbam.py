@@ -18,16 +18,16 @@ import torch
 from torch import nn
 
 from attn.modules.check import hidden_width, one_of
-from attn.modules.precision import full_precision, maximum, mean
+from attn.modules.precision import full, full_precision, gated, maximum, mean
 from attn.scores import Scores
 
 
 def root_of_squares(x, dim):
-    return torch.linalg.vector_norm(x.to(torch.promote_types(x.dtype, torch.float32)), 2, dim, True)
+    return torch.linalg.vector_norm(full(x), 2, dim, True)
 
 
 def logsumexp(x, dim):
-    return x.to(torch.promote_types(x.dtype, torch.float32)).logsumexp(dim, True)
+    return full(x).logsumexp(dim, True)
 
 
 POOLS = {"avg": mean, "max": maximum, "lp": root_of_squares, "lse": logsumexp}
@@ -39,7 +39,7 @@ class ChannelAttention(nn.Module):
 
     pools: which of avg, max, lp, lse are added, as in avg+max.
     Score: the gate, (B, C, 1, 1), in (0, 1): by how much each channel is kept.
-    Raises ValueError where reduction is below 1 or a pool is unknown.
+    Raises ValueError where reduction is below 1, or a pool is unknown or there twice.
     """
 
     seam = "refine"
@@ -49,9 +49,12 @@ class ChannelAttention(nn.Module):
     ):
         super().__init__()
         self.hidden = hidden = hidden_width("cbam", channels, reduction)
-        for pool in pools.split("+"):
-            one_of("cbam", channels, "pools", pool, POOLS)
-        self.pools = [POOLS[pool] for pool in pools.split("+")]
+        names = pools.split("+")
+        for name in names:
+            one_of("cbam", channels, "pools", name, POOLS)
+        if len(set(names)) < len(names):
+            raise ValueError(f"cbam on {channels} channels: pools={pools} has one twice")
+        self.pools = [POOLS[name] for name in names]
         self.mlp = nn.Sequential(
             nn.Conv2d(channels, hidden, 1, bias=bias),
             nn.ReLU(),
@@ -60,7 +63,7 @@ class ChannelAttention(nn.Module):
         self.scores = Scores()
 
     def forward(self, x):  # (B, C, H, W)
-        return x * self.gate(x).to(x.dtype)
+        return gated(x, self.gate(x))
 
     def gate(self, x):  # (B, C, 1, 1)
         with full_precision(x):
@@ -86,7 +89,7 @@ class SpatialAttention(nn.Module):
         self.scores = Scores()
 
     def forward(self, x):  # (B, C, H, W)
-        return x * self.gate(x).to(x.dtype)
+        return gated(x, self.gate(x))
 
     def gate(self, x):  # (B, 1, H, W)
         with full_precision(x):
@@ -125,4 +128,4 @@ class CBAM(nn.Module):
             return self.spatial(self.channel(x))
         if self.order == "spatial_channel":
             return self.channel(self.spatial(x))
-        return x * (self.channel.gate(x) * self.spatial.gate(x)).to(x.dtype)
+        return gated(x, self.channel.gate(x) * self.spatial.gate(x))

@@ -4,8 +4,10 @@
 def hidden_width(mechanism: str, channels: int, reduction: int, least: int = 1) -> int:
     """max(least, channels // reduction): a width of 0 would silently gate with a constant.
 
-    Raises ValueError where reduction is below 1.
+    Raises ValueError where reduction or least is below 1.
     """
+    if least < 1:
+        raise ValueError(f"{mechanism} on {channels} channels: least={least} is below 1")
     if reduction < 1:
         raise ValueError(
             f"{mechanism} on {channels} channels: reduction={reduction} is below 1; "

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from attn.modules.check import hidden_width
-from attn.modules.precision import full_precision, mean
+from attn.modules.precision import full_precision, gated, mean
 from attn.scores import Scores
 
 
@@ -41,4 +41,4 @@ class Coordinate(nn.Module):
             a_h = self.height(torch.sigmoid(self.rows(f_h)))  # (B, C, H, 1)
             a_w = self.width(torch.sigmoid(self.columns(f_w)).transpose(2, 3))  # (B, C, 1, W)
             s = self.scores(a_h * a_w)  # (B, C, H, W)
-        return x * s.to(x.dtype)
+        return gated(x, s)

@@ -2,19 +2,18 @@
 
 As in the authors' code nothing stands between the row-wise convolution and the last one, a ReLU
 stands before the reduction, and the reduction has a bias. Their code reduces with stride 2 in the
-first stage, by the number of its planes; here wherever the map is larger than 28 x 28, which is
-the same at 224 pixels. They also take the stride out of ResNet's fourth stage; a mechanism cannot,
-so the parameters are theirs and the multiply-adds are not. The paper's position form is left out.
+first stage, by the number of its planes, which a module does not know; here wherever the map is
+larger than `large`, 28 by default, which is the same at 224 pixels. They also take the stride out
+of ResNet's fourth stage; a mechanism cannot, so the parameters are theirs and the multiply-adds
+are not. The paper's position form is left out.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from attn.modules.precision import full_precision
+from attn.modules.precision import full, full_precision, gated
 from attn.scores import Scores
-
-LARGE = 28
 
 
 def covariance(u):
@@ -32,10 +31,11 @@ class GSoP(nn.Module):
 
     seam = "refine"
 
-    def __init__(self, channels: int, width: int = 128):
+    def __init__(self, channels: int, width: int = 128, large: int = 28):
         super().__init__()
         if width < 1:
             raise ValueError(f"gsop on {channels} channels: width={width} is below 1; 128 is usual")
+        self.large = large
         self.hidden = d = min(width, channels)
         self.reduce = nn.Conv2d(channels, d, 1)
         self.reduce_bn = nn.BatchNorm2d(d)
@@ -46,11 +46,11 @@ class GSoP(nn.Module):
 
     def forward(self, x):  # (B, C, H, W)
         with full_precision(x):
-            u = torch.relu(x.to(self.reduce.weight.dtype))
-            stride = 2 if min(x.shape[2:]) > LARGE else 1
+            u = torch.relu(full(x))
+            stride = 2 if min(x.shape[2:]) > self.large else 1
             u = F.conv2d(u, self.reduce.weight, self.reduce.bias, stride)  # (B, D, h, w)
             u = torch.relu(self.reduce_bn(u))
             sigma = covariance(u.flatten(2))[..., None]  # (B, D, D, 1): a row of it is a channel
             z = self.rows(self.covariance_bn(sigma))  # (B, 4D, 1, 1)
             s = self.scores(torch.sigmoid(self.excite(z)))
-        return x * s.to(x.dtype)
+        return gated(x, s)

@@ -8,6 +8,11 @@ def full_precision(x):
     return torch.autocast(x.device.type, enabled=False)
 
 
+def full(x):
+    """x in fp32 or better."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 def mean(x, dim):
     """The mean over dimensions that are kept, in fp32 or better."""
     return x.mean(dim, keepdim=True, dtype=torch.promote_types(x.dtype, torch.float32))
@@ -15,4 +20,9 @@ def mean(x, dim):
 
 def maximum(x, dim):
     """The maximum over dimensions that are kept, in fp32 or better."""
-    return x.amax(dim, keepdim=True).to(torch.promote_types(x.dtype, torch.float32))
+    return full(x.amax(dim, keepdim=True))
+
+
+def gated(x, s):
+    """s * x, rounded once, to x's own type."""
+    return (x * s).to(x.dtype)

@@ -2,14 +2,15 @@
 
 The conference paper adds the two results; its journal version (arXiv:1808.08127) and the authors'
 code take the larger of the two at every element: `combine`, the code's by default. That is not
-max(s, q) * x: where x is negative the smaller gate gives the larger product.
+max(s, q) * x: where x is negative the smaller gate gives the larger product. The authors put it
+behind the blocks of a segmentation network; here it stands where SE does.
 """
 
 import torch
 from torch import nn
 
 from attn.modules.check import hidden_width, one_of
-from attn.modules.precision import full_precision, mean
+from attn.modules.precision import full, full_precision, gated, mean
 from attn.scores import Scores
 
 COMBINE = {"max": torch.maximum, "sum": torch.add}
@@ -26,7 +27,7 @@ class ChannelSE(nn.Module):
 
     def __init__(self, channels: int, reduction: int = 2):
         super().__init__()
-        self.hidden = hidden = hidden_width("scse", channels, reduction)
+        self.hidden = hidden = hidden_width("cse", channels, reduction)
         self.squeeze = nn.Conv2d(channels, hidden, 1)
         self.excite = nn.Conv2d(hidden, channels, 1)
         self.scores = Scores()
@@ -35,7 +36,7 @@ class ChannelSE(nn.Module):
         with full_precision(x):
             z = mean(x, (2, 3))  # (B, C, 1, 1)
             s = self.scores(torch.sigmoid(self.excite(torch.relu(self.squeeze(z)))))
-        return x * s.to(x.dtype)
+        return gated(x, s)
 
 
 class SpatialSE(nn.Module):
@@ -53,8 +54,8 @@ class SpatialSE(nn.Module):
 
     def forward(self, x):  # (B, C, H, W)
         with full_precision(x):
-            q = self.spatial(torch.sigmoid(self.conv(x.to(self.conv.weight.dtype))))
-        return x * q.to(x.dtype)
+            q = self.spatial(torch.sigmoid(self.conv(full(x))))
+        return gated(x, q)
 
 
 class SCSE(nn.Module):

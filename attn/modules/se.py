@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from attn.modules.check import hidden_width
-from attn.modules.precision import full_precision, mean
+from attn.modules.precision import full_precision, gated, mean
 from attn.scores import Scores
 
 
@@ -32,4 +32,4 @@ class SE(nn.Module):
         with full_precision(x):
             z = mean(x, (2, 3))  # (B, C, 1, 1)
             s = self.scores(torch.sigmoid(self.excite(torch.relu(self.squeeze(z)))))
-        return x * s.to(x.dtype)
+        return gated(x, s)

@@ -4,15 +4,23 @@ Paper and authors' code agree. Each of `groups` groups of channels gives its fir
 gate and its second to a spatial one, with weights that all groups share. The authors' 64 groups
 do not divide narrow layers (their code divides by zero); here the number of groups is the largest
 divisor of half the channels that is at most `groups`. The shuffled branch is added to a shortcut
-that is not shuffled, as published.
+that is not shuffled, as published. At `first` with noise channels the question is confounded: some
+channels get only channel gates, the others only spatial ones, and the stem gets them interleaved.
 """
 
 import torch
 from torch import nn
 
-from attn.modules.precision import full_precision, mean
+from attn.modules.precision import full, full_precision, gated, mean
 from attn.scores import Scores
 from attn.seams import CannotStand
+
+
+def normalise(x, norm: nn.GroupNorm):
+    """Each channel of each image by itself; torch's own refuses a single position."""
+    centred = full(x) - mean(x, (2, 3))
+    normed = centred * (mean(centred.square(), (2, 3)) + norm.eps).rsqrt()
+    return normed * norm.weight[:, None, None] + norm.bias[:, None, None]
 
 
 class Shuffle(nn.Module):
@@ -50,9 +58,9 @@ class Shuffle(nn.Module):
         with full_precision(x):
             z = mean(x0, (2, 3))  # (B G, n, 1, 1)
             s0 = torch.sigmoid(self.channel_weight * z + self.channel_bias)
-            normed = self.norm(x1.to(z.dtype))
+            normed = normalise(x1, self.norm)
             s1 = torch.sigmoid(self.spatial_weight * normed + self.spatial_bias)
             s = torch.cat([s0.expand_as(s1), s1], 1)  # (B G, 2n, H, W)
             s = self.scores(s.view(batch, channels, height, width))
-        y = x * s.to(x.dtype)
+        y = gated(x, s)
         return y.unflatten(1, (2, -1)).transpose(1, 2).flatten(1, 2)  # halves interleaved

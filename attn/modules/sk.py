@@ -25,6 +25,7 @@ class SK(nn.Module):
     """
 
     seam = "conv"
+    norm_on_pooled = True
     dilations = (1, 2)
 
     def __init__(self, replaced: nn.Sequential, reduction: int = 16, least: int = 32):
@@ -49,7 +50,7 @@ class SK(nn.Module):
     def forward(self, x):  # (B, C, H, W)
         u = torch.stack([branch(x) for branch in self.branches], 1)  # (B, 2, C', h, w)
         with full_precision(x):
-            z = self.fuse(mean(u.sum(1), (2, 3)))  # (B, hidden, 1, 1)
+            z = self.fuse(mean(u, (3, 4)).sum(1))  # (B, hidden, 1, 1)
             logits = self.select(z).view(len(x), len(self.dilations), -1)  # (B, 2, C')
             a = self.scores(logits.softmax(1))
-        return (a[..., None, None].to(u.dtype) * u).sum(1)  # (B, C', h, w)
+            return (a[..., None, None] * u).sum(1).to(u.dtype)  # (B, C', h, w)

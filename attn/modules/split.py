@@ -2,8 +2,8 @@
 
 The paper's figure and the authors' code agree. With cardinality 1 each of the `radix` splits sees
 its own slice of the input, as in their grouped convolution. Only the convolution is replaced:
-ResNeSt's deep stem and average-pooled shortcuts are other changes. In a depthwise convolution,
-which is not in the paper, every split sees its own channel.
+ResNeSt's deep stem, its average pooling for strides and its shortcuts are other changes. In a
+depthwise convolution, which is not in the paper, every split sees its own channel.
 """
 
 import torch
@@ -27,6 +27,7 @@ class Split(nn.Module):
     """
 
     seam = "conv"
+    norm_on_pooled = True
 
     def __init__(
         self, replaced: nn.Sequential, radix: int = 2, cardinality: int = 1, reduction: int = 4
@@ -37,7 +38,8 @@ class Split(nn.Module):
         self.radix, self.cardinality = radix, cardinality
         self.depthwise = conv.groups == inside > 1
         _check(conv, radix, cardinality, self.depthwise)
-        self.hidden = hidden = hidden_width("split", inside * radix, reduction, 32)
+        hidden_width("split", channels, reduction)  # refuses a reduction below 1
+        self.hidden = hidden = max(32, inside * radix // reduction)
         if hidden % cardinality:
             raise ValueError(
                 f"split on {channels} channels: cardinality={cardinality} does not divide the "
@@ -55,11 +57,11 @@ class Split(nn.Module):
     def forward(self, x):  # (B, C, H, W)
         u = self._splits(self.activation(self.norm(self.conv(x))))  # (B, R, C', h, w)
         with full_precision(x):
-            z = torch.relu(self.norm1(self.fc1(mean(u.sum(1), (2, 3)))))
+            z = torch.relu(self.norm1(self.fc1(mean(u, (3, 4)).sum(1))))
             logits = self.fc2(z).view(len(x), self.cardinality, self.radix, -1)  # cardinal-major
             logits = logits.transpose(1, 2).reshape(len(x), self.radix, -1)  # (B, R, C')
             a = self.scores(logits.softmax(1) if self.radix > 1 else logits.sigmoid())
-        return (a[..., None, None].to(u.dtype) * u).sum(1)  # (B, C', h, w)
+            return (a[..., None, None] * u).sum(1).to(u.dtype)  # (B, C', h, w)
 
     def _splits(self, u):
         """(B, R C', h, w) -> (B, R, C', h, w): radix-major, but channel-major where depthwise."""
@@ -74,9 +76,15 @@ def _check(conv, radix, cardinality, depthwise):
         if value < 1:
             raise ValueError(f"split on {channels} channels: {key}={value} is below 1; 1, 2, 4")
     if depthwise and cardinality > 1:
-        raise CannotStand("split: a depthwise convolution has no groups to spare; cardinality=1")
+        raise CannotStand(
+            f"split on {channels} channels: cardinality={cardinality} needs groups that a "
+            "depthwise convolution has not; choose 1"
+        )
     if not depthwise and conv.groups > 1:
-        raise CannotStand(f"split replaces plain convolutions; this has {conv.groups} groups")
+        raise CannotStand(
+            f"split on {channels} channels: the convolution has {conv.groups} groups; choose a "
+            "backbone with 1"
+        )
     for width in (inside, channels):
         if not depthwise and width % (radix * cardinality):
             raise ValueError(

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from attn.modules.cbam import ChannelAttention
-from attn.modules.precision import full_precision
+from attn.modules.precision import full_precision, gated
 from attn.scores import Scores
 
 
@@ -24,7 +24,7 @@ class Static(nn.Module):
     def forward(self, x):  # (B, C, H, W)
         with full_precision(x):
             s = self.scores(torch.sigmoid(self.weight).expand(len(x), -1, -1, -1))
-        return x * s.to(x.dtype)
+        return gated(x, s)
 
 
 class Random(ChannelAttention):
@@ -33,6 +33,8 @@ class Random(ChannelAttention):
     Score: the gate, (B, C, 1, 1), in (0, 1). Raises ValueError where reduction is below 1.
     """
 
-    def __init__(self, channels: int, reduction: int = 1, bias: bool = True):
-        super().__init__(channels, reduction, bias)
+    def __init__(
+        self, channels: int, reduction: int = 1, bias: bool = True, pools: str = "avg+max"
+    ):
+        super().__init__(channels, reduction, bias, pools)
         self.requires_grad_(False)

@@ -69,7 +69,7 @@ def test_stages_count_only_where_they_restrict():
     last = [configuration("location=last", "stages=[1]"), configuration("location=last")]
     assert last[0].key == last[1].key != per_stage.key
     for wrong in ("stages=[9]", "stages=[]", "stages=first", "stages=[one]", "stages=2"):
-        with pytest.raises(ConfigError, match="choose all, or a list"):
+        with pytest.raises(ConfigError, match="choose all, between, or a list"):
             configuration("attention=se", wrong)
 
 

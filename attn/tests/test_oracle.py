@@ -32,17 +32,17 @@ def check_equal(ours: nn.Module, theirs: nn.Module, pairs: list):
         for mine, other, layout in pairs:
             mine.copy_(layout(other))
     torch.manual_seed(2)
-    x = torch.randn(3, CHANNELS, 9, 5)
+    ours, theirs, x = ours.double(), theirs.double(), torch.randn(3, CHANNELS, 9, 5).double()
     inputs = [x.clone().requires_grad_() for _ in range(2)]
     outputs = [module(i) for module, i in zip((ours, theirs), inputs, strict=True)]
-    torch.testing.assert_close(*outputs, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(*outputs, rtol=1e-9, atol=1e-9)
     weights = torch.randn_like(x)
     for output in outputs:
         (output * weights).sum().backward()
-    torch.testing.assert_close(inputs[0].grad, inputs[1].grad, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(inputs[0].grad, inputs[1].grad, rtol=1e-9, atol=1e-9)
     for mine, other, layout in pairs:
         if mine.requires_grad:
-            torch.testing.assert_close(mine.grad, layout(other.grad), rtol=1e-4, atol=1e-4)
+            torch.testing.assert_close(mine.grad, layout(other.grad), rtol=1e-9, atol=1e-9)
 
 
 def same(tensor):

@@ -107,6 +107,7 @@ def test_places_in_a_resnet(name):
     assert widths(network, "per_block") == [width for stage in stages for width in stage]
     assert widths(network, "per_stage") == [stage[-1] for stage in stages]
     assert widths(network, "per_block", [2]) == stages[1]
+    assert widths(network, "per_stage", "between") == [stage[-1] for stage in stages[:-1]]
     assert widths(network, "per_stage", [1, 3]) == [stages[0][-1], stages[2][-1]]
 
 
@@ -122,7 +123,7 @@ def test_places_in_mobilenet(refine_at):
 
 def test_stages_that_are_not_there_are_refused():
     network = BACKBONES["mobilenet_v2"]()
-    with pytest.raises(ValueError, match=r"stages=\[6\]: choose all, or .* numbers from 1 to 5"):
+    with pytest.raises(ValueError, match=r"stages=\[6\]: choose all, between, or .* 1 to 5"):
         widths(network, "per_block", [6])
     with pytest.raises(
         ValueError, match=r"stages=\[1\]: no block .* refine; .* with it: 2, 3, 4, 5"
@@ -226,3 +227,22 @@ def test_the_cifar_stem_keeps_the_resolution(name):
     assert sizes == [32]
     with pytest.raises(ValueError, match="stem=wide; choose one of imagenet, cifar"):
         network_of(name, stem="wide")
+
+
+@pytest.mark.parametrize("mechanism", MECHANISMS)
+def test_the_readme_says_what_each_mechanism_adds(mechanism):
+    (row,) = (
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in (ROOT / "README.md").read_text().splitlines()
+        if line.startswith(f"| `{mechanism}` |")
+    )
+    added = []
+    for name in ("mobilenet_v2", "resnet50", "resnet20"):
+        with torch.device("meta"):
+            networks = network_of(name), attached(network_of(name), mechanism)
+        before, after = (sum(p.numel() for p in n.parameters()) for n in networks)
+        added.append(f"{after - before:+,}")
+    assert row[-3:] == added
+    declared, kind = read("attention", mechanism), MECHANISMS[mechanism]
+    assert row[3].startswith(f"`{declared['location']}")
+    assert row[3].endswith(f"`{'features' if declared['location'] == 'last' else kind.seam}`")

@@ -61,6 +61,7 @@ def test_train_makes_the_runs_of_an_experiment(trained):
         assert (folder / "scores.csv").exists() == (summary["location"] == "first")
     scores = rows(folders(root)[0] / "scores.csv")
     assert {(row["epoch"], row["images"]) for row in scores} == {
+        ("-1", "250"),
         ("0", "100"),
         ("1", "64"),
         ("1", "1000"),

@@ -3,11 +3,16 @@
 They read a module's parameters and call none of its methods; outputs and gradients are compared.
 """
 
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
 
-from attn.tests.conftest import Standing
+from attn.modules.aff import AFF
+from attn.modules.cbam import ORDERS
+from attn.modules.split import Split
+from attn.tests.conftest import Standing, convolution
 
 
 def sigmoid(x):
@@ -131,6 +136,71 @@ def iaff(m, x):
     return w2 * x + (1 - w2) * y
 
 
+def mscam(m, x):
+    return context(m.weights, x) * x
+
+
+def mlp(m, pooled):
+    return linear([relu(h) for h in linear(pooled, m.mlp[0])], m.mlp[2])
+
+
+def cbam_channel(m, x):
+    logits = zip(mlp(m, means(x)), mlp(m, [channel.max() for channel in x]), strict=True)
+    return torch.stack([sigmoid(a + b) for a, b in logits])[:, None, None]
+
+
+def cbam_spatial(m, x):
+    pooled = [torch.stack(list(x)).amax(0), sum(x) / len(x)]
+    kernel, half = m.conv.kernel_size[0], m.conv.kernel_size[0] // 2
+    height, width = x.shape[1:]
+    total = torch.zeros(height, width, dtype=x.dtype)
+    for c, channel in enumerate(pooled):
+        framed = torch.zeros(height + 2 * half, width + 2 * half, dtype=x.dtype)
+        framed[half : half + height, half : half + width] = channel
+        for i in range(kernel):
+            for j in range(kernel):
+                seen = framed[i : i + height, j : j + width]
+                total = total + m.conv.weight[0, c, i, j] * seen
+    return sigmoid(norm([total], m.bn)[0])
+
+
+def cbam(m, x, order):
+    first, second = cbam_channel, cbam_spatial
+    parts = {first: m.channel, second: m.spatial}
+    if order == "parallel":
+        return first(m.channel, x) * second(m.spatial, x) * x
+    if order == "spatial_channel":
+        first, second = second, first
+    y = first(parts[first], x) * x
+    return second(parts[second], y) * y
+
+
+def depthwise_split(m, x):
+    """Channel c's splits are the outputs 2c and 2c + 1 of the convolution."""
+    outputs = []
+    for o in range(m.conv.out_channels):
+        weight, channel = m.conv.weight[o, 0], x[o // m.radix]
+        framed = torch.zeros(channel.shape[0] + 2, channel.shape[1] + 2, dtype=x.dtype)
+        framed[1:-1, 1:-1] = channel
+        outputs.append(
+            sum(
+                weight[i, j] * framed[i : i + channel.shape[0], j : j + channel.shape[1]]
+                for i in range(3)
+                for j in range(3)
+            )
+        )
+    u = [relu(each).clamp(max=6) for each in norm(outputs, m.norm)]
+    channels = len(u) // m.radix
+    sums = [sum(u[c * m.radix + r] for r in range(m.radix)) for c in range(channels)]
+    hidden = [relu(h) for h in norm(linear(means(sums), m.fc1), m.norm1)]
+    logits = linear(hidden, m.fc2)
+    result = []
+    for c in range(channels):
+        shares = torch.stack([logits[r * channels + c] for r in range(m.radix)]).softmax(0)
+        result.append(sum(shares[r] * u[c * m.radix + r] for r in range(m.radix)))
+    return torch.stack(result)
+
+
 def shuffle(m, x):
     width = m.channel_weight.numel()
     gated = []
@@ -163,6 +233,9 @@ CASES = [
     ("aff", {}, aff),
     ("aff", {"scale": 1.0, "reduction": 2}, aff),
     ("iaff", {}, iaff),
+    ("bam", {"combine": "add", "bn": "output"}, lambda m, x: bam(m, x, "add")),
+    *[("cbam", {"order": order}, partial(cbam, order=order)) for order in ORDERS],
+    ("cbam", {"kernel": 3, "spatial_bn": False}, partial(cbam, order="channel_spatial")),
     ("shuffle", {"groups": 2}, shuffle),
     ("shuffle", {}, shuffle),
 ]
@@ -171,8 +244,31 @@ CASES = [
 @pytest.mark.parametrize("shape", [(5, 6), (30, 29)], ids=str)
 @pytest.mark.parametrize(("mechanism", "changes", "reference"), CASES)
 def test_outputs_and_gradients_are_the_equations(mechanism, changes, reference, shape):
+    check(Standing(mechanism, 8, **changes), reference, shape)
+
+
+def test_the_gate_of_aff_alone_is_ms_cam():
+    check(Wrapped(AFF.gate(8, 4)), mscam, (5, 6))
+
+
+def test_split_attention_of_a_depthwise_convolution():
+    replaced = convolution(8, groups=8, activation=nn.ReLU6)
+    check(Wrapped(Split(replaced)), depthwise_split, (5, 6))
+
+
+class Wrapped(nn.Module):
+    def __init__(self, module):
+        super().__init__()
+        self.module = module
+
+    def forward(self, x):
+        return self.module(x)
+
+
+def check(standing, reference, shape):
+    """Equal outputs and gradients, in float64, with every parameter and statistic drawn anew."""
     torch.manual_seed(0)
-    standing = Standing(mechanism, 8, **changes).double().eval()
+    standing = standing.double().eval()
     with torch.no_grad():
         for name, tensor in standing.state_dict().items():
             if tensor.is_floating_point():

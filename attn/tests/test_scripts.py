@@ -1,5 +1,6 @@
 """The scripts that people run first, in a copy of the repository."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -7,7 +8,7 @@ import sys
 
 import pytest
 
-from attn.tests.conftest import ROOT
+from attn.tests.conftest import ROOT, program
 
 TINY = ["recipe.images=160", "recipe.test_images=100", "recipe.epochs=1"]
 NO_NETWORK = dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:9")
@@ -58,3 +59,47 @@ def test_gpu_script_refuses_a_machine_without_a_gpu(copy):
     hidden = os.environ | {"CUDA_VISIBLE_DEVICES": "", "PYTHON": sys.executable}
     done = subprocess.run(["bash", script], env=hidden, capture_output=True, text=True)
     assert done.returncode == 1 and "torch sees no GPU" in done.stderr
+
+
+def last_json(text):
+    return json.loads([line for line in text.splitlines() if line.startswith("{")][-1])
+
+
+@pytest.mark.parametrize("loop", ["naive", pytest.param("strong", marks=pytest.mark.slow)])
+def test_the_plain_loops_train_what_ours_does(loop):
+    words = [*TINY, "recipe=quick", "backbone=resnet20", "data=rgb_noise", "location=first"]
+    done = program(f"scripts/{loop}.py", *words, "data.source=synthetic", timeout=300)
+    assert done.returncode == 0, done.stderr
+    row = last_json(done.stdout)
+    assert row["images"] == 160 and 0 < row["train_seconds"] < row["seconds"]
+    assert 0 <= row["test_accuracy"] <= 1 and 0 < row["loss"] < 10
+
+
+def test_the_naive_loop_is_short():
+    assert len((ROOT / "scripts" / "naive.py").read_text().splitlines()) < 80
+
+
+@pytest.mark.slow
+def test_the_benchmark_measures_resumes_and_stops(tmp_path):
+    words = [*TINY, "data.source=synthetic", "device=cpu"]
+    bench = ["scripts/bench.py", "--out", tmp_path, *words]
+    first = program(*bench, "--minutes", "0.5", timeout=300)
+    assert first.returncode == 0, first.stderr
+    assert "naive: " in first.stdout and "the time is up; the next call goes on" in first.stdout
+    (folder,) = tmp_path.iterdir()
+    before = (folder / "bench.csv").read_text()
+    second = program(*bench, timeout=500)
+    assert second.returncode == 0, second.stderr
+    after = (folder / "bench.csv").read_text()
+    assert after.startswith(before) and "together" in after  # what was measured stays
+    assert "cpu" in folder.name and (folder / "bench.png").stat().st_size > 5000
+    assert "times naive" in (folder / "bench.md").read_text()
+
+
+def test_the_catalogue_knows_every_mechanism():
+    done = program("-m", "attn.modules", "se", "bam", timeout=100)
+    assert done.returncode == 0, done.stderr
+    assert "arXiv:1709.01507" in done.stdout and "28,088,024 in resnet50" in done.stdout
+    assert "| bam | +547 | +22,991 | +358,067 |" in done.stdout
+    wrong = program("-m", "attn.modules", "sse,se", timeout=100)
+    assert wrong.returncode == 1 and wrong.stderr.startswith("sse,se: choose some of se, gsop")
