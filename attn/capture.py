@@ -19,6 +19,8 @@ def rehearse(step, sizes, state):
 
 def complaint(what: str, error: Exception) -> str:
     """What a person should know where something could not be compiled or captured."""
+    while error.__context__ is not None:  # ending a failed capture fails too, and hides why
+        error = error.__context__
     reason = (str(error).splitlines() or ["no reason given"])[0]
     return f"{what} goes on, more slowly ({type(error).__name__}: {reason})"
 
@@ -35,7 +37,7 @@ def capture(step, sizes, state, stream) -> dict:
     with torch.cuda.stream(stream):
         saved = [tensor.clone() for tensor in state]
         try:
-            for size in sizes:
+            for size in sorted(sizes):  # the last one's gradients stay: the whole batches'
                 rehearse(step, [size], state)
                 graphs[size] = torch.cuda.CUDAGraph()
                 with torch.cuda.graph(graphs[size], stream=stream):

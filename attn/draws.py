@@ -48,9 +48,9 @@ def uniform(seed, epoch, samples, purpose, count):
     epoch are integers or int64 scalars (a captured CUDA graph reads them from the device).
     """
     blocks = torch.arange(-(-count // 4), device=samples.device)
-    words = philox(
-        (blocks[None, :], samples[:, None], epoch, purpose), (seed, 0)
-    )  # 4 of (B, blocks)
+    # Inductor would fold a bare arange's product into 32 bits (pytorch#175966); loaded numbers not.
+    blocks = blocks[None, :] ^ (samples[:, None] & 0)  # (B, blocks)
+    words = philox((blocks, samples[:, None], epoch, purpose), (seed, 0))  # 4 of (B, blocks)
     bits = torch.stack(words, dim=-1).flatten(1)[:, :count]  # (B, count)
     return (bits >> 8).float() * 2.0**-24
 

@@ -93,10 +93,11 @@ class Trainer:
         self.notes, self.graphs, self.stream = [], {}, None
         self.forward = loss_and_hits
         self.network.train()
-        if compiled:
-            self._compile()
         if device.type == "cuda":
             self.stream = torch.cuda.Stream()
+        if compiled:
+            self._compile()
+        if self.stream:
             self._capture()
 
     def _trained(self) -> list:
@@ -113,8 +114,10 @@ class Trainer:
         """Inductor's kernels for whole batches; a smaller last one is too rare to compile for."""
         self.draws.to(self.device)  # the seed as a number of Python would be compiled in
         self.forward = torch.compile(loss_and_hits, dynamic=False)
+        self._wait()
         try:
-            rehearse(self._step, [self.recipe.batch_size], self._state())
+            with self.on_stream():
+                rehearse(self._step, [self.recipe.batch_size], self._state())
         except Exception as error:  # a compiler may raise anything
             self.forward = loss_and_hits
             self.notes.append(complaint("without compilation the step", error))
@@ -156,6 +159,11 @@ class Trainer:
         counters = [self.start, self.step, self.failed_at, self.loss, self.correct]
         return [*self.network.state_dict().values(), *buffers, *counters]
 
+    def _wait(self):
+        """What others have put into this network's tensors is there before it goes on."""
+        if self.stream:
+            self.stream.wait_stream(torch.cuda.current_stream())
+
     def on_stream(self):
         """What this network does on a GPU goes into its own queue."""
         return torch.cuda.stream(self.stream) if self.stream else nullcontext()
@@ -163,6 +171,7 @@ class Trainer:
     def begin(self, epoch: int):
         """Before an epoch's steps, which `train_together` takes."""
         self.network.train()
+        self._wait()
         with self.on_stream():
             self.epoch.fill_(epoch)
             self.order.copy_(permutation(self.draws.seed, epoch, self.samples, ORDER))

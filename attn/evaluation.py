@@ -11,7 +11,7 @@ from attn.data.inputs import Inputs
 from attn.draws import FIXED_SEED, ORDER, permutation
 from attn.precision import autocast
 from attn.schema import Recipe
-from attn.scores import ScoreStatistics, record
+from attn.scores import Scores, ScoreStatistics, record
 
 BATCH = {"cpu": 50, "cuda": 250}  # on a CPU the activations of 250 images leave its cache
 POST_IMAGES = 64  # as many as the post's figure of scores
@@ -83,7 +83,8 @@ def evaluate(predictor: Predictor, samples, score_counts=()):
     the device, which may still be computing them.
     """
     predictor.network.eval()
-    scored = max(score_counts, default=0)
+    has_scores = any(isinstance(module, Scores) for module in predictor.network.modules())
+    scored = max(score_counts, default=0) if has_scores else 0
     cuts = {0, len(samples), *score_counts, *range(0, len(samples), predictor.batch)}
     cuts = sorted(cut for cut in cuts if cut <= len(samples))
     logits, statistics, scores_at = [], ScoreStatistics(), {}

@@ -6,6 +6,9 @@ import torch
 
 from attn.schema import Recipe
 
+# Strict runs need it, and torch reads it once, at the first product on a GPU.
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
 
 def autocast(device: torch.device, recipe: Recipe):
     """bf16 where the recipe says so; weights, normalisation statistics and loss stay in fp32."""
@@ -27,8 +30,6 @@ def set_backends(recipe: Recipe, strict: bool):
     torch.backends.cudnn.deterministic = strict
     torch.use_deterministic_algorithms(strict)
     torch.utils.deterministic.fill_uninitialized_memory = False
-    if strict:  # cuBLAS reads it when it is first used
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 
 def memory_format(device: torch.device, recipe: Recipe):

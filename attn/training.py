@@ -1,5 +1,6 @@
 """The runs of one configuration, together, from where they stand to their summaries."""
 
+import gc
 import io
 import time
 import traceback
@@ -72,6 +73,9 @@ def _epoch(sessions: list):
     """Trains an epoch of each, tests them, and writes their rows and checkpoints."""
     _each(sessions, Session.begin)
     train_together([s.trainer for s in sessions], lambda: [s.show() for s in sessions])
+    now = time.perf_counter()
+    for session in sessions:
+        session.trained = now
     _each(sessions, Session.test)
     _each(sessions, Session.end)
 
@@ -95,12 +99,16 @@ class Shared:
         self.samples = subset(data.labels["train"], config.recipe.images)
         self.inputs = {s: split_inputs(config, data, s, device) for s in ("train", "test")}
         self.test_order = fixed_test_order(len(data.labels["test"]))
+        self.test_order_there = self.test_order.to(device)  # a copy each batch would wait for all
         self.weights = pretrained.weights(config)
         self.revision = revision()
         pays = worth_compiling(config.recipe, len(self.samples)) and not config.strict
         self.compiled = pays if compiled is None else compiled
         if self.compiled:
             torch.compiler.reset()  # else its limit of recompilations counts every configuration
+        if device.type == "cuda":  # the last configuration's graphs hold their memory in cycles
+            gc.collect()
+            torch.cuda.empty_cache()
 
 
 class Session:
@@ -139,6 +147,8 @@ class Session:
         self.trainer = Trainer(
             network, shared.inputs["train"], shared.samples, self.recipe, draws, shared.compiled
         )
+        if self.trainer.notes:
+            shared.compiled = False  # what failed for one seed is not tried for the next
         self.predictor = Predictor(network, shared.inputs["test"], self.recipe, self.trainer.stream)
         for note in self.trainer.notes + self.predictor.notes:
             self.report("note", text=note)
@@ -175,14 +185,14 @@ class Session:
 
         On a GPU they are computed while other runs ask for theirs.
         """
-        self.trained = time.perf_counter()
         order = self.shared.test_order
         last = self.epochs_done + 1 == self.recipe.epochs
         tested = len(order) if last else self.recipe.test_images or len(order)
         counts = {min(SCORE_IMAGES, tested)} | ({POST_IMAGES, len(order)} if last else set())
         self.tested = order[:tested]
         with self.trainer.on_stream():
-            self.logits, self.scores = evaluate(self.predictor, self.tested, counts)
+            there = self.shared.test_order_there[:tested]
+            self.logits, self.scores = evaluate(self.predictor, there, counts)
 
     def end(self):
         """Writes the epoch's rows, and last its checkpoint; after the last epoch the summary."""

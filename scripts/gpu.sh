@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What waits for a GPU: its tests, the benchmark and the profile, then as many missing runs of the post's
 # recipe as fit; packs what they made into parts under 16 MiB. What is done is not done again, and a run
-# that stops where the time is up goes on at the next call.
+# that stops where the time is up goes on at the next call on this machine.
 #   bash scripts/gpu.sh [--minutes N] [--out FOLDER]     (10 minutes; runs/_packed)
 # The parts unpack in the repository's root:              cat runs.tar.gz.* | tar xz
 # PYTHON=python3 uses that interpreter with what is installed there, instead of .venv.
@@ -29,17 +29,21 @@ fi
     echo "gpu.sh: torch sees no GPU on this machine" >&2
     exit 1
 }
-end=$((SECONDS + minutes * 60 - 30)) # 30 seconds for packing
+end=$((SECONDS + minutes * 60 - 60)) # the last minute is for stopping and packing
 left() { echo $((end > SECONDS ? end - SECONDS : 1)); }
 
 failed=0
-mkdir -p runs
-tested="$(git rev-parse HEAD 2>/dev/null || true)"
-if [ "$(cat runs/_gpu-tested 2>/dev/null)" != "$tested" ] || [ -z "$tested" ]; then
-    if timeout "$(left)" "$PYTHON" -m pytest -m gpu attn/tests; then
-        echo "$tested" >runs/_gpu-tested
+mkdir -p runs results/bench
+# What was tested, in a file that comes back with the results: another machine need not test it again.
+code=$(find attn scripts configs train.py -type f ! -name '*.pyc' | LC_ALL=C sort | xargs cat | cksum)
+stamp=results/bench/gpu-tests.txt
+if ! grep -qsF "$code" "$stamp"; then
+    log=$(mktemp)
+    if timeout "$(left)" "$PYTHON" -m pytest -m gpu attn/tests | tee "$log"; then
+        gpu=$("$PYTHON" -c 'import torch; print(torch.cuda.get_device_name(), "torch", torch.__version__)')
+        printf '%s\n%s\n%s\n' "$gpu" "$(tail -n 1 "$log")" "code $code" >"$stamp"
     else
-        failed=$?
+        failed=1
     fi
 fi
 # Half of the time that is left, so that a call of few minutes gets to a run too.
@@ -58,7 +62,8 @@ for experiment in accuracy noise; do
     esac
 done
 
-# Scores at every place need a checkpoint, and checkpoints stay here: one seed of each configuration.
+# Scores at every place need a checkpoint, and checkpoints are too large to leave this machine: one
+# seed of each configuration.
 for folder in runs/*-s0-*/; do
     [ -f "$folder/summary.json" ] || continue
     [ ! -d "runs/_report/checkpoint-$(basename "$folder")" ] || continue
@@ -74,10 +79,6 @@ for folder in runs/*/; do
     for file in config.yaml metrics.csv scores.csv predictions.npz summary.json; do
         [ -f "$folder$file" ] && echo "$folder$file"
     done
-    if [ ! -f "$folder/summary.json" ] && [ -f "$folder/checkpoint.pt" ]; then
-        echo "${folder}checkpoint.pt"
-        echo "${folder}checkpoint.sha256"
-    fi
 done >"$list" || true
 find runs/_report/checkpoint-* results/bench -type f >>"$list" 2>/dev/null || true
 [ -s "$list" ] || { echo "gpu.sh: no run to pack" >&2 && exit 1; }

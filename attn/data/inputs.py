@@ -29,6 +29,7 @@ class Inputs:
         self.labels = labels.to(device)
         self.extra, self.augment = extra, augment
         self.memory_format = memory_format
+        self.scale = torch.tensor(255.0, device=device)  # by a number CUDA multiplies with 1 / 255
         self.mean = torch.tensor(MEAN, device=device)[:, None, None]
         self.sd = torch.tensor(SD, device=device)[:, None, None]
         self.fixed = Draws(FIXED_SEED)
@@ -52,7 +53,7 @@ class Inputs:
 
     def _standardise(self, images):
         """To the bit as torchvision's ToTensor and Normalize: the last bits decide ReLUs."""
-        return (images / 255 - self.mean) / self.sd
+        return (images / self.scale - self.mean) / self.sd
 
     def _noise(self, samples, draws):
         """(B, extra channels, size, size)."""

@@ -6,7 +6,9 @@ import pytest
 
 from attn import config
 from attn.catalogue import choices, sweep
+from attn.checks import check_last_batch
 from attn.config import ConfigError
+from attn.errors import UserError
 from attn.runs import Run
 from attn.tests.conftest import configuration
 
@@ -61,6 +63,9 @@ def test_published_is_what_the_mechanism_declares():
         configuration("attention=se").key == configuration("attention=se", "location=per_block").key
     )
     assert configuration("attention=cbam_channel").location == "last"
+    bam = configuration("attention=bam")
+    assert (bam.location, bam.stages) == ("per_stage", "between")
+    assert configuration("attention=bam", "stages=[2,3]").stages == [2, 3]
 
 
 def test_stages_count_only_where_they_restrict():
@@ -71,6 +76,27 @@ def test_stages_count_only_where_they_restrict():
     for wrong in ("stages=[9]", "stages=[]", "stages=first", "stages=[one]", "stages=2"):
         with pytest.raises(ConfigError, match="choose all, between, or a list"):
             configuration("attention=se", wrong)
+
+
+def test_strict_is_part_of_what_a_run_is_and_compile_is_not():
+    plain, strict = configuration(), configuration("strict=true")
+    assert plain.key != strict.key and plain.recipe_key == strict.recipe_key
+    assert configuration("compile=true").key == plain.key
+    with pytest.raises(ConfigError, match="strict=true: compiled kernels are chosen by timing"):
+        configuration("strict=true", "compile=true")
+
+
+@pytest.mark.parametrize(("images", "refused"), [(50_000, False), (33, True), (64, False)])
+def test_a_last_batch_of_one_image_is_refused_where_pooled_features_are_normalised(images, refused):
+    for attention in ("sk", "split", "bam", "aff", "iaff", "se", "coord"):
+        made = configuration(f"attention={attention}")
+        if refused and attention not in ("se", "coord"):
+            with pytest.raises(
+                UserError, match=f"33 images the last batch has one, and {attention}"
+            ):
+                check_last_batch(made, images)
+        else:
+            check_last_batch(made, images)
 
 
 def test_a_label_says_what_was_changed():

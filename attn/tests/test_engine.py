@@ -209,6 +209,46 @@ def test_the_captured_step_is_the_eager_one(synthetic, precision, words):
 
 @pytest.mark.gpu
 @needs_gpu
+def test_the_compiled_step_is_captured_once_for_all_seeds(synthetic):
+    """With drawn noise and dropout, which Inductor must not fold into 32 bits."""
+    config = configuration(*SMALL, *GPU, "recipe.precision=fp32")
+    torch.compiler.reset()
+    counters.clear()
+    ours = [trainer(synthetic, config, "cuda", seed, compiled=True) for seed in range(3)]
+    assert [one.mode for one in ours] == ["compiled graph"] * 3
+    assert not any(one.notes for one in ours)
+    assert counters["stats"]["unique_graphs"] == 1
+    for seed, one in enumerate(ours):
+        eager = trainer(synthetic, config, "cuda", seed)
+        losses = [train_epoch(each, 0)["train_loss"] for each in (one, eager)]
+        assert losses[0] == pytest.approx(losses[1], rel=0.05)
+
+
+@pytest.mark.gpu
+@needs_gpu
+@pytest.mark.parametrize("backbone", ["mobilenet_v2", "resnet20"])
+def test_strict_is_the_same_to_the_bit_alone_together_and_resumed(synthetic, backbone):
+    words = (f"backbone={backbone}", "location=first", "data=rgb_noise", "recipe.precision=bf16")
+    config = configuration(*SMALL, *words, "strict=true", "recipe.epochs=3")
+    alone = [trainer(synthetic, config, "cuda", seed) for seed in range(3)]
+    together = [trainer(synthetic, config, "cuda", seed) for seed in range(3)]
+    assert all(set(one.graphs) == {32, 16} for one in (*alone, *together))
+    for epoch in range(2):
+        expected = [train_epoch(one, epoch) for one in alone]
+        for one in together:
+            one.begin(epoch)
+        train_together(together)
+        assert [one.end() for one in together] == expected
+    resumed = trainer(synthetic, config, "cuda", 0)
+    resumed.load_state_dict(alone[0].state_dict())
+    assert train_epoch(resumed, 2) == train_epoch(alone[0], 2)
+    for name, value in alone[0].network.state_dict().items():
+        assert resumed.network.state_dict()[name].equal(value), name
+    set_backends(config.recipe, strict=False)
+
+
+@pytest.mark.gpu
+@needs_gpu
 def test_capture_leaves_the_trainer_as_it_was(synthetic):
     config = configuration(*SMALL, *GPU)
     captured, untouched = trainer(synthetic, config, "cuda"), build(config, 0).state_dict()

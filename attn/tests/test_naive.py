@@ -38,6 +38,8 @@ class Pair:
         self.ours.begin(0)
         theirs = naive.CIFAR10(config, data, "train")
         self.format = inputs.memory_format  # another one rounds otherwise, and ReLUs flip
+        if device == "cuda":
+            torch.cuda.synchronize()
         order = torch.utils.data.Subset(theirs, self.ours.order.tolist())
         self.batches = torch.utils.data.DataLoader(order, config.recipe.batch_size)
         self.network = _without_dropout(build(config, 0))
@@ -55,6 +57,8 @@ class Pair:
             x, y = x.to(self.device, memory_format=self.format), y.to(self.device)
             theirs = self.update(self.network, self.optimizer, x, y).item()
             self.ours.advance(step)
+            if self.ours.stream:
+                self.ours.stream.synchronize()
             after = self.ours.loss.item()
             yield (after - before) / len(y), theirs
             before = after

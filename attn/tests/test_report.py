@@ -38,6 +38,7 @@ def run(root, seed, accuracy, **changes):
     (folder / "config.yaml").write_text("")
     (folder / "summary.json").write_text(json.dumps({"run": name, **summary}))
     metrics = pd.DataFrame({"epoch": [0], "test_accuracy": [accuracy], "test_images": [10_000]})
+    metrics["train_loss"] = 1.5
     metrics.to_csv(folder / "metrics.csv", index=False)
     return folder
 
@@ -128,6 +129,28 @@ def test_the_score_figure_has_every_seed_and_the_posts_scores(
     assert len(below.containers) == 4  # two seeds, over 64 images and over all
     titles = [axes.get_title() for axes in drawn[0].axes[:6]]
     assert titles[0] == "R\n0.000" and titles[5] == "noise 3\n0.500"
+
+
+def test_gate_health_is_what_the_scores_say(tmp_path):
+    """Two places of two channels; untrained, then the last of two epochs, on all images."""
+    folder = run(tmp_path, 0, 0.8, attention="se", location="per_block")
+    rows = [
+        {"module": f"layer{place}.se", "channel": c, "epoch": epoch, "images": n, "mean": mean}
+        for place in (1, 2)
+        for c in (0, 1)
+        for epoch, n, mean in (
+            (-1, 250, 0.5),
+            (0, 1000, 0.6),
+            (1, 64, 0.9),
+            (1, 10_000, 0.2 * place),
+        )
+    ]
+    frame = pd.DataFrame(rows).assign(sd=0.1, saturated=0.25)
+    frame.to_csv(folder / "scores.csv", index=False)
+    (row,) = tables.gates(one_group(tmp_path)).to_dict("records")
+    assert (row["attention"], row["score"], row["first"]) == ("se", "gate", 0.5)
+    assert row["last"] == pytest.approx(0.3)
+    assert (row["spread"], row["saturated"], row["loss at last"]) == (0.1, 0.25, 1.5)
 
 
 def test_synthetic_is_never_without_its_name(tmp_path):
