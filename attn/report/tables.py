@@ -66,8 +66,9 @@ def configurations(group: Group) -> pd.DataFrame:
 
 GATES = (
     "first, last: the mean score, untrained (250 test images, batch statistics) and after the last "
-    "epoch (all test images); spread: its sd over images; saturated: the share of scores below "
-    "0.05 or above 0.95. Means over channels, places and seeds.\n"
+    "epoch (all test images); moved: how far a channel's mean score moved, either way; spread: its "
+    "sd over images; saturated: the share of scores below 0.05 or above 0.95. Means over channels, "
+    "places and seeds.\n"
 )
 PARTS = ("channel", "spatial", "height", "width", "first")
 
@@ -81,9 +82,12 @@ def gates(group: Group) -> pd.DataFrame:
     scores["score"] = own.where(own.isin(PARTS), "gate")
     last = scores["epoch"] == scores.groupby("run")["epoch"].transform("max")
     last &= scores["images"] == scores.groupby("run")["images"].transform("max")
-    keys = ["run", "score"]
-    frame = scores[last].groupby(keys, sort=False)[["mean", "sd", "saturated"]].mean()
-    frame.insert(0, "first", scores[scores["epoch"] < 0].groupby(keys)["mean"].mean())
+    keys = ["run", "module", "channel"]
+    before = scores[scores["epoch"] < 0].set_index(keys)["mean"].rename("first")
+    now = scores[last].join(before, on=keys)
+    now["moved"] = (now["mean"] - now["first"]).abs()
+    columns = ["first", "mean", "moved", "sd", "saturated"]
+    frame = now.groupby(["run", "score"], sort=False)[columns].mean()
     losses = group.epochs.groupby("run")["train_loss"].agg(["first", "last"])
     frame = frame.rename(columns={"mean": "last", "sd": "spread"}).reset_index()
     frame["loss at first"] = frame["run"].map(losses["first"])

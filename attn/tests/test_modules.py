@@ -63,6 +63,18 @@ def test_channel_attention_commutes_with_its_channels_and_ignores_the_order_of_p
     torch.testing.assert_close(module(x.flip(3).transpose(2, 3)), module(x).flip(3).transpose(2, 3))
 
 
+def test_se_commutes_with_its_channels():
+    torch.manual_seed(0)
+    module, permuted = SE(6, 2), SE(6, 2)
+    x, order = torch.randn(2, 6, 4, 4), torch.tensor([3, 0, 5, 1, 4, 2])
+    permuted.load_state_dict(module.state_dict())
+    with torch.no_grad():
+        permuted.squeeze.weight.copy_(module.squeeze.weight[:, order])
+        permuted.excite.weight.copy_(module.excite.weight[order])
+        permuted.excite.bias.copy_(module.excite.bias[order])
+    torch.testing.assert_close(permuted(x[:, order]), module(x)[:, order])
+
+
 def test_at_the_end_it_is_a_gate_on_the_pooled_features():
     torch.manual_seed(0)
     module, x = ChannelAttention(6, 1), torch.randn(2, 6, 4, 4)

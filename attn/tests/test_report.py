@@ -150,6 +150,7 @@ def test_gate_health_is_what_the_scores_say(tmp_path):
     (row,) = tables.gates(one_group(tmp_path)).to_dict("records")
     assert (row["attention"], row["score"], row["first"]) == ("se", "gate", 0.5)
     assert row["last"] == pytest.approx(0.3)
+    assert row["moved"] == pytest.approx(0.2)  # by 0.3 at one place, by 0.1 at the other
     assert (row["spread"], row["saturated"], row["loss at last"]) == (0.1, 0.25, 1.5)
 
 
