@@ -32,18 +32,18 @@ def set_backends(recipe: Recipe, strict: bool):
     torch.utils.deterministic.fill_uninitialized_memory = False
 
 
-def memory_format(device: torch.device, recipe: Recipe):
-    """channels_last, but for fp32 above 64 pixels on a CPU: MobileNetV2 is far slower there."""
-    slow = device.type == "cpu" and recipe.precision != "bf16" and recipe.size > 64
-    return torch.contiguous_format if slow else torch.channels_last
+# Faster at every size and precision but for ResNet-18 at 32 pixels on a CPU (by a tenth slower):
+# scripts/formats.py, results/bench/*/formats.md. On a GPU it has not been measured.
+MEMORY_FORMAT = torch.channels_last
 
 
-# CPU, one thread of 2 cores: for MobileNetV2 at 112 pixels compilation takes 25 to 45 s and saves
-# 0.3 of 0.7 s a step (fp32) or 0.05 of 0.5 s (bf16); for ResNet-20 at 32 pixels it takes 15 to
-# 35 s and saves 0.009 of 0.09 s. On a GPU the number has not been measured.
+# On a CPU (one thread of 2 cores) compilation takes 15 to 45 s and changes a step little:
+# ResNet-20 at 32 pixels 0.09 -> 0.08 s, MobileNetV2 at 112 0.47 -> 0.50 s (fp32), 0.50 -> 0.45 (bf16).
+# On a GPU neither the gain nor this number of steps has been measured.
 STEPS_WORTH_COMPILING = 4000
 
 
-def worth_compiling(recipe: Recipe, images: int) -> bool:
-    """Whether compilation pays within a run of so many images an epoch."""
-    return recipe.epochs * -(-images // recipe.batch_size) >= STEPS_WORTH_COMPILING
+def worth_compiling(device: torch.device, recipe: Recipe, images: int) -> bool:
+    """Whether compilation is expected to pay within a run of so many images an epoch."""
+    steps = recipe.epochs * -(-images // recipe.batch_size)
+    return device.type == "cuda" and steps >= STEPS_WORTH_COMPILING

@@ -25,7 +25,7 @@ from attn.evaluation import (
     untrained_scores,
 )
 from attn.logs import Log
-from attn.precision import memory_format, set_backends, worth_compiling
+from attn.precision import MEMORY_FORMAT, set_backends, worth_compiling
 from attn.runs import Run, revision
 from attn.schema import Config
 
@@ -42,7 +42,7 @@ def split_inputs(config: Config, data: Dataset, split: str, device) -> Inputs:
         recipe.size,
         config.data.noise,
         device,
-        memory_format(device, recipe),
+        MEMORY_FORMAT,
         recipe.augment,
     )
 
@@ -52,7 +52,7 @@ def train(runs: list[Run], data: Dataset, device: torch.device, report, compiled
 
     report(event, run name, values) hears of all that happens. A run that fails is reported, and
     error.txt in its folder says why until it is started again; the others go on. compiled: whether
-    the step is compiled; None: where it pays.
+    the step is compiled; None: where that is expected to pay.
     """
     with ExitStack() as locks:
         sessions = [Session(run, report) for run in runs]
@@ -102,7 +102,7 @@ class Shared:
         self.test_order_there = self.test_order.to(device)  # a copy each batch would wait for all
         self.weights = pretrained.weights(config)
         self.revision = revision()
-        pays = worth_compiling(config.recipe, len(self.samples)) and not config.strict
+        pays = worth_compiling(device, config.recipe, len(self.samples)) and not config.strict
         self.compiled = pays if compiled is None else compiled
         if self.compiled:
             torch.compiler.reset()  # else its limit of recompilations counts every configuration

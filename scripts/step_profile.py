@@ -50,7 +50,7 @@ def our_step(cfg, data, device):
     set_backends(cfg.recipe, cfg.strict)
     draws, samples = Draws(0), subset(data.labels["train"], cfg.recipe.images)
     inputs = split_inputs(cfg, data, "train", device)
-    compiled = worth_compiling(cfg.recipe, len(samples))
+    compiled = worth_compiling(device, cfg.recipe, len(samples))
     trainer = Trainer(build(cfg, 0, draws), inputs, samples, cfg.recipe, draws, compiled)
     trainer.begin(0)
     return lambda: trainer.advance(0)

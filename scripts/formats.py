@@ -1,0 +1,73 @@
+"""A step in both memory formats: what settles attn.precision.MEMORY_FORMAT.
+
+python scripts/formats.py     -> results/bench/<machine>/formats.csv and formats.md
+
+On a CPU one thread, on a GPU the captured step; images are drawn, as speed does not depend on them.
+"""
+
+import itertools
+import sys
+import time
+
+sys.path.insert(0, f"{sys.path[0]}/..")
+
+import pandas as pd
+import torch
+from bench import ROOT, machine_name
+
+from attn import config, files
+from attn.build import build
+from attn.data import load, subset
+from attn.data.inputs import Inputs
+from attn.draws import Draws
+from attn.engine import Trainer, train_together
+from attn.precision import set_backends
+from attn.report.tables import markdown
+
+NETWORKS = ("mobilenet_v2", "resnet18", "resnet20")
+FORMATS = (torch.contiguous_format, torch.channels_last)
+STEPS = 6
+
+
+def milliseconds(cfg, data, device, form) -> float:
+    """The median step of a run's first epoch, but for its first two."""
+    set_backends(cfg.recipe, cfg.strict)
+    draws, samples = Draws(0), subset(data.labels["train"], cfg.recipe.images)
+    images, labels = data.images["train"][samples], data.labels["train"][samples]
+    inputs = Inputs(images, labels, cfg.recipe.size, cfg.data.noise, device, form)
+    order = torch.arange(len(samples))
+    trainer = Trainer(build(cfg, 0, draws), inputs, order, cfg.recipe, draws)
+    trainer.begin(0)
+    train_together([trainer])  # allocates, chooses algorithms
+    trainer.begin(0)
+    times = []
+    for step in range(STEPS):
+        began = time.perf_counter()
+        trainer.advance(step)
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - began)
+    return sorted(times)[STEPS // 2] * 1e3
+
+
+def main():
+    torch.set_num_threads(1)
+    config.register()
+    data, rows = load("synthetic"), []
+    for backbone, size, precision in itertools.product(NETWORKS, (32, 112), ("fp32", "bf16")):
+        words = [f"backbone={backbone}", f"recipe.size={size}", f"recipe.precision={precision}"]
+        cfg = config.composed([*words, "location=none", "recipe.images=200", *sys.argv[1:]])
+        device, cfg = config.choose_device(cfg), config.check(cfg)
+        took = {str(f).removeprefix("torch."): milliseconds(cfg, data, device, f) for f in FORMATS}
+        row = {"backbone": backbone, "size": size, "precision": precision}
+        rows.append({**row, **{f: round(ms, 2) for f, ms in took.items()}})
+        print(rows[-1], flush=True)
+    out, frame = ROOT / "results" / "bench" / machine_name(device), pd.DataFrame(rows)
+    out.mkdir(parents=True, exist_ok=True)
+    files.write(out / "formats.csv", frame.to_csv(index=False, lineterminator="\n"))
+    title = f"### Milliseconds a step of {cfg.recipe.batch_size} images: {out.name}"
+    files.write(out / "formats.md", f"{title}\n\n{markdown(frame)}")
+
+
+if __name__ == "__main__":
+    main()
