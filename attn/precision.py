@@ -37,9 +37,9 @@ def set_backends(recipe: Recipe, strict: bool):
 MEMORY_FORMAT = torch.channels_last
 
 
-# On a CPU (one thread of 2 cores) compilation takes 15 to 45 s and changes a step little:
-# ResNet-20 at 32 pixels 0.09 -> 0.08 s, MobileNetV2 at 112 0.47 -> 0.50 s (fp32), 0.50 -> 0.45 (bf16).
-# On a GPU neither the gain nor this number of steps has been measured.
+# On a CPU (one thread of 2 cores) compilation takes 15 to 45 s and changes a step little: ResNet-20
+# at 32 pixels 0.09 -> 0.08 s (fp32); MobileNetV2 at 112 pixels 0.47 -> 0.50 s (fp32), 0.50 -> 0.45
+# s (bf16). On a GPU neither the gain nor this number of steps has been measured.
 STEPS_WORTH_COMPILING = 4000
 
 
