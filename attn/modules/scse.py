@@ -9,34 +9,25 @@ behind the blocks of a segmentation network; here it stands where SE does.
 import torch
 from torch import nn
 
-from attn.modules.check import hidden_width, one_of
-from attn.modules.precision import full, full_precision, gated, mean
+from attn.modules.check import one_of
+from attn.modules.precision import full, full_precision, gated
+from attn.modules.se import SE
 from attn.scores import Scores
 
 COMBINE = {"max": torch.maximum, "sum": torch.add}
 
 
-class ChannelSE(nn.Module):
+class ChannelSE(SE):
     """cSE: y = sigmoid(W2 relu(W1 mean x + b1) + b2) * x, SE with half the width inside.
 
     Score: the gate, (B, C, 1, 1), in (0, 1): by how much each channel is kept.
     Raises ValueError where reduction is below 1.
     """
 
-    seam = "refine"
+    name = "cse"
 
     def __init__(self, channels: int, reduction: int = 2):
-        super().__init__()
-        self.hidden = hidden = hidden_width("cse", channels, reduction)
-        self.squeeze = nn.Conv2d(channels, hidden, 1)
-        self.excite = nn.Conv2d(hidden, channels, 1)
-        self.scores = Scores()
-
-    def forward(self, x):  # (B, C, H, W)
-        with full_precision(x):
-            z = mean(x, (2, 3))  # (B, C, 1, 1)
-            s = self.scores(torch.sigmoid(self.excite(torch.relu(self.squeeze(z)))))
-        return gated(x, s)
+        super().__init__(channels, reduction)
 
 
 class SpatialSE(nn.Module):
