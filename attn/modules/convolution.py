@@ -1,12 +1,6 @@
-"""What a mechanism at the seam `conv` stands in for, and how it stays like it."""
+"""A convolution like the one that a mechanism at the seam `conv` replaces."""
 
 from torch import nn
-
-
-def parts(replaced: nn.Sequential):
-    """(convolution, normalisation, activation) of what is replaced."""
-    conv, norm, activation = replaced
-    return conv, norm, activation
 
 
 def like(conv: nn.Conv2d, inside: int, outside: int, groups: int, dilation: int = 1):

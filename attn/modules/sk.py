@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from attn.modules.check import hidden_width
-from attn.modules.convolution import like, parts
+from attn.modules.convolution import like
 from attn.modules.precision import full_precision, mean
 from attn.scores import Scores
 
@@ -30,7 +30,7 @@ class SK(nn.Module):
 
     def __init__(self, replaced: nn.Sequential, reduction: int = 16, least: int = 32):
         super().__init__()
-        conv, _, activation = parts(replaced)
+        conv, _, activation = replaced
         inside, channels, groups = conv.in_channels, conv.out_channels, conv.groups
         self.hidden = hidden = hidden_width("sk", channels, reduction, least)
         self.branches = nn.ModuleList(

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from attn.modules.check import hidden_width
-from attn.modules.convolution import like, parts
+from attn.modules.convolution import like
 from attn.modules.precision import full_precision, mean
 from attn.scores import Scores
 from attn.seams import CannotStand
@@ -33,7 +33,7 @@ class Split(nn.Module):
         self, replaced: nn.Sequential, radix: int = 2, cardinality: int = 1, reduction: int = 4
     ):
         super().__init__()
-        conv, _, activation = parts(replaced)
+        conv, _, activation = replaced
         inside, channels = conv.in_channels, conv.out_channels
         self.radix, self.cardinality = radix, cardinality
         self.depthwise = conv.groups == inside > 1

@@ -8,10 +8,10 @@ from attn.data import subset
 from attn.draws import Draws
 from attn.engine import Trainer
 from attn.precision import set_backends
-from attn.tests.conftest import ROOT, configuration, needs_cifar10
+from attn.tests.conftest import ROOT, configuration, needs_cifar10, needs_gpu
 from attn.training import split_inputs
 
-DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
+DEVICES = ["cpu", pytest.param("cuda", marks=[pytest.mark.gpu, needs_gpu])]
 
 
 @pytest.fixture
@@ -26,8 +26,6 @@ class Pair:
     """Both loops at the same network, images and order, in fp32 without dropout or noise."""
 
     def __init__(self, naive, data, device, *words):
-        if device == "cuda" and not torch.cuda.is_available():
-            pytest.skip("no GPU here")
         config = configuration("recipe=quick", "recipe.precision=fp32", "strict=true", *words)
         self.recipe, self.device, draws = config.recipe, torch.device(device), Draws(0)
         set_backends(config.recipe, config.strict)
