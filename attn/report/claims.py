@@ -1,0 +1,219 @@
+"""configs/claims.yaml: the published tables and what is claimed of them, checked on load."""
+
+import re
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+
+import yaml
+
+from attn import catalogue
+from attn.errors import UserError
+from attn.place import LOCATIONS
+from attn.stats import DIRECTIONS, MOST_SEEDS
+
+CLAIMS = catalogue.CONFIGS / "claims.yaml"
+COST = ("parameters", "multiply_adds")
+SCORES = ("noise_auc", "score_gap")
+METRICS = {  # what a difference is counted in
+    "test_accuracy": "points",
+    "noise_auc": "",
+    "score_gap": "",
+    "parameters": "%",
+    "multiply_adds": "%",
+}
+
+
+class ClaimError(UserError):
+    """A mistake in claims.yaml."""
+
+
+@dataclass
+class Row:
+    """One row of a table: which configurations are its runs, by the columns of runs.csv."""
+
+    model: str
+    data: str
+    location: str
+    attention: str = "none"
+    stages: str = "all"
+    published: float | None = None
+
+    @property
+    def columns(self) -> dict:
+        return {key: getattr(self, key) for key in ("data", "attention", "location", "stages")}
+
+    def of(self, runs):
+        """Those of the runs (a frame) that are this row's."""
+        for key, value in self.columns.items():
+            runs = runs[runs[key] == value]
+        return runs
+
+
+@dataclass
+class Table:
+    """A published table, or one of ours: an experiment's rows, on one recipe and backbone."""
+
+    id: str
+    title: str
+    source: str
+    recipe: str
+    backbone: str
+    baseline: str
+    rows: list[Row]
+    scores: dict = field(default_factory=dict)  # row, values: published scores of input channels
+
+    def row(self, model: str) -> Row:
+        return next(row for row in self.rows if row.model == model)
+
+    def command(self, recipe: str | None = None, backbone: str | None = None) -> str:
+        """What trains it: as published, or with another recipe and backbone."""
+        words = [f"experiment={self.id}"]
+        words += command_words("recipe", recipe) if recipe else []
+        words += command_words("backbone", backbone) if backbone else []
+        return " ".join(["python train.py", *words])
+
+
+@dataclass
+class Claim:
+    """One comparison and its number; see the head of configs/claims.yaml."""
+
+    id: str
+    statement: str
+    table: Table
+    metric: str
+    treatment: Row
+    direction: str
+    minimum: int
+    control: Row | None = None
+    against: float | None = None
+    published: float | None = None
+    smallest: float | None = None
+    margin: float | None = None
+    source: str = ""
+
+
+def load(path: Path = CLAIMS) -> tuple[list[Table], list[Claim]]:
+    """The tables and claims of a file. Raises ClaimError for the first mistake in it."""
+    try:
+        values = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise ClaimError(f"{path.name}: not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict) or values.keys() != {"tables", "claims"}:
+        raise ClaimError(f"{path.name}: it takes two lists, tables and claims")
+    tables = {table.id: table for table in _each(path, "tables", values, _table)}
+    claims = _each(path, "claims", values, lambda entry: _claim(entry, tables))
+    return list(tables.values()), claims
+
+
+def command_words(group: str, label: str) -> list[str]:
+    """cbam+kernel=3 -> attention=cbam attention.kernel=3: a label as the command line takes it."""
+    name, _, changes = label.partition("+")
+    # What follows the first + may hold one itself, as in pools=avg+max.
+    prefix = "data.noise" if group == "data" else group
+    pairs = re.findall(r"(\w+)=([^=]*)(?:,(?=\w+=)|$)", changes)
+    return [f"{group}={name}", *(f"{prefix}.{key}={value}" for key, value in pairs)]
+
+
+def _each(path: Path, kind: str, values: dict, make) -> list:
+    """The entries of one list, made one by one; an error gets the entry's name in front."""
+    made = []
+    for number, entry in enumerate(values[kind] or [], 1):
+        name = f"number {number}"
+        try:
+            if not isinstance(entry, dict):
+                raise ClaimError("it is not a set of keys")
+            name = entry.get("id", name)
+            if name in [other.id for other in made]:
+                raise ClaimError("there are two of this id")
+            made.append(make(entry))
+        except ClaimError as error:
+            raise ClaimError(f"{path.name}, {kind}, {name}: {error}") from None
+    return made
+
+
+def _fill(kind, entry: dict, **made):
+    """kind(**entry), once its keys are known and those that have no default are there."""
+    known = {field.name: field for field in fields(kind)}
+    for key in entry:
+        if key not in known:
+            raise ClaimError(f"{key}: choose keys of {', '.join(known)}")
+    for name, one in known.items():
+        if name not in entry and one.default is MISSING and one.default_factory is MISSING:
+            raise ClaimError(f"{name} is missing")
+    return kind(**entry | made)
+
+
+def _table(entry: dict) -> Table:
+    rows = entry.get("rows")
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise ClaimError("rows is a list of {model: ..., data: ..., location: ...}")
+    table = _fill(Table, entry, rows=[_row(row) for row in rows])
+    _one_of("id", table.id, catalogue.choices("experiment"))
+    _one_of("recipe", table.recipe, catalogue.choices("recipe"))
+    _one_of("backbone", table.backbone, catalogue.choices("backbone"))
+    models = [row.model for row in table.rows]
+    if len(set(models)) < len(models):
+        raise ClaimError("two rows have the same model")
+    _one_of("baseline", table.baseline, models)
+    if table.scores:
+        _one_of("scores.row", table.scores.get("row"), models)
+    return table
+
+
+def _row(entry: dict) -> Row:
+    row = _fill(Row, entry)
+    if row.published is not None:
+        _number("published", row.published)
+    row.stages = str(row.stages)
+    _one_of("location", row.location, LOCATIONS)
+    for group in ("data", "attention"):
+        try:
+            catalogue.check_words(command_words(group, getattr(row, group)), catalogue.GROUPS, {})
+        except UserError as error:
+            raise ClaimError(f"row {row.model}: {error}") from None
+    if (row.attention == "none") != (row.location == "none"):
+        raise ClaimError(f"row {row.model}: attention and location are none together or not at all")
+    return row
+
+
+def _claim(entry: dict, tables: dict) -> Claim:
+    _one_of("table", entry.get("table"), tables)
+    table = tables[entry["table"]]
+    rows = {row.model: row for row in table.rows}
+    made = {"table": table}
+    for part in ("treatment", "control"):
+        if entry.get(part) is not None:
+            _one_of(part, entry[part], rows)
+            made[part] = rows[entry[part]]
+    claim = _fill(Claim, entry, **made)
+    claim.source = claim.source or table.source
+    _one_of("metric", claim.metric, METRICS)
+    _one_of("direction", claim.direction, DIRECTIONS)
+    if type(claim.minimum) is not int or not 1 <= claim.minimum <= MOST_SEEDS:
+        raise ClaimError(f"minimum={claim.minimum}: it takes a whole number from 1 to {MOST_SEEDS}")
+    for key in ("published", "smallest", "margin", "against"):
+        if getattr(claim, key) is not None:
+            _number(key, getattr(claim, key))
+    if (claim.control is None) == (claim.against is None):
+        raise ClaimError("it takes a control, which is a row, or a number in against; not both")
+    if claim.against is not None and claim.metric not in SCORES:
+        raise ClaimError(f"against: {claim.metric} is compared with a control")
+    _needs(claim, "margin", claim.published is not None or claim.direction == "same")
+    _needs(claim, "smallest", claim.direction != "same")
+    return claim
+
+
+def _needs(claim: Claim, key: str, needed: bool):
+    value = getattr(claim, key)
+    if needed and (value is None or value <= 0):
+        raise ClaimError(f"{key}={value}: this claim takes a number above 0")
+
+
+def _one_of(name: str, value, choices):
+    if value not in list(choices):
+        raise ClaimError(f"{name}={value}: choose one of {', '.join(map(str, choices))}")
+
+
+def _number(name: str, value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ClaimError(f"{name}={value}: it takes a number")
