@@ -77,5 +77,7 @@ class MobileNetV2(torchvision.models.MobileNetV2):
 
     def forward(self, x):  # (B, 3, H, W)
         x = self.features(self.seams.input(x))
-        x = self.seams.features(x)  # (B, 1280, h, w)
+        return self.classify(self.seams.features(x))
+
+    def classify(self, x):  # (B, 1280, h, w)
         return self.classifier(x.mean((2, 3)))

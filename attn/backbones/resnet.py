@@ -89,7 +89,9 @@ class ResNetWithSeams(ResNet):
     def forward(self, x):  # (B, 3, H, W)
         x = self.maxpool(self.relu(self.bn1(self.conv1(self.seams.input(x)))))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
-        x = self.seams.features(x)  # (B, C, h, w)
+        return self.classify(self.seams.features(x))
+
+    def classify(self, x):  # (B, C, h, w)
         return self.fc(torch.flatten(self.avgpool(x), 1))
 
 
