@@ -1,8 +1,9 @@
-"""Finished runs -> accuracy tables and figures, a folder for each recipe and dataset.
+"""Finished runs -> verdicts on the published claims, tables, figures and one page of all of it.
 
-python eval.py                           runs/ -> runs/_report/
+python eval.py                           runs/ -> runs/_report/: report.html, a folder a recipe
 python eval.py publish=true              runs/ -> results/
 python eval.py checkpoint=runs/NAME      one network: accuracy by class, scores at every place
+python eval.py checkpoint=all            first looks into every network that was not looked into yet
 """
 
 import sys
@@ -22,12 +23,14 @@ def main(cfg):
     with config.one_line_errors():
         device = config.choose_device(cfg)
 
-        from attn.report import report, report_checkpoint
+        from attn.report import inspect_all, report, report_checkpoint
 
-        if cfg.checkpoint is None:
-            report(runs, out)
-        else:
+        if cfg.checkpoint not in (None, "all"):
             report_checkpoint(Path(cfg.checkpoint), out, device)
+            return
+        if cfg.checkpoint == "all":
+            inspect_all(runs, device)
+        report(runs, out, cfg.publish)
 
 
 if __name__ == "__main__":

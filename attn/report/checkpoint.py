@@ -1,55 +1,75 @@
-"""One trained network: its accuracy, per class too, and its scores at every place of attention."""
+"""One trained network: its accuracy, per class too, its scores everywhere, and what they mean."""
 
+import io
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
 import yaml
+from tqdm import tqdm
 
 from attn import files
 from attn.build import build
 from attn.data import CLASSES, load
 from attn.errors import RunError
 from attn.evaluation import POST_IMAGES, Predictor, evaluate, fixed_test_order, score_rows
+from attn.inspection import inspect
 from attn.precision import set_backends
-from attn.report import figures, score_figures
-from attn.report.collect import SOURCES
-from attn.report.tables import markdown
+from attn.report import accuracy_figures, inspection_figures, score_figures
+from attn.report.formats import markdown
+from attn.report.group import SOURCES, write_csv
 from attn.schema import Config
 from attn.scores import of_input_channels
 from attn.training import split_inputs
+
+INSPECTED = "classes.csv"  # the last file that an inspection leaves in a run folder
+
+
+def inspect_all(root: Path, device: torch.device):
+    """Inspects every finished network with attention that was not yet, into its run folder.
+
+    The report then has their class scores, maps and importances.
+    """
+    waiting = [
+        path.parent
+        for path in sorted(root.glob(f"*/{files.CHECKPOINT}"))
+        if (path.parent / "summary.json").exists() and not (path.parent / INSPECTED).exists()
+    ]
+    for folder in tqdm(waiting, desc="inspecting", unit="network"):
+        config, seed, state = read_run(folder)
+        if config.location == "none":
+            continue
+        predictor, _ = _predictor(config, seed, state, device)
+        _inspect(folder, predictor)
 
 
 def report_checkpoint(path: Path, out: Path, device: torch.device):
     """Evaluates a checkpoint on the whole test set and writes tables and figures under `out`.
 
-    path: a run folder or the checkpoint.pt in it. Needs the data, and no other run. Raises RunError
-    where there is no whole checkpoint.
+    path: a run folder or the checkpoint.pt in it, which keeps what an inspection of a finished run
+    found. Needs the data, and no other run. Raises RunError where there is no whole checkpoint.
     """
+    folder = path if path.is_dir() else path.parent
     config, seed, state = read_run(path)
-    name = path.name if path.is_dir() else path.parent.name
-    data = load(config.data.source, config.data.root)
-    if data.fingerprint != config.fingerprint:
-        print("These images are not the ones that it was trained on: another dataset or decoder.")
-    set_backends(config.recipe, config.strict)
-    network = build(config, seed)
-    network.load_state_dict(state["network"])
-    network.to(device)
-    inputs = split_inputs(config, data, "test", device)
-    order = fixed_test_order(len(data.labels["test"]))
-    counts = {POST_IMAGES, len(order)}
-    logits, scores = evaluate(Predictor(network, inputs, config.recipe), order, counts)
-    right = logits.cpu().argmax(1) == data.labels["test"][order]
+    predictor, source = _predictor(config, seed, state, device)
+    logits, scores = _evaluate(predictor)
+    labels = predictor.inputs.labels.cpu()
+    order = fixed_test_order(len(labels))
+    right = logits.cpu().argmax(1) == labels[order]
     epochs = f"{state['run']['epochs']} of {config.recipe.epochs} epochs"
-    title = f"{name}\n{epochs}, {SOURCES[data.source]}"
-    out = out / f"checkpoint-{name}"
+    title = f"{folder.name}\n{epochs}, {SOURCES[source]}"
+    out = out / f"checkpoint-{folder.name}"
     out.mkdir(parents=True, exist_ok=True)
     print(f"\n{title}\n\ntest accuracy {right.double().mean():.2%}\n")
-    classes = _classes(right, data.labels["test"][order])
+    classes = _classes(right, labels[order])
     _write(out / "classes", f"Accuracy by class: {title}", classes)
-    figures.class_accuracy(classes, title, out / "classes.png")
+    accuracy_figures.by_class(classes, title, out / "classes.png")
     if scores[len(order)]:
-        _write_scores(out, title, scores, inputs.pictures(int(order[0])))
+        _write_scores(out, title, scores, predictor.inputs.pictures(int(order[0])))
+        kept = folder if (folder / "summary.json").exists() else out
+        _inspect(kept, predictor)
+        _draw_inspection(kept, out, title)
     print(f"tables and figures: {out}")
 
 
@@ -68,6 +88,46 @@ def read_run(path: Path):
     return Config.from_dict(values), values["seed"], state
 
 
+def _predictor(config: Config, seed: int, state: dict, device) -> tuple[Predictor, str]:
+    """The trained network on the test set, and where the data came from."""
+    data = load(config.data.source, config.data.root)
+    if data.fingerprint != config.fingerprint:
+        print("These images are not the ones that it was trained on: another dataset or decoder.")
+    set_backends(config.recipe, config.strict)
+    network = build(config, seed)
+    network.load_state_dict(state["network"])
+    inputs = split_inputs(config, data, "test", device)
+    return Predictor(network.to(device), inputs, config.recipe), data.source
+
+
+def _evaluate(predictor: Predictor):
+    order = fixed_test_order(len(predictor.inputs.labels))
+    return evaluate(predictor, order, {POST_IMAGES, len(order)})
+
+
+def _inspect(folder: Path, predictor: Predictor):
+    """Writes importance.csv, maps.npz and last classes.csv into the folder."""
+    found = inspect(predictor)
+    if found.importance:
+        write_csv(folder / "importance.csv", pd.DataFrame(found.importance), float_format="%.6g")
+    if found.maps:
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **found.maps)
+        files.write(folder / "maps.npz", buffer.getvalue())
+    write_csv(folder / INSPECTED, pd.DataFrame(found.classes), float_format="%.6g")
+
+
+def _draw_inspection(folder: Path, out: Path, title: str):
+    classes = pd.read_csv(folder / INSPECTED)
+    inspection_figures.by_class(classes, title, out / "scores-classes.png")
+    if (folder / "maps.npz").exists():
+        with np.load(folder / "maps.npz") as maps:
+            inspection_figures.gates_over_images(dict(maps), title, out / "gates.png")
+    if (folder / "importance.csv").exists():
+        lost = pd.read_csv(folder / "importance.csv")
+        _write(out / "importance", f"Points lost without a channel: {title}", lost)
+
+
 def _classes(right, labels) -> pd.DataFrame:
     rows = []
     for label, name in enumerate(CLASSES):
@@ -80,21 +140,23 @@ def _classes(right, labels) -> pd.DataFrame:
 
 def _write_scores(out: Path, title: str, scores: dict, pictures):
     frame = pd.DataFrame(score_rows(scores))
-    files.write(out / "scores.csv", frame.to_csv(index=False, lineterminator="\n"))
+    write_csv(out / "scores.csv", frame)
     whole = frame[frame["images"] == frame["images"].max()]
     places = whole.groupby("module", sort=False)["mean"]
     summary = places.agg(channels="size", mean="mean", lowest="min", highest="max").reset_index()
     summary["spread over images"] = whole.groupby("module", sort=False)["sd"].mean().to_numpy()
     _write(out / "places", f"Scores by place, whole test set: {title}", summary)
     score_figures.by_place(whole, title, out / "places.png")
+    panels = [("", {m: np.sort(r["mean"])[::-1] for m, r in whole.groupby("module", sort=False)})]
+    score_figures.heat_maps(panels, f"Scores by place and channel\n{title}", out / "layers.png")
     at_input = frame[frame["module"].map(of_input_channels)].assign(run="")
     if not at_input.empty:
-        only = pd.DataFrame({"run": [""], "seed": [0]})
+        only = pd.DataFrame({"run": [""], "seed": [0], "attention": [""]})
         score_figures.of_input(pictures.numpy(), only, at_input, title, out / "scores-input.png")
 
 
 def _write(path: Path, title: str, frame: pd.DataFrame):
-    files.write(path.with_suffix(".csv"), frame.to_csv(index=False, lineterminator="\n"))
+    write_csv(path.with_suffix(".csv"), frame)
     heading = title.replace("\n", ", ")
     text = f"### {heading}\n\n{markdown(frame)}"
     files.write(path.with_suffix(".md"), text)

@@ -12,7 +12,7 @@ from attn.backbones import BACKBONES
 from attn.build import multiply_adds
 from attn.modules import MECHANISMS
 from attn.place import attach
-from attn.report.tables import markdown
+from attn.report.formats import markdown
 from attn.schema import arguments
 from attn.seams import CannotStand
 

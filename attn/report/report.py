@@ -1,84 +1,256 @@
-"""Writes the report of every group of runs."""
+"""Run folders, or published data files -> data, tables, verdicts, figures and the page."""
 
+import json
+import textwrap
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 
 from attn.errors import RunError
 from attn.files import write
-from attn.report import figures, score_figures, tables
-from attn.report.collect import Group, collect, groups
+from attn.report import (
+    accuracy_figures,
+    captions,
+    formats,
+    inspection_figures,
+    score_figures,
+    tables,
+    verdict_text,
+    verdicts,
+)
+from attn.report.claims import Claim, Table, load
+from attn.report.collect import collect
+from attn.report.group import Group, named, published, write_csv
+from attn.report.page import write_page
+from attn.report.verdicts import Judged
 from attn.runs import skipped
-from attn.scores import of_input_channels
 
 
-def report(root: Path, out: Path):
-    """Tables, figures and the data behind them, a folder under `out` for each group of runs.
+@dataclass
+class Shown:
+    """A table as it is written and put on the page. behind: row by row (what, runs)."""
 
-    Raises RunError where there is no finished run.
+    id: str
+    title: str
+    frame: pd.DataFrame  # in words
+    caption: str
+    behind: list[tuple[str, list[str]]] = field(default_factory=list)
+
+
+@dataclass
+class Section:
+    """What there is of one group."""
+
+    group: Group
+    judged: list[Judged]
+    tables: list[Shown]
+    figures: list[Path] = field(default_factory=list)
+
+
+def report(root: Path, out: Path, publish: bool = False):
+    """Data, tables, verdicts, figures: a folder under `out` for each group of runs, and one page.
+
+    root: run folders, or folders of published data. publish: what `out` has of other runs stays.
+    Raises RunError where there is no finished run, ClaimError where configs/claims.yaml is wrong.
     """
+    definitions, claims = load()
     collected = collect(root)
     for reason in collected.left_out:
         print(f"left out: {reason}")
-    for cell in skipped(root):
-        print(f"skipped as impossible: {cell}")
-    if collected.runs.empty:
+    groups = collected.groups + published(root)
+    if not groups:
         raise RunError(
             f"no finished run in {root}: train some first, as with bash scripts/reproduce.sh"
         )
-    for group in groups(collected):
-        folder = out / group.name
-        folder.mkdir(parents=True, exist_ok=True)
-        print(f"\n== {group.title}: {len(group.runs)} runs ==\n")
-        _write_data(group, folder)
-        _write_tables(group, folder)
-        for path in _write_figures(group, folder):
-            print(f"figure: {path}")
-        print(f"tables: {folder}")
+    impossible = skipped(root)
+    if publish:
+        groups = _joined(groups, published(out))
+        impossible = sorted({*impossible, *_read_skipped(out)})
+    out.mkdir(parents=True, exist_ok=True)
+    if impossible:
+        write(out / "skipped.json", json.dumps(impossible, indent=1) + "\n")
+        for cell in impossible:
+            print(f"skipped as impossible: {cell}")
+    names = []
+    for group in named(groups):
+        group.write(out / group.name)
+        names.append(group.name)
+    # From the files alone, as whoever makes them again from published ones has.
+    sections = [write_tables(Group.read(out / name), definitions, claims, out) for name in names]
+    write_verdicts(sections, claims, out)
+    for section in sections:
+        section.figures = _draw(section, definitions, out / section.group.name)
+    write_page(sections, own_verdicts(sections, claims), _read_skipped(out), out)
+    for section in sections:
+        print("\n" + textwrap.fill(f"== {section.group.title} ==", formats.WIDTH))
+        _say_accuracies(section, definitions)
+    _say(sections, claims, out)
 
 
-def _write_data(group: Group, folder: Path):
-    _write_csv(folder / "runs.csv", group.runs)
-    _write_csv(folder / "epochs.csv", group.epochs)
-    scores = group.scores
-    if not scores.empty:  # of a wide feature map the last epoch alone: the rest would be megabytes
-        last = scores["epoch"] == scores.groupby("run")["epoch"].transform("max")
-        scores = scores[last | scores["module"].map(of_input_channels)]
-    _write_csv(folder / "scores.csv", scores)
+def _joined(groups: list[Group], older: list[Group]) -> list[Group]:
+    others = {group.key: group for group in older}
+    new = [g.joined(others[g.key]) if g.key in others else g for g in groups]
+    return new + [g for key, g in others.items() if key not in {g.key for g in groups}]
 
 
-def _write_tables(group: Group, folder: Path):
-    for name, definition in tables.definitions().items():
-        frame = tables.table(group, definition)
-        command = (
-            definition["command"] if group.recipe == "post" else "bash scripts/reproduce.sh post"
-        )
-        _write_table(folder / name, f"{definition['title']}: {group.title}", frame, command, group)
-    frame = tables.configurations(group)
-    title = f"Every configuration: {group.title}"
-    _write_table(folder / "configurations", title, frame, "bash scripts/reproduce.sh post", group)
-    frame = tables.gates(group)
-    if not frame.empty:
-        _write_csv(folder / "gates.csv", frame)
-        text = f"### Gate health: {group.title}\n\n{tables.markdown(frame)}\n{tables.GATES}"
-        write(folder / "gates.md", text)
-        print(text)
+def _read_skipped(out: Path) -> list[str]:
+    path = out / "skipped.json"
+    return json.loads(path.read_text()) if path.exists() else []
 
 
-def _write_table(path: Path, title: str, frame: pd.DataFrame, command: str, group: Group):
-    _write_csv(path.with_suffix(".csv"), frame)
-    text = f"### {title}\n\n{tables.markdown(frame)}\n{tables.caption(group, command)}"
-    write(path.with_suffix(".md"), text)
-    print(text)
+def write_tables(group: Group, definitions: list[Table], claims: list[Claim], out: Path) -> Section:
+    """Every table of a group as CSV, Markdown and LaTeX."""
+    folder = out / group.name
+    shown = []
+    for definition in definitions:
+        frame = tables.accuracy(group, definition)
+        if frame.empty:
+            continue
+        caption = captions.of_table(group, definition)
+        title = f"{definition.title}: {group.title}"
+        models = frame["model"].tolist()
+        words = formats.accuracy(frame)
+        shown.append(_write(folder, definition.id, title, frame, words, caption, models))
+    for name, title, make, word, caption in OTHERS:
+        frame = make(group)
+        if len(frame):
+            labels = [_label(row) for row in frame.to_dict("records")]
+            caption = captions.of_other(caption, group)
+            heading = f"{title}: {group.title}"
+            shown.append(_write(folder, name, heading, frame, word(frame), caption, labels))
+    return Section(group, verdicts.judge(group, claims), shown)
 
 
-def _write_csv(path: Path, frame: pd.DataFrame):
-    write(path, frame.to_csv(index=False, lineterminator="\n"))
+OTHERS = [
+    (
+        "configurations",
+        "Every configuration",
+        tables.configurations,
+        formats.accuracy,
+        captions.CONFIGURATIONS,
+    ),
+    (
+        "separation",
+        "Colours from noise by their scores",
+        tables.separation,
+        formats.separation,
+        captions.SEPARATION,
+    ),
+    (
+        "inputs",
+        "Scores of the input channels",
+        tables.input_channels,
+        formats.input_channels,
+        captions.INPUTS,
+    ),
+    (
+        "meaning",
+        "Does the score mean anything?",
+        tables.importance,
+        formats.importance,
+        captions.IMPORTANCE,
+    ),
+    ("gates", "Gate health", tables.gates, formats.gates, captions.GATES),
+]
 
 
-def _write_figures(group: Group, folder: Path) -> list[Path]:
-    curves = folder / "accuracy-epochs.png"
+def _write(folder, name, title, frame, words, caption, labels) -> Shown:
+    behind = [(what, runs.split()) for what, runs in zip(labels, frame["runs"], strict=True)]
+    write_csv(folder / f"{name}.csv", frame.drop(columns="runs"), float_format="%.6g")
+    write(folder / f"{name}.md", f"### {title}\n\n{formats.markdown(words)}\n{caption}\n")
+    write(folder / f"{name}.tex", formats.latex(words, f"{title}. {caption.replace('`', '')}"))
+    return Shown(name, title, words, caption, [pair for pair in behind if pair[1]])
+
+
+def _label(row: dict) -> str:
+    keys = ("backbone", "data", "location", "stages", "attention", "part", "channel")
+    return ", ".join(str(row[key]) for key in keys if isinstance(row.get(key), str))
+
+
+def own_verdicts(sections: list[Section], claims: list[Claim]) -> list[Judged]:
+    """Each claim on the experiment that it was made of; not run where no group has it."""
+    every = [one for section in sections for one in section.judged if one.own and one.found.n]
+    result = []
+    for claim in claims:
+        mine = [one for one in every if one.claim.id == claim.id]
+        result += mine or [verdicts.not_run(claim)]
+    return result
+
+
+def _parts(sections: list[Section], claims: list[Claim]) -> list[tuple[str, list[Judged]]]:
+    """(heading, verdicts): the published experiments, then what was run elsewhere."""
+    parts = []
+    own = own_verdicts(sections, claims)
+    sources = {one.source for one in own if one.found.n}
+    note = "" if sources <= {"archive"} else " (on image files, not the official pixels)"
+    parts.append((f"The published experiments{note}", own))
+    for section in sections:
+        others = [one for one in section.judged if not one.own and one.found.n]
+        for backbone in dict.fromkeys(one.backbone for one in others):
+            mine = [one for one in others if one.backbone == backbone]
+            group = section.group
+            title = verdict_text.heading(group.recipe, backbone, group.source, own=False)
+            parts.append((title, mine))
+    return parts
+
+
+def write_verdicts(sections: list[Section], claims: list[Claim], out: Path):
+    """verdicts.csv, .md, .tex: of every claim, published experiment or not."""
+    parts = _parts(sections, claims)
+    write_csv(
+        out / "verdicts.csv",
+        verdicts.frame([one for _, judged in parts for one in judged]),
+        float_format="%.6g",
+    )
+    text, latex = "", ""
+    for title, judged in parts:
+        words = verdict_text.shown(judged)
+        text += f"### {title}\n\n{formats.markdown(words)}\n"
+        latex += formats.latex(words, f"{title}. {verdict_text.NOTE}")
+    write(out / "verdicts.md", f"{text}{verdict_text.NOTE}\n")
+    write(out / "verdicts.tex", latex)
+
+
+def _draw(section: Section, definitions: list[Table], folder: Path) -> list[Path]:
+    group = section.group
+    configurations, gates = tables.configurations(group), tables.gates(group)
+    for old in [*folder.glob("*.png"), *folder.glob("*.svg")]:
+        old.unlink()  # of runs that are no longer here
+    forests = []
+    for backbone in dict.fromkeys(one.backbone for one in section.judged):
+        mine = [one for one in section.judged if one.backbone == backbone and one.found.n > 1]
+        own = any(one.own for one in mine)
+        title = verdict_text.heading(group.recipe, backbone, group.source, own)
+        forests += accuracy_figures.forest(mine, title, folder / f"claims-{backbone}.png")
+    title = group.title
     return [
-        *figures.accuracy_over_epochs(group, tables.definitions(), curves),
-        *score_figures.of_group(group, folder),
+        *forests,
+        *accuracy_figures.over_epochs(group, definitions, folder),
+        *accuracy_figures.against_parameters(
+            configurations, f"Accuracy against parameters\n{title}", folder / "parameters.png"
+        ),
+        *score_figures.of_inputs(group, definitions, folder),
+        *score_figures.by_layer(group, folder),
+        *score_figures.health(gates, f"Gate health\n{title}", folder / "gates.png"),
+        *inspection_figures.of_group(group, folder),
     ]
+
+
+def _say_accuracies(section: Section, definitions: list[Table]):
+    titles = {definition.id: definition.title for definition in definitions}
+    for shown in section.tables:
+        if shown.id in titles:
+            short = shown.frame[["model", "n", "accuracy, %", "95% interval", "to baseline"]]
+            several = shown.frame["backbone"].nunique() > 1
+            names = shown.frame["backbone"] + ": " + short["model"] if several else short["model"]
+            print(f"\n{titles[shown.id]}\n\n{formats.plain(short.assign(model=names))}", end="")
+
+
+def _say(sections: list[Section], claims: list[Claim], out: Path):
+    for title, judged in _parts(sections, claims):
+        print("\n" + textwrap.fill(f"== {title} ==", formats.WIDTH) + "\n")
+        print(verdict_text.terminal(judged))
+    runs = sum(len(section.group.runs) for section in sections)
+    print(f"\n{runs} runs. Tables, figures and their data: {out}")
+    print(f"all of it on one page: {out / 'report.html'}")

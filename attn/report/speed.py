@@ -6,8 +6,8 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 from attn import files
-from attn.report.style import COLOURS, STYLE, finish
-from attn.report.tables import markdown
+from attn.report.formats import markdown
+from attn.report.style import MUTED, NUMBER, STYLE, finish
 
 COLUMNS = {
     "way": "way",
@@ -52,7 +52,9 @@ def _bars(rows, heading: str, folder: Path):
         figure, axis = plt.subplots(figsize=(7, 0.5 * len(rows) + 1.4))
         ours = rows["way"].str.startswith("ours")
         bars = axis.barh(
-            rows["way"], rows["seconds_per_run"], color=[COLOURS[int(not o)] for o in ours]
+            rows["way"],
+            rows["seconds_per_run"],
+            color=[MUTED[0] if own else NUMBER for own in ours],
         )
         ratios = [f"{r.seconds_per_run:g} s, {r.ratio:g}x" for r in rows.itertuples()]
         axis.bar_label(bars, ratios, padding=4)

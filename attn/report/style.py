@@ -1,4 +1,4 @@
-"""How every figure looks, and how it is saved."""
+"""How every figure looks: one colour for one thing, told apart by colour-blind readers."""
 
 from pathlib import Path
 
@@ -7,19 +7,52 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-# Okabe and Ito's colours, told apart by colour-blind readers and in print.
-COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7"]
+from attn.modules import MECHANISMS
+from attn.stats import CONTRADICTED, INCONCLUSIVE, NOT_RUN, REPRODUCED
+
+# Paul Tol's muted colours, a mechanism each; where they are used up again with another marker.
+MUTED = ["#332288", "#CC6677", "#117733", "#88CCEE", "#882255", "#44AA99", "#999933", "#AA4499"]
+MARKERS = ["o", "s"]
+BASELINE = "#444444"
+# Okabe and Ito's: the input channels.
+CHANNELS = {"R": "#D55E00", "G": "#009E73", "B": "#0072B2"}
+NOISE = "#8C8C8C"
+NUMBER = "#555555"  # a number that stands alone
+BOUND = "#E69F00"  # the smallest effect of interest
+VERDICTS = {
+    REPRODUCED: "#117733",
+    CONTRADICTED: "#882255",
+    INCONCLUSIVE: "#6E6E6E",
+    NOT_RUN: "#6E6E6E",
+}
 STYLE = {
     "font.size": 10,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "savefig.dpi": 150,
     "figure.constrained_layout.use": True,
+    "svg.hashsalt": "attn",  # the same figure is the same file
 }
 
 
-def finish(figure, heading: str, path: Path):
-    """Puts the heading above the figure, writes it and forgets it."""
+def look(attention: str) -> dict:
+    """Colour and marker of a mechanism, by its label or name (cbam+kernel=3 is cbam)."""
+    name = attention.partition("+")[0]
+    if name not in MECHANISMS:
+        return {"color": BASELINE, "marker": "o"}
+    number = list(MECHANISMS).index(name)
+    return {"color": MUTED[number % len(MUTED)], "marker": MARKERS[number // len(MUTED)]}
+
+
+def channel_colour(name: str) -> str:
+    return CHANNELS.get(name, NOISE)
+
+
+def finish(figure, heading: str, path: Path) -> Path:
+    """Puts the heading above the figure, writes PNG and SVG and forgets it; the PNG's path."""
     figure.suptitle(heading, x=0.01, ha="left", fontsize=10)
+    path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
+    figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
     plt.close(figure)
+    return path

@@ -1,126 +1,168 @@
-"""The post's tables, and one of every configuration: n, mean, sd and each seed's value."""
-
-from pathlib import Path
+"""The tables: accuracies with their intervals and costs, scores of noise, gate health."""
 
 import pandas as pd
-import yaml
 
-from attn.report.collect import Group
-from attn.stats import summarise
+from attn import stats
+from attn.report.claims import Table
+from attn.report.group import CONFIGURATION, Group
+from attn.report.verdicts import COLOURS, end_scores, missing, one_configuration, with_score_metrics
 
-TABLES = Path(__file__).resolve().parents[2] / "configs" / "tables.yaml"
-PUBLISHED_ON = {"recipe": "post", "backbone": "mobilenet_v2"}
-MATCH = ("data", "attention", "location")
-CONFIGURATION = ["backbone", "data", "location", "stages", "attention", "configuration"]
+DETERMINISTIC = ("parameters", "multiply_adds")
 
 
-def definitions() -> dict:
-    return yaml.safe_load(TABLES.read_text())
+def accuracy(group: Group, table: Table) -> pd.DataFrame:
+    """One of the tables, a row for each backbone and model; accuracies in percent.
 
-
-def table(group: Group, definition: dict) -> pd.DataFrame:
-    """One of the post's tables, a row for each backbone and model; accuracies in percent.
-
-    A model that was not run has n = 0. The published column is there for the post's own recipe and
-    network alone, and never for synthetic data.
+    A model that was not run has n = 0; a backbone with fewer than two models is left out. The
+    published column is there for the table's own recipe and backbone alone, and never for synthetic
+    data.
     """
     rows = []
     for backbone, runs in group.runs.groupby("backbone", sort=True):
-        published = {"recipe": group.recipe, "backbone": backbone} == PUBLISHED_ON
-        for row in definition["rows"]:
-            for model, chosen in _configurations_of(row, select(runs, row)):
-                entry = {"backbone": backbone, "model": model, **summarise(chosen)}
+        published = (group.recipe, backbone) == (table.recipe, table.backbone)
+        baseline = one_configuration(table.row(table.baseline).of(runs))
+        mine = []
+        for row in table.rows:
+            for model, chosen in _configurations_of(row.model, row.of(runs)):
+                entry = {"backbone": backbone, "model": model, **_summary(chosen, baseline)}
                 if published and group.source != "synthetic":
-                    entry["published"] = row.get("published")
-                rows.append(entry)
+                    entry["published"] = row.published
+                done = row.of(runs) if len(chosen) else chosen
+                entry["missing"] = "; ".join(missing(group, backbone, row, _seeds(table, runs)))
+                entry["runs"] = " ".join(done["run"][done["run"].isin(chosen["run"])])
+                mine.append(entry)
+        if sum(entry["n"] > 0 for entry in mine) > 1:
+            rows += _mark_best(mine, group.runs)
     return pd.DataFrame(rows)
 
 
-def _configurations_of(row: dict, runs: pd.DataFrame):
+def _seeds(table: Table, runs: pd.DataFrame) -> set:
+    """The seeds that any row of the table has."""
+    return set().union(*(row.of(runs)["seed"] for row in table.rows))
+
+
+def _configurations_of(model: str, runs: pd.DataFrame):
     """(model, its runs); several where a YAML was edited between runs of the same name."""
     keys = sorted(runs["configuration"].unique())
     if len(keys) < 2:
-        return [(row["model"], runs)]
-    return [(f"{row['model']} [{key}]", runs[runs["configuration"] == key]) for key in keys]
-
-
-def select(runs: pd.DataFrame, row: dict) -> pd.DataFrame:
-    """The runs of one row of a table."""
-    for key in MATCH:
-        if key in row:
-            runs = runs[runs[key] == row[key]]
-    return runs
+        return [(model, runs)]
+    return [(f"{model} [{key}]", runs[runs["configuration"] == key]) for key in keys]
 
 
 def configurations(group: Group) -> pd.DataFrame:
-    """Every configuration that was run, with its cost."""
+    """Every configuration that was run, with its difference to the baseline of its data."""
     rows = []
-    for key, runs in group.runs.groupby(CONFIGURATION, sort=False):
-        first = runs.iloc[0]
-        cost = {name: int(first[name]) for name in ("parameters", "multiply_adds")}
-        seconds = round(runs["train_seconds"].mean(), 1)
-        names = dict(zip(CONFIGURATION, key, strict=True))
-        rows.append({**names, **summarise(runs), **cost, "train_seconds": seconds})
+    for _, alike in group.runs.groupby(["backbone", "data"], sort=True):
+        baseline = one_configuration(alike[alike["location"] == "none"])
+        mine = []
+        for key, runs in alike.groupby(CONFIGURATION, sort=False):
+            names = dict(zip(CONFIGURATION, key, strict=True))
+            mine.append({**names, **_summary(runs, baseline), "runs": " ".join(runs["run"])})
+        rows += _mark_best(mine, group.runs)
     return pd.DataFrame(rows)
 
 
-GATES = (
-    "first, last: the mean score, untrained (250 test images, batch statistics) and after the last "
-    "epoch (all test images); moved: how far a channel's mean score moved, either way; spread: its "
-    "sd over images; saturated: the share of scores below 0.05 or above 0.95. Means over channels, "
-    "places and seeds.\n"
-)
-PARTS = ("channel", "spatial", "height", "width", "first")
+def _summary(runs: pd.DataFrame, baseline: pd.DataFrame) -> dict:
+    """n, mean, interval, difference to the baseline by seed, cost, every seed's value."""
+    percent = (100 * runs.set_index("seed")["test_accuracy"]).sort_index()
+    found = stats.estimate(percent)
+    entry = {"n": found.n, "mean": found.mean, "sd": found.sd, "low": found.low, "high": found.high}
+    pairs = stats.paired(percent, 100 * baseline.set_index("seed")["test_accuracy"])
+    is_baseline = set(runs["run"]) == set(baseline["run"])
+    to_baseline = stats.estimate([] if is_baseline else pairs.differences)
+    entry |= {"difference": to_baseline.mean, "difference_low": to_baseline.low}
+    entry["difference_high"] = to_baseline.high
+    for name in DETERMINISTIC:
+        entry[name] = int(runs.iloc[0][name]) if len(runs) else None
+    entry["train_seconds"] = runs["train_seconds"].mean()
+    entry["device"] = "+".join(sorted(set(runs["device"])))
+    entry["seeds"] = "  ".join(f"{s}: {v:.2f}" for s, v in percent.items()) or "not run"
+    return entry
+
+
+def _mark_best(entries: list[dict], runs: pd.DataFrame) -> list[dict]:
+    """Marks the best of some rows, and those that are not told apart from it."""
+    accuracies = runs.set_index("run")[["seed", "test_accuracy"]]
+    columns = {
+        i: accuracies.loc[entry["runs"].split()].set_index("seed")["test_accuracy"]
+        for i, entry in enumerate(entries)
+        if entry["n"]
+    }
+    equals = stats.equals_of_best(pd.DataFrame(columns))
+    return [entry | {"best": i in equals} for i, entry in enumerate(entries)]
+
+
+def separation(group: Group) -> pd.DataFrame:
+    """How well the scores of the input tell colours from noise, over seeds."""
+    measured = with_score_metrics(group).dropna(subset=["noise_auc"])
+    means = end_scores(group)
+    rows = []
+    for key, runs in measured.groupby(CONFIGURATION, sort=False):
+        names = dict(zip(CONFIGURATION, key, strict=True))
+        row = {name: names[name] for name in ("backbone", "data", "attention")}
+        row["n"] = len(runs)
+        for name in ("noise_auc", "score_gap"):
+            found = stats.estimate(runs[name])
+            row |= {name: found.mean, f"{name}_low": found.low, f"{name}_high": found.high}
+        mine = means[means["run"].isin(runs["run"])]
+        noise = mine["channel"] >= COLOURS
+        row |= {"colours": mine["mean"][~noise].mean(), "noise": mine["mean"][noise].mean()}
+        row["runs"] = " ".join(runs["run"])
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def importance(group: Group) -> pd.DataFrame:
+    """Whether scores rank channels by what is lost without them: Spearman's, over seeds.
+
+    Of one run alone its own interval; of several the t-interval of theirs.
+    """
+    if group.importance.empty:
+        return pd.DataFrame()
+    merged = group.importance.merge(group.runs, on="run")
+    rows = []
+    for key, mine in merged.groupby([*CONFIGURATION, "module"], sort=False):
+        names = dict(zip([*CONFIGURATION, "module"], key, strict=True))
+        row = {k: names[k] for k in ("backbone", "data", "location", "attention", "module")}
+        row |= {"n": mine["run"].nunique(), "channels": mine["channel"].nunique()}
+        scaled = mine.assign(scaled=mine["score"] * mine["sd"])
+        for name, column in (("score", "score"), ("score_x_sd", "scaled"), ("sd", "sd")):
+            found = _over_runs(scaled, column)
+            row |= {name: found.mean, f"{name}_low": found.low, f"{name}_high": found.high}
+        rows.append(row | {"runs": " ".join(mine["run"].unique())})
+    return pd.DataFrame(rows)
+
+
+def _over_runs(rows: pd.DataFrame, column: str) -> stats.Estimate:
+    each = [stats.rank_correlation(run[column], run["lost"]) for _, run in rows.groupby("run")]
+    return each[0] if len(each) == 1 else stats.estimate([e.mean for e in each if e.mean == e.mean])
 
 
 def gates(group: Group) -> pd.DataFrame:
-    """Gate health: what each configuration's scores were at first and became, as GATES says."""
-    if group.scores.empty:
+    """Gate health: what each configuration's scores were at first and became."""
+    if group.health.empty:
         return pd.DataFrame()
-    scores = group.scores.copy()
-    own = scores["module"].str.rpartition(".")[2]
-    scores["score"] = own.where(own.isin(PARTS), "gate")
-    last = scores["epoch"] == scores.groupby("run")["epoch"].transform("max")
-    last &= scores["images"] == scores.groupby("run")["images"].transform("max")
-    keys = ["run", "module", "channel"]
-    before = scores[scores["epoch"] < 0].set_index(keys)["mean"].rename("first")
-    now = scores[last].join(before, on=keys)
-    now["moved"] = (now["mean"] - now["first"]).abs()
-    columns = ["first", "mean", "moved", "sd", "saturated"]
-    frame = now.groupby(["run", "score"], sort=False)[columns].mean()
-    losses = group.epochs.groupby("run")["train_loss"].agg(["first", "last"])
-    frame = frame.rename(columns={"mean": "last", "sd": "spread"}).reset_index()
-    frame["loss at first"] = frame["run"].map(losses["first"])
-    frame["loss at last"] = frame["run"].map(losses["last"])
-    frame = group.runs[["run", *CONFIGURATION]].merge(frame, on="run")
-    keys = [*CONFIGURATION, "score"]
-    numbers = frame.drop(columns="run").groupby(keys, sort=False)
-    return numbers.mean().reset_index().drop(columns="configuration").round(3)
+    frame = group.runs[["run", *CONFIGURATION]].merge(group.health, on="run")
+    keys = [*CONFIGURATION, "part"]
+    runs = frame.groupby(keys, sort=False)["run"].agg(" ".join).rename("runs")
+    numbers = frame.drop(columns="run").groupby(keys, sort=False).mean()
+    numbers.insert(0, "n", frame.groupby(keys, sort=False).size())
+    return numbers.join(runs).reset_index().drop(columns="configuration")
 
 
-def markdown(frame: pd.DataFrame) -> str:
-    """A Markdown table; numbers to two digits after the point, nothing where there is none."""
-    lines = [list(frame.columns), ["---"] * len(frame.columns)]
-    lines += [[_cell(value) for value in row] for row in frame.itertuples(index=False)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+def input_channels(group: Group) -> pd.DataFrame:
+    """The scores of input channels, a row for each configuration and channel, over seeds."""
+    means = end_scores(group).merge(group.runs[["run", *CONFIGURATION]], on="run")
+    rows = []
+    for key, mine in means.groupby([*CONFIGURATION, "channel"], sort=False):
+        names = dict(zip([*CONFIGURATION, "channel"], key, strict=True))
+        found = stats.estimate(mine["mean"])
+        row = {k: names[k] for k in ("backbone", "data", "attention")}
+        row |= {"channel": channel_name(names["channel"]), "n": found.n, "score": found.mean}
+        row |= {"sd": found.sd, "low": found.low, "high": found.high}
+        rows.append(row | {"runs": " ".join(mine["run"])})
+    return pd.DataFrame(rows)
 
 
-def _cell(value) -> str:
-    if pd.isna(value):
-        return ""
-    if isinstance(value, float):
-        return f"{value:.2f}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
-
-
-def caption(group: Group, command: str) -> str:
-    """What the numbers are, and the command that makes them."""
-    lines = ["Top-1 test accuracy in percent after the last epoch; sd over seeds."]
-    if group.recipe == "post" and group.source != "synthetic":
-        lines.append(f"`{command}` makes the published network's rows.")
-    else:
-        lines.append(
-            f"These are numbers of recipe `{group.recipe}`, not of the post's: they say nothing "
-            f"about the published ones. `{command}` makes the real ones."
-        )
-    return " ".join(lines) + "\n"
+def channel_name(channel: int) -> str:
+    return "RGB"[channel] if channel < COLOURS else f"noise {channel - COLOURS + 1}"

@@ -1,5 +1,6 @@
 """What several tests share: configurations from configs/, small data, the real programs."""
 
+import csv
 import os
 import subprocess
 import sys
@@ -85,6 +86,28 @@ class Standing(nn.Module):
 def configuration(*overrides: str):
     """A checked configuration, as the programs make it."""
     return config.check(config.composed(list(overrides)))
+
+
+def folders(root):
+    """The run folders there, by name."""
+    return sorted(path.parent for path in root.glob("*/config.yaml"))
+
+
+TIMES = ("images_per_second", "seconds")  # what differs between two runs of the same thing
+
+
+def rows(path):
+    """A CSV's rows but for the times, every value as it is written."""
+    with path.open() as file:
+        return [{k: v for k, v in row.items() if k not in TIMES} for row in csv.DictReader(file)]
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """Two seeds of two configurations on synthetic data, and what train.py printed."""
+    root = tmp_path_factory.mktemp("runs")
+    sweep = ["experiment=noise", "data=rgb_noise", "seeds=2", f"runs={root}"]
+    return root, program("train.py", *TINY, *sweep)
 
 
 def program(*words: str, **options) -> subprocess.CompletedProcess:

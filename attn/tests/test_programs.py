@@ -1,6 +1,5 @@
 """The real programs, shrunk: whole runs, killed runs, wrong words."""
 
-import csv
 import fcntl
 import json
 import os
@@ -16,27 +15,9 @@ import torch
 from attn.catalogue import choices
 from attn.data import load
 from attn.runs import Run
-from attn.tests.conftest import ROOT, TINY, configuration, needs_cifar10, program
+from attn.tests.conftest import ROOT, TINY, configuration, folders, program, rows
 
 NOISY = ["data=rgb_noise", "location=first"]
-TIMES = ("images_per_second", "seconds")  # what differs between two runs of the same thing
-
-
-def folders(root):
-    return sorted(path.parent for path in root.glob("*/config.yaml"))
-
-
-def rows(path):
-    with path.open() as file:
-        return [{k: v for k, v in row.items() if k not in TIMES} for row in csv.DictReader(file)]
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """Two seeds of two configurations on synthetic data, and what train.py printed."""
-    root = tmp_path_factory.mktemp("runs")
-    sweep = ["experiment=noise", "data=rgb_noise", "seeds=2", f"runs={root}"]
-    return root, program("train.py", *TINY, *sweep)
 
 
 def test_train_makes_the_runs_of_an_experiment(trained):
@@ -93,69 +74,6 @@ def test_the_same_command_again_does_nothing(trained):
     again = program("train.py", *TINY, *NOISY, "seeds=2", f"runs={root}")
     assert again.returncode == 0 and again.stdout.count("finished") == 2
     assert len(before) > 20 and times() == before
-
-
-def test_eval_makes_tables_and_figures_and_leaves_out_what_is_damaged(trained, tmp_path):
-    root = tmp_path / "runs"
-    shutil.copytree(trained[0], root)
-    damaged, unfinished = folders(root)[2:]
-    (damaged / "summary.json").write_text("{")
-    (unfinished / "summary.json").unlink()
-    done = program("eval.py", f"runs={root}")
-    assert done.returncode == 0, done.stderr
-    assert f"left out: {damaged.name}: its summary.json is damaged" in done.stdout
-    assert f"left out: {unfinished.name}: not finished" in done.stdout
-    (report,) = (root / "_report").iterdir()
-    assert report.name.endswith("-synthetic")
-    for name in ("accuracy.md", "noise.md", "configurations.md"):
-        text = (report / name).read_text()
-        assert "SYNTHETIC" in text and "published |" not in text
-        assert "bash scripts/reproduce.sh post" in text
-    table = rows(report / "noise.csv")
-    assert [row["n"] for row in table] == ["0", "0", "2", "0"]
-    accuracies = [rows(f / "metrics.csv")[-1]["test_accuracy"] for f in folders(root)[:2]]
-    mean = sum(100 * float(accuracy) for accuracy in accuracies) / 2
-    assert float(table[2]["mean"]) == pytest.approx(mean)
-    figures = [path.name for path in report.glob("*.png")]
-    assert len(figures) == 2 and all((report / f).stat().st_size > 10_000 for f in figures)
-
-
-def test_eval_of_nothing_says_so(tmp_path):
-    done = program("eval.py", f"runs={tmp_path}")
-    assert done.returncode == 1
-    assert f"no finished run in {tmp_path}" in done.stderr and "Traceback" not in done.stderr
-
-
-def test_eval_of_one_checkpoint(trained, tmp_path):
-    """A copy of one run folder, alone: accuracy, classes and scores are those of the run."""
-    original = folders(trained[0])[0]  # attention at first
-    folder = tmp_path / original.name
-    shutil.copytree(original, folder)
-    done = program("eval.py", f"checkpoint={folder}", f"runs={tmp_path}", "device=cpu")
-    assert done.returncode == 0, done.stderr
-    accuracy = json.loads((folder / "summary.json").read_text())["test_accuracy"]
-    assert f"test accuracy {accuracy:.2%}" in done.stdout
-    out = tmp_path / "_report" / f"checkpoint-{folder.name}"
-    classes = rows(out / "classes.csv")
-    assert sum(int(row["images"]) for row in classes) == 2000
-    mean = sum(float(row["accuracy"]) for row in classes) / 10  # as many images in each
-    assert mean == pytest.approx(100 * accuracy)
-    ours = [row["mean"] for row in rows(out / "scores.csv") if row["images"] == "2000"]
-    logged = [row["mean"] for row in rows(folder / "scores.csv") if row["images"] == "2000"]
-    assert [float(m) for m in ours] == pytest.approx([float(m) for m in logged])
-    for name in ("classes.png", "places.png", "scores-input.png"):
-        assert (out / name).stat().st_size > 10_000
-    (folder / "checkpoint.pt").write_bytes(b"damaged")
-    again = program("eval.py", f"checkpoint={folder}", f"runs={tmp_path}")
-    assert again.returncode == 1 and "no whole checkpoint.pt there" in again.stderr
-
-
-def test_eval_of_a_network_without_attention(trained, tmp_path):
-    baseline = folders(trained[0])[2]
-    done = program("eval.py", f"checkpoint={baseline}", f"runs={tmp_path}", "device=cpu")
-    assert done.returncode == 0, done.stderr
-    (out,) = (tmp_path / "_report").iterdir()
-    assert {f.name for f in out.iterdir()} == {"classes.csv", "classes.md", "classes.png"}
 
 
 def test_a_damaged_summary_is_written_again(trained, tmp_path):
@@ -342,16 +260,3 @@ def test_help_answers_without_torch():
     done = program("-X", "importtime", "train.py", "--help")
     assert done.returncode == 0 and "seeds=1" in done.stdout and "recipe.size=112" in done.stdout
     assert "| hydra" in done.stderr and "| torch" not in done.stderr
-
-
-@needs_cifar10
-def test_on_real_cifar10_the_post_goes_through_whole(tmp_path):
-    """Every part of the post's own recipe but its length and size."""
-    small = ["recipe.size=32", "recipe.epochs=1", "recipe.images=100", "recipe.test_images=50"]
-    done = program("train.py", *small, *NOISY, "device=cpu", f"runs={tmp_path}")
-    assert done.returncode == 0, done.stderr
-    (folder,) = folders(tmp_path)
-    assert json.loads((folder / "summary.json").read_text())["source"] in ("archive", "images")
-    done = program("eval.py", f"runs={tmp_path}")
-    assert done.returncode == 0, done.stderr
-    assert list(tmp_path.glob("_report/*/scores-mobilenet_v2*.png"))

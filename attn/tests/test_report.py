@@ -1,67 +1,47 @@
-"""Tables and groups from a few made-up runs."""
+"""Tables, figures and the page from a few made-up runs; what is published, made again."""
 
 import json
+import math
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from attn.report import score_figures, tables
-from attn.report.collect import collect, groups
+from attn.errors import RunError
+from attn.report import accuracy_figures, formats, report, score_figures, tables
+from attn.report.claims import load
+from attn.report.collect import collect
+from attn.report.group import Group, named, published
+from attn.report.page import write_page
+from attn.report.report import own_verdicts, write_tables, write_verdicts
+from attn.report.verdicts import judge
+from attn.tests.conftest import ROOT
+from attn.tests.made_up import ATTENDED, group_of, run
 
-NOISE = tables.definitions()["noise"]
-
-
-def run(root, seed, accuracy, **changes):
-    """A finished run folder of the post's noisy baseline, or of what the changes say."""
-    summary = {
-        "backbone": "mobilenet_v2",
-        "attention": "none",
-        "location": "none",
-        "stages": "all",
-        "data": "rgb_noise",
-        "recipe": "post",
-        "seed": seed,
-        "test_accuracy": accuracy,
-        "parameters": 1000,
-        "multiply_adds": 5000,
-        "train_seconds": 60.0,
-        "source": "archive",
-        "fingerprint": "f" * 64,
-        "numerics": 1,
-        "configuration": "c0",
-        "recipe_key": "r0",
-    } | changes
-    name = "-".join(str(summary[k]) for k in ("configuration", "source", "recipe_key", "seed"))
-    folder = root / name
-    folder.mkdir()
-    (folder / "config.yaml").write_text("")
-    (folder / "summary.json").write_text(json.dumps({"run": name, **summary}))
-    metrics = pd.DataFrame({"epoch": [0], "test_accuracy": [accuracy], "test_images": [10_000]})
-    metrics["train_loss"] = 1.5
-    metrics.to_csv(folder / "metrics.csv", index=False)
-    return folder
+TABLES, CLAIMS = load()
+NOISE = next(table for table in TABLES if table.id == "noise")
+SCORES = (0.98, 0.96, 0.91, 0.01, 0.005, 0.006)
 
 
-def one_group(root):
-    (group,) = groups(collect(root))
-    return group
-
-
-def test_a_table_has_n_mean_sd_every_seed_and_what_was_published(tmp_path):
-    run(tmp_path, 0, 0.8301)
-    run(tmp_path, 1, 0.8402)
-    first = {"attention": "cbam_channel", "location": "first", "configuration": "c1"}
-    run(tmp_path, 0, 0.8507, **first)
-    frame = tables.table(one_group(tmp_path), NOISE).set_index("model")
+def test_a_table_has_seeds_intervals_differences_and_what_was_published(tmp_path):
+    for seed, (without, attended) in enumerate([(0.8301, 0.8407), (0.8402, 0.8493)]):
+        run(tmp_path, seed, without)
+        run(tmp_path, seed, attended, **ATTENDED)
+        run(tmp_path, seed, without + 0.01, data="rgb", configuration="c2")
+    frame = tables.accuracy(group_of(tmp_path), NOISE).set_index("model")
     noisy = frame.loc["RGB + 3 noise channels"]
     assert (noisy["n"], noisy["published"]) == (2, 83.73)
     assert noisy["mean"] == pytest.approx(83.515) and noisy["sd"] == pytest.approx(0.714178)
+    half = 12.7062 * 0.714178 / math.sqrt(2)  # Student's t with one degree of freedom
+    assert noisy["high"] - noisy["mean"] == pytest.approx(half, rel=1e-4)
     assert noisy["seeds"] == "0: 83.01  1: 84.02"
-    attended = frame.loc["RGB + 3 noise channels + attention at first"]
-    assert (attended["n"], attended["published"]) == (1, 84.34) and pd.isna(attended["sd"])
-    assert frame.loc["RGB baseline", "seeds"] == "not run"
-    assert pd.isna(frame.loc["RGB + attention at first (our control)", "published"])
+    assert noisy["difference"] == pytest.approx(-1) and noisy["difference_low"] == pytest.approx(-1)
+    control = frame.loc["RGB + attention at first (our control)"]
+    assert control["n"] == 0 and control["seeds"] == "not run" and pd.isna(control["published"])
+    assert control["missing"] == "RGB + attention at first (our control), seeds 0, 1: missing"
+    assert pd.isna(frame.loc["RGB baseline", "difference"])
 
 
 ELSE = [
@@ -74,11 +54,19 @@ ELSE = [
 
 @pytest.mark.parametrize("changes", ELSE)
 def test_what_is_not_the_posts_experiment_has_no_published_column(tmp_path, changes):
-    run(tmp_path, 0, 0.5, **changes)
-    group = one_group(tmp_path)
-    assert "published" not in tables.table(group, NOISE).columns
+    run(tmp_path / "runs", 0, 0.5, **changes)
+    run(tmp_path / "runs", 0, 0.5, **ATTENDED | changes)
+    group = group_of(tmp_path / "runs")
+    assert "published" not in tables.accuracy(group, NOISE).columns
     if "backbone" not in changes:
-        assert "not of the post's" in tables.caption(group, "the command")
+        section = write_tables(named([group])[0], TABLES, CLAIMS, _folder(tmp_path, group))
+        assert "not of `post`" in section.tables[0].caption
+
+
+def _folder(tmp_path, group):
+    """A place for a group's tables."""
+    named([group])[0].write(tmp_path / named([group])[0].name)
+    return tmp_path
 
 
 @pytest.mark.parametrize("key", ["source", "fingerprint", "numerics", "recipe_key"])
@@ -86,49 +74,59 @@ def test_runs_that_cannot_be_compared_are_in_groups_of_their_own(tmp_path, key):
     other = {"source": "images", "fingerprint": "e" * 64, "numerics": 2, "recipe_key": "r1"}[key]
     run(tmp_path, 0, 0.5)
     run(tmp_path, 1, 0.6)
-    run(tmp_path, 2, 0.7, **{key: other}, configuration="c2")
-    large, small = groups(collect(tmp_path))
+    run(tmp_path, 2, 0.7, **{key: other})
+    large, small = named(collect(tmp_path).groups)
     assert (large.name, len(large.runs), len(small.runs)) == ("post", 2, 1)
     assert small.name.startswith("post-")
+    report(tmp_path, tmp_path / "out")
+    assert {path.parent.name for path in tmp_path.glob("out/*/runs.csv")} == {"post", small.name}
 
 
 def test_an_edited_yaml_makes_a_row_of_its_own(tmp_path):
     run(tmp_path, 0, 0.5)
     run(tmp_path, 0, 0.6, configuration="c9")
-    models = tables.table(one_group(tmp_path), NOISE)["model"].tolist()
+    run(tmp_path, 0, 0.6, **ATTENDED)
+    models = tables.accuracy(group_of(tmp_path), NOISE)["model"].tolist()
     assert models[1:3] == ["RGB + 3 noise channels [c0]", "RGB + 3 noise channels [c9]"]
 
 
-@pytest.mark.parametrize(("source", "published"), [("archive", True), ("synthetic", False)])
-def test_the_score_figure_has_every_seed_and_the_posts_scores(
-    tmp_path, monkeypatch, source, published
-):
-    changes = {"attention": "cbam_channel", "location": "first", "source": source}
-    for seed in (0, 1):
-        folder = run(tmp_path, seed, 0.8, **changes)
-        np.savez(folder / "predictions.npz", example=np.zeros((6, 8, 8), np.uint8))
-        scores = [
-            {
-                "module": "seams.input",
-                "channel": c,
-                "epoch": 0,
-                "images": n,
-                "mean": 0.1 * c,
-                "sd": 0.05,
-            }
-            for n in (64, 1000, 10_000)
-            for c in range(6)
-        ]
-        pd.DataFrame(scores).to_csv(folder / "scores.csv", index=False)
-    drawn = []
-    monkeypatch.setattr(score_figures, "finish", lambda figure, *rest: drawn.append(figure))
-    assert len(score_figures.of_group(one_group(tmp_path), tmp_path)) == 1
-    below = drawn[0].axes[-1]
-    labels = below.get_legend_handles_labels()[1]
-    assert ("the post's" in labels) == published
-    assert len(below.containers) == 4  # two seeds, over 64 images and over all
-    titles = [axes.get_title() for axes in drawn[0].axes[:6]]
-    assert titles[0] == "R\n0.000" and titles[5] == "noise 3\n0.500"
+def test_the_best_and_its_equals_are_marked_in_every_form(tmp_path):
+    for seed in range(6):
+        run(tmp_path, seed, 0.8 + 0.001 * (seed % 3))
+        run(tmp_path, seed, 0.9 + 0.001 * (seed % 2), **ATTENDED)
+    frame = tables.accuracy(group_of(tmp_path), NOISE)
+    assert frame.loc[frame["best"], "model"].tolist() == [NOISE.rows[2].model]
+    words = formats.accuracy(frame)
+    assert "| **90.05** |" in formats.markdown(words) and "**80" not in formats.markdown(words)
+    assert r"\textbf{90.05}" in formats.latex(words, "caption")
+    assert formats.latex(words, "caption").count("textbf") == 1
+    assert "<strong>90.05</strong>" in formats.html_table(words)
+
+
+def test_every_form_escapes_what_it_must():
+    frame = pd.DataFrame({"a_b": ["x|y & 50%", None], "n": [12345, 1], "c": [-0.005, 1.0]})
+    assert formats.markdown(frame).splitlines()[2:] == [
+        "| x\\|y & 50% | 12,345 | 0.00 |".replace("0.00", "\N{MINUS SIGN}0.01"),
+        "|  | 1 | 1.00 |",
+    ]
+    assert r"x|y \& 50\%" in formats.latex(frame, "c_d") and r"c\_d" in formats.latex(frame, "c_d")
+    assert "<td>x|y &amp; 50%</td>" in formats.html_table(frame)
+
+
+NUMBERS = [
+    (1234.5, {}, "1,234.50"),
+    (-0.001, {}, "0.00"),
+    (0.5, {"sign": True}, "+0.50"),
+    (-0.5, {"sign": True}, "\N{MINUS SIGN}0.50"),
+    (-0.001, {"sign": True}, "0.00"),
+    (math.nan, {}, ""),
+    (None, {}, ""),
+]
+
+
+@pytest.mark.parametrize(("value", "options", "text"), NUMBERS)
+def test_numbers(value, options, text):
+    assert formats.number(value, **options) == text
 
 
 def test_gate_health_is_what_the_scores_say(tmp_path):
@@ -147,19 +145,214 @@ def test_gate_health_is_what_the_scores_say(tmp_path):
     ]
     frame = pd.DataFrame(rows).assign(sd=0.1, saturated=0.25)
     frame.to_csv(folder / "scores.csv", index=False)
-    (row,) = tables.gates(one_group(tmp_path)).to_dict("records")
-    assert (row["attention"], row["score"], row["first"]) == ("se", "gate", 0.5)
+    (row,) = tables.gates(group_of(tmp_path)).to_dict("records")
+    assert (row["attention"], row["part"], row["first"]) == ("se", "gate", 0.5)
     assert row["last"] == pytest.approx(0.3)
     assert row["moved"] == pytest.approx(0.2)  # by 0.3 at one place, by 0.1 at the other
-    assert (row["spread"], row["saturated"], row["loss at last"]) == (0.1, 0.25, 1.5)
+    assert (row["spread"], row["saturated"], row["loss_last"]) == (0.1, 0.25, 1.5)
 
 
-def test_synthetic_is_never_without_its_name(tmp_path):
-    run(tmp_path, 0, 0.5, source="synthetic")
-    group = one_group(tmp_path)
-    assert group.name == "post-synthetic" and "SYNTHETIC" in group.title
+def test_separation_and_importance_over_seeds(tmp_path):
+    for seed in range(3):
+        folder = run(tmp_path, seed, 0.8, scores=SCORES, **ATTENDED)
+        lost = {"channel": range(6), "score": SCORES, "sd": [1, 1, 1, 1, 1, 1 + seed]}
+        lost["lost"] = [30, 20, 10, 0.1, 0.3, 0.2]
+        frame = pd.DataFrame(lost).assign(module="seams.input", images=2000)
+        frame.to_csv(folder / "importance.csv", index=False)
+    group = group_of(tmp_path)
+    (row,) = tables.separation(group).to_dict("records")
+    assert (row["n"], row["noise_auc"], row["noise_auc_low"]) == (3, 1.0, 1.0)
+    assert row["score_gap"] == pytest.approx(0.9)
+    (row,) = tables.importance(group).to_dict("records")
+    ranks = [6, 5, 4, 1, 3, 2], [6, 5, 4, 3, 1, 2]
+    assert row["n"] == 3 and row["score"] == pytest.approx(np.corrcoef(*ranks)[0, 1])
+    assert row["sd"] == pytest.approx(np.mean([row["sd_low"], row["sd_high"]]))
 
 
-def test_markdown_leaves_empty_what_is_not_there():
-    frame = pd.DataFrame({"a": [1.0, None], "n": [12345, 1], "b": ["x", None]})
-    assert tables.markdown(frame).splitlines()[2:] == ["| 1.00 | 12,345 | x |", "|  | 1 |  |"]
+@pytest.mark.parametrize(("source", "drawn"), [("archive", True), ("synthetic", False)])
+def test_the_score_figures_have_every_seed_and_the_posts_scores(
+    tmp_path, monkeypatch, source, drawn
+):
+    for seed in (0, 1):
+        run(tmp_path, seed, 0.8, scores=[0.1 * c for c in range(6)], source=source, **ATTENDED)
+    figures = []
+    monkeypatch.setattr(score_figures, "finish", lambda figure, *rest: figures.append(figure))
+    assert len(score_figures.of_inputs(group_of(tmp_path), TABLES, tmp_path)) == 2
+    beside, epochs = figures
+    below = beside.axes[-1]
+    labels = below.get_legend_handles_labels()[1]
+    assert ("the post's" in labels) == drawn
+    assert len(below.containers) == 4  # two seeds, over 64 images and over all
+    titles = [axes.get_title() for axes in beside.axes[:6]]
+    assert titles[0] == "R\n0.000" and titles[5] == "noise 3\n0.500"
+    curves = {line.get_label(): line for line in epochs.axes[0].lines if line.get_linewidth() > 2}
+    assert list(curves) == ["R", "G", "B", "noise 1", "noise 2", "noise 3"]
+    assert curves["B"].get_ydata().tolist() == pytest.approx([0.5, 0.5, 0.2])
+
+
+def test_the_forest_has_every_seeds_point_and_the_published_number(tmp_path, monkeypatch):
+    gains = [0.004, 0.006, 0.009]
+    for seed, gain in enumerate(gains):
+        run(tmp_path, seed, 0.83)
+        run(tmp_path, seed, 0.83 + gain, **ATTENDED)
+    drawn = []
+    monkeypatch.setattr(accuracy_figures, "finish", lambda figure, *rest: drawn.append(figure))
+    judged = judge(group_of(tmp_path), CLAIMS)
+    accuracy_figures.forest(judged, "heading", Path("unused"))
+    (axis,) = drawn[0].axes
+    assert [label.get_text() for label in axis.get_yticklabels()] == [
+        "attention-recovers-noise (n=3)"
+    ]
+    points = [line.get_xdata() for line in axis.lines]
+    assert any(np.allclose(x, np.multiply(gains, 100)) for x in points if len(x) == 3)
+    assert any(np.allclose(x, 0.61) for x in points if len(x) == 1)
+
+
+def test_every_curve_has_a_band_from_three_seeds_on(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(accuracy_figures, "finish", lambda figure, *rest: drawn.append(figure))
+    for seed in range(3):
+        run(tmp_path, seed, 0.83 + 0.01 * seed)
+        if seed < 2:
+            run(tmp_path, seed, 0.84, **ATTENDED)
+    accuracy_figures.over_epochs(group_of(tmp_path), TABLES, tmp_path)
+    (axis,) = drawn[0].axes
+    assert len(axis.collections) == 1 and len(axis.lines) == 3 + 1 + 2 + 1
+    labels = [line.get_label() for line in axis.lines if line.get_linewidth() == 2]
+    assert labels == [
+        "RGB + 3 noise channels (n=3)",
+        "RGB + 3 noise channels + attention at first (n=2)",
+    ]
+
+
+def made_up_runs(root):
+    for seed in range(3):
+        run(root, seed, 0.83 + 0.001 * seed)
+        run(root, seed, 0.84 + 0.002 * seed, scores=SCORES, **ATTENDED)
+        synthetic = {"recipe": "quick", "source": "synthetic"}
+        run(root, seed, 0.82, **synthetic)
+        run(root, seed, 0.82, **ATTENDED | synthetic | {"configuration": "c4"})
+
+
+def test_the_report_is_whole(tmp_path, capsys):
+    made_up_runs(tmp_path)
+    report(tmp_path, tmp_path / "out")
+    printed = capsys.readouterr().out
+    assert all(len(line) <= 100 for line in printed.splitlines() if "/" not in line)
+    out = tmp_path / "out"
+    for name in ("noise", "configurations", "separation", "inputs", "gates"):
+        for kind in ("csv", "md", "tex"):
+            assert (out / "post" / f"{name}.{kind}").stat().st_size > 100
+    pictures = sorted(path.stem for path in (out / "post").glob("*.png"))
+    assert pictures == sorted(path.stem for path in (out / "post").glob("*.svg"))
+    assert [name.split("-")[0] for name in pictures] == [
+        *("claims", "gates", "noise", "parameters", "scores", "scores"),
+    ]
+    assert "SYNTHETIC" in (out / "verdicts.md").read_text()
+    page = (out / "report.html").read_text()
+    for run_name in pd.read_csv(out / "post" / "runs.csv")["run"]:
+        assert f'id="{run_name}"' in page and f'href="#{run_name}"' in page
+    for picture in pictures:
+        assert f'id="post-{picture}"' in page
+    assert "python train.py experiment=accuracy" in page
+    assert page.count("data:image/") == len(list(out.glob("*/*.png")))
+    for outside in ("http://", "https://", "<script", 'src="/', "@import"):
+        assert outside not in page.replace("http://www.w3.org", "")
+
+
+def test_publishing_keeps_the_runs_of_others(tmp_path):
+    run(tmp_path / "here", 0, 0.83)
+    run(tmp_path / "there", 1, 0.84)
+    run(tmp_path / "there", 0, 0.5, recipe="quick")
+    out = tmp_path / "results"
+    report(tmp_path / "there", out, publish=True)
+    report(tmp_path / "here", out, publish=True)
+    post, quick = published(out)
+    assert post.runs["test_accuracy"].tolist() == [0.83, 0.84] and len(quick.runs) == 1
+    assert post.epochs["run"].nunique() == 2
+    again = tmp_path / "here" / post.runs["run"][0] / "summary.json"
+    again.write_text(json.dumps(json.loads(again.read_text()) | {"test_accuracy": 0.85}))
+    report(tmp_path / "here", out, publish=True)
+    assert published(out)[0].runs["test_accuracy"].tolist() == [0.85, 0.84]
+    report(tmp_path / "here", tmp_path / "mine")  # without publishing, what is there alone
+    assert len(published(tmp_path / "mine")[0].runs) == 1
+
+
+def test_an_empty_folder_is_one_sentence(tmp_path):
+    with pytest.raises(RunError, match=r"no finished run in .*: train some first"):
+        report(tmp_path, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_damage_is_left_out_with_the_reason(tmp_path, capsys):
+    run(tmp_path, 0, 0.83)
+    for name, summary in (("cut", '{"run"'), ("bare", "{}"), ("list", "[1]")):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "config.yaml").write_text("")
+        (folder / "summary.json").write_text(summary)
+    (tmp_path / "odd").mkdir()
+    (tmp_path / "odd" / "config.yaml").write_text("[1, 2")
+    report(tmp_path, tmp_path / "out")
+    printed = capsys.readouterr().out
+    for name in ("cut", "bare", "list"):
+        assert f"left out: {name}: its summary.json is damaged" in printed
+    assert "left out: odd: its config.yaml is damaged" in printed
+    assert len(pd.read_csv(tmp_path / "out" / "post" / "runs.csv")) == 1
+
+
+PUBLISHED = published(ROOT / "results")
+
+
+def texts(folder):
+    """Every derived text file below a folder, by path."""
+    data = {"runs", "epochs", "scores", "health", "unfinished", "importance", "classes"}
+    return {
+        path.relative_to(folder).as_posix(): path.read_text()
+        for path in folder.rglob("*")
+        if path.suffix in (".md", ".csv", ".tex", ".html")
+        and path.stem not in {*data, "recipe-search"}
+        and "bench" not in path.parts
+        and "_report" not in path.parts
+    }
+
+
+def test_what_is_published_is_made_again_from_its_data_to_the_byte(tmp_path):
+    assert PUBLISHED, "nothing is published"
+    copy = tmp_path / "results"
+    shutil.copytree(ROOT / "results", copy, ignore=shutil.ignore_patterns("_report"))
+    committed = texts(copy)
+    assert len(committed) > 30
+    for path in committed:
+        (copy / path).unlink()
+    sections = [write_tables(group, TABLES, CLAIMS, copy) for group in named(PUBLISHED)]
+    write_verdicts(sections, CLAIMS, copy)
+    for section in sections:  # the page in the order in which the figures were drawn
+        section.figures = _figures_in_order(ROOT / "results" / "report.html", section, copy)
+    skipped = copy / "skipped.json"
+    impossible = json.loads(skipped.read_text()) if skipped.exists() else []
+    write_page(sections, own_verdicts(sections, CLAIMS), impossible, copy)
+    made = texts(copy)
+    assert made.keys() == committed.keys()
+    differing = [path for path in committed if made[path] != committed[path]]
+    assert not differing
+
+
+def _figures_in_order(page, section, copy):
+    text, name = page.read_text(), section.group.name
+    stems = [part.split('"')[0] for part in text.split(f'<figure id="{name}-')[1:]]
+    pictures = {path.stem for path in (copy / name).glob("*.png")}
+    assert set(stems) == pictures
+    return [copy / name / f"{stem}.png" for stem in stems]
+
+
+def test_data_files_come_back_as_they_were(tmp_path):
+    made_up_runs(tmp_path / "runs")
+    for group in named(collect(tmp_path / "runs").groups):
+        group.write(tmp_path / group.name)
+        back = Group.read(tmp_path / group.name)
+        for name in ("runs", "epochs", "scores", "health"):
+            frame, other = getattr(group, name), getattr(back, name)
+            if len(frame):
+                pd.testing.assert_frame_equal(frame, other, check_dtype=False)
+        assert back.key == group.key and back.pictures.keys() == group.pictures.keys()

@@ -39,10 +39,11 @@ def test_reproduce_without_data_or_network_says_so_and_shows_that_it_works(copy)
     assert done.returncode == 0, done.stderr
     assert "SYNTHETIC images" in done.stderr and "NO CIFAR-10 HERE" in done.stderr
     assert done.stdout.count("epoch 1/1") == 8
-    (report,) = (copy / "runs" / "_report").iterdir()
-    for name in ("accuracy.md", "noise.md"):
-        text = (report / name).read_text()
-        assert "SYNTHETIC" in text and text in done.stdout
+    (report,) = (copy / "runs" / "_report").glob("*-synthetic")
+    for name in ("accuracy", "noise"):
+        assert "SYNTHETIC" in (report / f"{name}.md").read_text()
+    assert "SYNTHETIC" in done.stdout and "RGB + 3 noise channels" in done.stdout
+    assert (report.parent / "report.html").exists()
     again = bash(copy, script, "quick", *TINY)
     assert again.returncode == 0 and "epoch 1/1" not in again.stdout
     assert again.stdout.count("  finished\n") == 8

@@ -1,0 +1,222 @@
+"""The figures of accuracy: over epochs, by claim, against its cost, and by class."""
+
+from collections import Counter
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.ticker import MaxNLocator
+
+from attn import stats
+from attn.report.claims import METRICS, Claim, Table
+from attn.report.group import Group
+from attn.report.style import BOUND, NUMBER, STYLE, VERDICTS, finish, look
+from attn.report.verdicts import Judged
+
+LINES = ["-", "--", ":", "-."]
+
+
+def over_epochs(group: Group, tables: list[Table], folder: Path) -> list[Path]:
+    """A figure for each table with runs: thin a seed, thick the mean, shaded its 95% interval."""
+    paths = []
+    for table in tables:
+        every = [(b, _rows(table, runs)) for b, runs in group.runs.groupby("backbone")]
+        every = [(backbone, rows) for backbone, rows in every if len(rows) > 1]
+        if not every:
+            continue
+        with plt.rc_context(STYLE):
+            size = (2 + 5.5 * len(every), 4.8)
+            figure, panels = plt.subplots(1, len(every), figsize=size, squeeze=False)
+            for panel, (backbone, rows) in zip(panels[0], every, strict=True):
+                for style, (model, runs) in zip(_styles(rows), rows, strict=True):
+                    _curve(panel, group.epochs, runs, f"{model} (n={len(runs)})", style)
+                panel.set_title(backbone, loc="left", fontsize=10)
+                panel.set_xlabel("epoch")
+                panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+                panel.grid(alpha=0.3)
+                panel.legend(frameon=False, fontsize=8, loc="lower right")
+            panels[0][0].set_ylabel("test accuracy, %")
+            drawn = "Thin: a seed. Thick: their mean. Shaded: its 95% interval."
+            heading = f"{table.title}\n{group.title}\n{drawn}{_tested(group)}"
+            paths.append(finish(figure, heading, folder / f"{table.id}-epochs.png"))
+    return paths
+
+
+def _rows(table: Table, runs: pd.DataFrame) -> list:
+    found = [(row.model, row.of(runs)) for row in table.rows]
+    return [(model, chosen) for model, chosen in found if len(chosen)]
+
+
+def _styles(rows) -> list[dict]:
+    """Rows of one mechanism, and so of one colour, are told apart by lines and filled markers."""
+    counts, styles = Counter(), []
+    for _, runs in rows:
+        attention = runs["attention"].iloc[0]
+        name = attention.partition("+")[0]
+        before = counts[name]
+        fill = look(attention)["color"] if before % 2 == 0 else "white"
+        styles.append({"linestyle": LINES[before % len(LINES)], "mfc": fill, **look(attention)})
+        counts[name] += 1
+    return styles
+
+
+def _tested(group) -> str:
+    """On how many test images, where that is not always the same number."""
+    fewest, most = group.epochs["test_images"].min(), group.epochs["test_images"].max()
+    if fewest == most:
+        return ""
+    return f"\nLast epoch: all {most:,} test images; before it: always the same {fewest:,}."
+
+
+def _curve(panel, epochs, runs, label: str, style: dict):
+    mine = epochs[epochs["run"].isin(runs["run"])]
+    wide = 100 * mine.pivot(index="epoch", columns="run", values="test_accuracy")
+    at = wide.index + 1
+    line, colour = style["linestyle"], style["color"]
+    panel.plot(at, wide, line, color=colour, linewidth=0.5, alpha=0.25)
+    band = [stats.estimate(row.dropna()) for _, row in wide.iterrows()]
+    if wide.shape[1] > 2:  # two seeds' interval is wider than any accuracy
+        low, high = [e.low for e in band], [e.high for e in band]
+        panel.fill_between(at, low, high, color=colour, alpha=0.12, linewidth=0)
+    panel.plot(at, [e.mean for e in band], **style, label=label, linewidth=2)
+
+
+def forest(judged: list[Judged], heading: str, path: Path) -> list[Path]:
+    """A line for each claim: every seed's difference, their mean and 95% interval, what is claimed.
+
+    A panel for each unit in which differences are counted.
+    """
+    shown = [one for one in judged if one.found.n and not one.exact]
+    if not shown:
+        return []
+    points = [one for one in shown if METRICS[one.claim.metric] == "points"]
+    others = [one for one in shown if METRICS[one.claim.metric] != "points"]
+    panels = [(p, x) for p, x in ((points, "points"), (others, "score")) if p]
+    with plt.rc_context(STYLE):
+        heights = [len(p) + 0.8 for p, _ in panels]
+        size = (9.5, 0.42 * sum(heights) + 1.9)
+        figure, axes = plt.subplots(
+            len(panels), 1, figsize=size, squeeze=False, height_ratios=heights
+        )
+        for axis, (claims, unit) in zip(axes[:, 0], panels, strict=True):
+            _forest_panel(axis, claims, unit)
+        axes[0, 0].legend(
+            handles=_forest_legend(),
+            loc="lower left",
+            bbox_to_anchor=(-0.35, 1),
+            ncols=4,
+            frameon=False,
+            fontsize=8,
+        )
+        return [finish(figure, heading, path)]
+
+
+def _forest_panel(axis, judged: list[Judged], unit: str):
+    names = [f"{one.claim.id} (n={one.found.n})" for one in judged]
+    for y, one in enumerate(judged):
+        _forest_line(axis, y, one)
+    axis.axvline(0, color="black", linewidth=0.8)
+    axis.set_yticks(range(len(names)), names)
+    axis.set_ylim(len(names) - 0.4, -0.6)
+    # By the seeds: two seeds' interval would leave the others a dot.
+    most = max(abs(value) for one in judged for value in (*one.differences, *_bounds(one.claim)))
+    axis.set_xlim(-1.1 * most, 1.1 * most)
+    axis.grid(axis="x", alpha=0.3)
+    against = "treatment less control" if unit == "points" else "above what it is held against"
+    axis.set_xlabel(f"{unit}, {against}")
+
+
+def _forest_line(axis, y: int, one: Judged):
+    colour, found, claim = VERDICTS[one.verdict], one.found, one.claim
+    beside = np.full(len(one.differences), y + 0.24)
+    axis.plot(one.differences, beside, "|", color="0.45", ms=6)
+    axis.plot([found.low, found.high], [y, y], color=colour, linewidth=2.5)
+    axis.plot(found.mean, y, "o", color=colour, ms=6)
+    if claim.published is not None and one.own:
+        published = claim.published - (claim.against or 0)
+        axis.plot(published, y, "D", color="black", mfc="none", ms=6)
+    bounds = _bounds(claim)
+    axis.plot(bounds, np.full(len(bounds), y), "|", color=BOUND, ms=12, mew=1.5)
+    where = {"xycoords": ("axes fraction", "data"), "va": "center"}
+    axis.annotate(one.text, (1.01, y), **where, fontsize=8, color=colour)
+
+
+def _bounds(claim: Claim) -> list[float]:
+    """The smallest effect of interest on the claimed side, or the margin on both."""
+    if claim.direction == "same":
+        return [claim.margin, -claim.margin]
+    smallest = claim.smallest
+    sides = {"more": [smallest], "less": [-smallest], "either": [smallest, -smallest]}
+    return sides[claim.direction]
+
+
+def _forest_legend() -> list:
+    def mark(marker, colour, text, **style):
+        return plt.Line2D([], [], marker=marker, color=colour, label=text, **style)
+
+    return [
+        mark("|", "0.45", "a seed", linestyle=""),
+        mark("o", "0.2", "mean, 95% interval"),
+        mark("D", "black", "published", linestyle="", mfc="none"),
+        mark("|", BOUND, "smallest effect of interest, or margin", linestyle="", ms=12, mew=1.5),
+    ]
+
+
+def against_parameters(table: pd.DataFrame, heading: str, path: Path) -> list[Path]:
+    """Each configuration's accuracy, with its interval, over its parameters.
+
+    table: `tables.configurations`; a panel for each backbone and data with several.
+    """
+    several = [(key, rows) for key, rows in table.groupby(["backbone", "data"]) if len(rows) > 1]
+    if not several:
+        return []
+    with plt.rc_context(STYLE):
+        heights = [max(3.2, 0.17 * len(rows) + 1) for _, rows in several]
+        size = (9.5, 1 + sum(heights))
+        figure, axes = plt.subplots(
+            len(several), 1, figsize=size, squeeze=False, height_ratios=heights
+        )
+        for axis, ((backbone, data), rows) in zip(axes[:, 0], several, strict=True):
+            for row in rows.sort_values("mean", ascending=False).itertuples():
+                _cost_point(axis, row)
+            axis.set_title(f"{backbone}, {data}", loc="left", fontsize=10)
+            axis.set_xlabel("parameters, millions")
+            axis.set_ylabel("test accuracy, %")
+            axis.ticklabel_format(axis="x", useOffset=False)
+            axis.xaxis.set_major_locator(MaxNLocator(5))
+            axis.grid(alpha=0.3)
+            axis.legend(
+                loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=7.5, ncols=1
+            )
+        note = f"Hollow: fewer than {stats.SMOKE} seeds. Bars: 95% intervals, from three seeds on."
+        return [finish(figure, f"{heading}\n{note}", path)]
+
+
+def _cost_point(axis, row):
+    style = look(row.attention)
+    place = "" if row.location == "none" else f" {row.location}"
+    stages = "" if row.stages == "all" else f" {row.stages}"
+    axis.errorbar(
+        row.parameters / 1e6,
+        row.mean,
+        yerr=[[row.mean - row.low], [row.high - row.mean]] if row.n > 2 else None,
+        fmt=style["marker"],
+        color=style["color"],
+        mfc="white" if row.n < stats.SMOKE else style["color"],
+        elinewidth=1,
+        capsize=2,
+        ms=6,
+        label=f"{row.mean:.1f}  {row.attention}{place}{stages} (n={row.n})",
+    )
+
+
+def by_class(classes, title: str, path: Path) -> Path:
+    """A bar for each class: columns class and accuracy."""
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(figsize=(8, 4))
+        bars = axes.barh(classes["class"][::-1], classes["accuracy"][::-1], color=NUMBER)
+        axes.bar_label(bars, fmt="%.1f", padding=3)
+        axes.set_xlim(0, 105)
+        axes.set_xlabel("test accuracy, %")
+        return finish(figure, f"Accuracy by class\n{title}", path)

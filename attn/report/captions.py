@@ -1,0 +1,49 @@
+"""What stands below the tables: what the numbers are, and the command that makes them."""
+
+from attn.report.claims import Table
+from attn.report.group import Group
+from attn.stats import SMOKE
+
+REMAKE = "python eval.py runs=results publish=true"  # everything published, from its data files
+ACCURACY = (
+    "Top-1 test accuracy in percent after the last epoch; sd and Student's t-intervals over seeds; "
+    "differences to {baseline}, seed by seed. Bold: the best, and what is not told apart from it, "
+    f"of at least {SMOKE} seeds."
+)
+CONFIGURATIONS = ACCURACY.format(baseline="the configuration without attention on the same data")
+INPUTS = "Mean score over the whole test set after the last epoch; sd and t-interval over seeds."
+SEPARATION = (
+    "AUC: the share of pairs of a colour and a noise channel whose mean scores over the whole "
+    "test set are in the right order, a number a run (1 perfect, 0.5 none); its mean and "
+    "t-interval over seeds."
+)
+IMPORTANCE = (
+    "Spearman's correlation of a channel's score with the accuracy lost when the channel is "
+    "permuted among the test images; also of score x the channel's sd, and of the sd alone, "
+    "since a gate depends on its input's scale. Over several runs the mean and t-interval of "
+    "theirs, of one run its own interval. n: runs."
+)
+GATES = (
+    "first, last: the mean score, untrained (250 test images, batch statistics) and after the "
+    "last epoch (all test images); moved: how far a channel's mean score moved, either way; "
+    "spread: its sd over images; saturated: the share of scores below 0.05 or above 0.95. Means "
+    "over channels, places and seeds."
+)
+
+
+def of_table(group: Group, table: Table) -> str:
+    """Below a published table; outside its own experiment it says so."""
+    text = ACCURACY.format(baseline=f"`{table.baseline}`")
+    if group.recipe == table.recipe and group.source != "synthetic":
+        return f"{text} `{table.command()}` makes the rows of {table.backbone}."
+    backbone = group.runs["backbone"].iloc[0]
+    return (
+        f"{text} These are numbers of recipe `{group.recipe}`, not of `{table.recipe}`: they say "
+        f"nothing about published ones. `{table.command(group.recipe, backbone)}` makes these, "
+        f"`{table.command()}` the real ones."
+    )
+
+
+def of_other(text: str, group: Group) -> str:
+    train = f"python train.py recipe={group.recipe.partition('+')[0]}"
+    return f"{text} `{train}` and the like train them, `{REMAKE}` makes this table."

@@ -1,0 +1,194 @@
+"""Tables as people read them: Markdown, LaTeX, HTML and the terminal, from frames of numbers."""
+
+import html
+import math
+
+import pandas as pd
+
+BEST = "best"
+MINUS = "\N{MINUS SIGN}"
+
+
+def number(value, digits: int = 2, sign: bool = False) -> str:
+    """Rounded; nothing where there is none."""
+    if value is None or pd.isna(value):
+        return ""
+    text = f"{value:{'+' if sign else ''},.{digits}f}"
+    return text.replace("-", MINUS) if float(text.replace(",", "")) else text.lstrip("+-")
+
+
+def interval(low, high, digits: int = 2, sign: bool = False) -> str:
+    if low is None or pd.isna(low):
+        return ""
+    return f"{number(low, digits, sign)} to {number(high, digits, sign)}"
+
+
+def whole(value) -> str:
+    return "" if value is None or pd.isna(value) else f"{int(value):,}"
+
+
+def accuracy(frame: pd.DataFrame) -> pd.DataFrame:
+    """An accuracy table in words; its best rows stay marked in a column of their own."""
+    names = ("backbone", "data", "location", "stages", "attention", "model")
+    shown = frame[[name for name in names if name in frame]].copy()
+    shown["n"] = frame["n"]
+    shown["accuracy, %"] = frame["mean"].map(number)
+    shown["sd"] = frame["sd"].map(number)
+    shown["95% interval"] = _intervals(frame, "low", "high")
+    if "published" in frame:
+        shown["published"] = frame["published"].map(number)
+    shown["to baseline"] = frame["difference"].map(lambda d: number(d, sign=True))
+    shown["its 95% interval"] = _intervals(frame, "difference_low", "difference_high", sign=True)
+    shown["parameters"] = frame["parameters"].map(whole)
+    shown["multiply-adds, M"] = (frame["multiply_adds"] / 1e6).map(number)
+    shown["training, s"] = frame["train_seconds"].map(lambda s: number(s, 0))
+    if "missing" in frame and frame["missing"].any():
+        shown["missing"] = frame["missing"]
+    return shown.assign(**{BEST: frame["best"]})
+
+
+def _intervals(frame, low: str, high: str, digits: int = 2, sign: bool = False):
+    return [interval(*pair, digits, sign) for pair in zip(frame[low], frame[high], strict=True)]
+
+
+def separation(frame: pd.DataFrame) -> pd.DataFrame:
+    shown = frame[["backbone", "data", "attention", "n"]].copy()
+    shown["AUC"] = frame["noise_auc"].map(lambda v: number(v, 3))
+    shown["95% interval"] = _intervals(frame, "noise_auc_low", "noise_auc_high", 3)
+    gap = "lowest colour less highest noise"
+    shown[gap] = frame["score_gap"].map(lambda v: number(v, 3, sign=True))
+    shown["its 95% interval"] = _intervals(frame, "score_gap_low", "score_gap_high", 3, sign=True)
+    for name in ("colours", "noise"):
+        shown[f"mean score, {name}"] = frame[name].map(lambda v: number(v, 3))
+    return shown
+
+
+def importance(frame: pd.DataFrame) -> pd.DataFrame:
+    shown = frame[["backbone", "data", "location", "attention", "n", "channels"]].copy()
+    for name in ("score", "score_x_sd", "sd"):
+        label = name.replace("_x_", " x ")
+        shown[f"rank correlation, {label}"] = frame[name].map(lambda v: number(v, 2, sign=True))
+        shown[f"95% interval, {label}"] = _intervals(frame, f"{name}_low", f"{name}_high", 2, True)
+    return shown
+
+
+def input_channels(frame: pd.DataFrame) -> pd.DataFrame:
+    shown = frame[["backbone", "data", "attention", "channel", "n"]].copy()
+    shown["score"] = frame["score"].map(lambda v: number(v, 3))
+    shown["sd"] = frame["sd"].map(lambda v: number(v, 3))
+    shown["95% interval"] = _intervals(frame, "low", "high", 3)
+    return shown
+
+
+def gates(frame: pd.DataFrame) -> pd.DataFrame:
+    places = ["backbone", "data", "location", "stages", "attention", "part", "n"]
+    shown = frame[places].copy()
+    for name in ("first", "last", "moved", "spread", "saturated"):
+        shown[name] = frame[name].map(lambda v: number(v, 3))
+    for name in ("first", "last"):
+        shown[f"loss at {name}"] = frame[f"loss_{name}"].map(number)
+    return shown
+
+
+WIDTH = 100  # columns of a terminal
+
+
+def plain(frame: pd.DataFrame) -> str:
+    """A table for the terminal: the first and the last column to the left, others to the right."""
+    lines, _ = _lines(frame)
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    last = len(widths) - 1
+    text = ""
+    for line in lines:
+        cells = [
+            cell.rjust(width) if 0 < i < last else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ]
+        text += " ".join(cells).rstrip()[:WIDTH] + "\n"
+    return text
+
+
+def markdown(frame: pd.DataFrame) -> str:
+    """A Markdown table; the best rows' accuracy in bold."""
+    lines, best = _lines(frame)
+    columns = lines[0]
+    rows = [
+        [
+            f"**{cell}**" if strong and _carries_mark(column) else cell
+            for column, cell in zip(columns, line, strict=True)
+        ]
+        for line, strong in zip(lines[1:], best, strict=True)
+    ]
+    table = [columns, ["---"] * len(columns), *rows]
+    return "\n".join(f"| {' | '.join(_piped(line))} |" for line in table) + "\n"
+
+
+def _piped(line):
+    return [cell.replace("|", "\\|") for cell in line]
+
+
+def latex(frame: pd.DataFrame, caption: str) -> str:
+    """A LaTeX table (booktabs), as pandas writes it."""
+    lines, best = _lines(frame)
+    whole = pd.DataFrame(lines[1:], columns=lines[0])
+    styler = whole.style.format(_escaped).hide(axis="index")
+    marked = [column for column in whole if _carries_mark(column)]
+    for i, strong in enumerate(best):
+        if strong:
+            styler = styler.set_properties(subset=(i, marked), **{"textbf": "--rwrap"})
+    styler = styler.format_index(_escaped, axis="columns")
+    text = styler.to_latex(hrules=True, caption=_escaped(caption), position="htbp")
+    return text.replace(MINUS, "$-$")
+
+
+LATEX = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_"}
+LATEX |= {"{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+
+
+def _escaped(text: str) -> str:
+    return "".join(LATEX.get(letter, letter) for letter in str(text))
+
+
+def html_table(frame: pd.DataFrame) -> str:
+    """An HTML table; numbers to the right, the best rows' accuracy strong."""
+    lines, best = _lines(frame)
+    columns = lines[0]
+    right = [
+        all(not line[i] or line[i][0] in f"0123456789+{MINUS}" for line in lines[1:])
+        for i in range(len(columns))
+    ]
+    head = "".join(_html_cell("th", c, r) for c, r in zip(columns, right, strict=True))
+    body = ""
+    for line, strong in zip(lines[1:], best, strict=True):
+        cells = [
+            _html_cell("td", cell, r, strong and _carries_mark(c))
+            for c, cell, r in zip(columns, line, right, strict=True)
+        ]
+        body += f"<tr>{''.join(cells)}</tr>\n"
+    return f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody>\n</table>"
+
+
+def _html_cell(tag: str, text: str, right: bool, strong: bool = False) -> str:
+    text = html.escape(text)
+    text = f"<strong>{text}</strong>" if strong else text
+    return f'<{tag} class="n">{text}</{tag}>' if right else f"<{tag}>{text}</{tag}>"
+
+
+def _carries_mark(column: str) -> bool:
+    return column.startswith("accuracy")
+
+
+def _lines(frame: pd.DataFrame) -> tuple[list[list[str]], list[bool]]:
+    """Head and rows as text, and which rows are the best."""
+    best = frame[BEST].tolist() if BEST in frame else [False] * len(frame)
+    shown = frame.drop(columns=BEST, errors="ignore")
+    rows = [[_text(value) for value in row] for row in shown.itertuples(index=False)]
+    return [list(shown.columns), *rows], best
+
+
+def _text(value) -> str:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, float):
+        return number(value)
+    return value if isinstance(value, str) else f"{value:,}"

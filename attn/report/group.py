@@ -1,0 +1,121 @@
+"""Runs that may be compared, as the data files that all tables, figures and verdicts come from."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from attn.files import write
+
+KEY = ["recipe", "recipe_key", "source", "fingerprint", "numerics"]  # never mixed in a table
+ORDER = ["backbone", "data", "location", "stages", "attention", "configuration", "seed"]
+CONFIGURATION = ORDER[:-1]
+SOURCES = {
+    "archive": "CIFAR-10",
+    "images": "CIFAR-10 as image files (not the official pixels)",
+    "synthetic": "SYNTHETIC images, not CIFAR-10",
+}
+# The data files, but for runs.csv each with a column `run`.
+FRAMES = ("runs", "epochs", "scores", "health", "unfinished", "importance", "classes")
+# What a CSV would read as numbers: a hash such as 12345678, stages such as 1.
+TEXTS = dict.fromkeys((*KEY[:-1], *CONFIGURATION, "commit", "reason"), str)
+
+
+@dataclass
+class Group:
+    """Runs of one recipe, one dataset and one `numerics`.
+
+    epochs: a row an epoch. scores: of input channels every epoch; of other places the last, of one
+    seed. health: what each run's gates were at first and became. unfinished: run folders without a
+    result, and why. importance, classes: of the networks that were inspected. pictures: arrays by
+    name, see `collect`.
+    """
+
+    name: str
+    runs: pd.DataFrame
+    epochs: pd.DataFrame
+    scores: pd.DataFrame
+    health: pd.DataFrame
+    unfinished: pd.DataFrame
+    importance: pd.DataFrame
+    classes: pd.DataFrame
+    pictures: dict[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def key(self) -> tuple:
+        return tuple(self.runs.iloc[0][KEY].astype(str))
+
+    @property
+    def recipe(self) -> str:
+        return self.runs["recipe"].iloc[0]
+
+    @property
+    def source(self) -> str:
+        return self.runs["source"].iloc[0]
+
+    @property
+    def title(self) -> str:
+        return f"recipe {self.recipe}, {SOURCES[self.source]}"
+
+    def write(self, folder: Path):
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in FRAMES:
+            path, frame = folder / f"{name}.csv", getattr(self, name)
+            if frame.empty:
+                path.unlink(missing_ok=True)
+            else:
+                write_csv(path, frame)
+        if self.pictures:
+            partial = folder / ".pictures.npz"
+            np.savez_compressed(partial, **self.pictures)
+            partial.replace(folder / "pictures.npz")
+
+    @classmethod
+    def read(cls, folder: Path) -> "Group":
+        frames, pictures = {}, {}
+        for name in FRAMES:
+            path = folder / f"{name}.csv"
+            frames[name] = read_csv(path) if path.exists() else pd.DataFrame()
+        if (folder / "pictures.npz").exists():
+            with np.load(folder / "pictures.npz") as file:
+                pictures = dict(file)
+        return cls(folder.name, **frames, pictures=pictures)
+
+    def joined(self, older: "Group") -> "Group":
+        """With the runs of an older group that are not in this one: what was published stays."""
+        frames = {}
+        for name in FRAMES:
+            mine, others = getattr(self, name), getattr(older, name)
+            if not others.empty:
+                others = others[~others["run"].isin(self.runs["run"])]
+            parts = [part for part in (mine, others) if not part.empty]
+            frames[name] = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+        frames["runs"] = frames["runs"].sort_values(ORDER, ignore_index=True)
+        return replace(self, **frames, pictures=older.pictures | self.pictures)
+
+
+def published(root: Path) -> list[Group]:
+    """The groups whose data files lie in folders of root."""
+    return [Group.read(path.parent) for path in sorted(root.glob("*/runs.csv"))]
+
+
+def named(groups: list[Group]) -> list[Group]:
+    """The largest group of a recipe gets its plain name, another its hashes too."""
+    taken, result = set(), []
+    for group in sorted(groups, key=lambda group: (-len(group.runs), group.key)):
+        recipe, recipe_key, source, fingerprint, numerics = group.key
+        name = f"{recipe}-synthetic" if source == "synthetic" else recipe
+        if name in taken:
+            name = f"{name}-{recipe_key}-{fingerprint[:6]}-{numerics}"
+        taken.add(name)
+        result.append(replace(group, name=name))
+    return result
+
+
+def read_csv(path: Path) -> pd.DataFrame:
+    return pd.read_csv(path, dtype=TEXTS)
+
+
+def write_csv(path: Path, frame: pd.DataFrame, **options):
+    write(path, frame.to_csv(index=False, lineterminator="\n", **options))

@@ -1,0 +1,169 @@
+"""report.html: verdicts, tables, figures, and behind every number its runs and command."""
+
+import base64
+import html
+from collections import Counter
+from pathlib import Path
+
+import jinja2
+
+from attn.files import write
+from attn.report import verdict_text
+from attn.report.claims import command_words
+from attn.report.formats import html_table, number
+from attn.report.group import SOURCES
+from attn.report.verdicts import Judged
+from attn.stats import CONTRADICTED, INCONCLUSIVE, NOT_RUN, REPRODUCED
+
+TEMPLATE = Path(__file__).with_name("page.html")
+CAPTIONS = {  # by the beginning of a figure's name
+    "claims": "Every claim: each seed's difference, their mean and 95% interval",
+    "parameters": "Accuracy against parameters",
+    "scores-epochs": "Scores of the input channels over epochs",
+    "scores-layers": "Scores by place and channel",
+    "scores": "Scores of the input channels beside their pictures",
+    "gates-": "Gates over test images",
+    "gates": "Gate health",
+    "classes": "Scores by class",
+    "importance": "What is lost without a channel, against its score",
+}
+
+
+def write_page(sections, own: list[Judged], skipped: list[str], out: Path):
+    """One self-contained file: its pictures are the SVG or PNG files that lie beside it."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATE.parent),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters["code"] = code
+    counts = Counter(one.verdict for one in own)
+    order = (REPRODUCED, CONTRADICTED, INCONCLUSIVE, NOT_RUN)
+    text = environment.get_template(TEMPLATE.name).render(
+        counts=[(word, counts[word]) for word in order],
+        own=[_verdict(one) for one in own],
+        sections=[_section(section) for section in sections],
+        skipped=skipped,
+        note=verdict_text.NOTE,
+        runs=sum(len(section.group.runs) for section in sections),
+    )
+    write(out / "report.html", text)
+
+
+def code(text: str):
+    """`word` -> code."""
+    parts = html.escape(text).split("`")
+    odd = [f"<code>{part}</code>" if i % 2 else part for i, part in enumerate(parts)]
+    return jinja2.filters.Markup("".join(odd))
+
+
+def _section(section) -> dict:
+    group = section.group
+    others = [one for one in section.judged if not one.own and one.found.n]
+    return {
+        "name": group.name,
+        "title": group.title,
+        "source": SOURCES[group.source],
+        "own": all(one.own for one in section.judged if one.found.n),
+        "verdicts": [_verdict(one) for one in others],
+        "tables": [_table(table, group) for table in section.tables],
+        "figures": [_figure(path) for path in section.figures],
+        "runs": [_run(run) for run in group.runs.to_dict("records")],
+        "unfinished": group.unfinished.to_dict("records"),
+        "summary": _summary(group),
+    }
+
+
+def _summary(group) -> str:
+    runs = group.runs
+    seconds = runs["train_seconds"].sum()
+    took = f"{seconds / 3600:.1f} hours" if seconds > 5400 else f"{seconds / 60:.0f} minutes"
+    return (
+        f"{len(runs)} runs of {runs['configuration'].nunique()} configurations, "
+        f"{', '.join(sorted(set(runs['backbone'])))}, on {', '.join(sorted(set(runs['device'])))}; "
+        f"{took} of training in all."
+    )
+
+
+def _verdict(one: Judged) -> dict:
+    """What a verdict's card shows."""
+    claim = one.claim
+    words = verdict_text.shown([one]).iloc[0].to_dict()
+    treatment = claim.treatment.model
+    against = claim.control.model if claim.control else f"{claim.against:g}"
+    setting = f"{claim.table.title}: {treatment}, against {against}"
+    return {
+        **{key.split(" ")[0]: value for key, value in words.items() if key != "95% interval"},
+        "interval": words["95% interval"],
+        "kind": one.verdict.replace(" ", "-"),
+        "word": one.verdict if one.verdict == NOT_RUN else one.text,
+        "statement": claim.statement,
+        "source": claim.source,
+        "setting": setting,
+        "about": SOURCES[one.source] if one.source else "",
+        "metric": claim.metric.replace("_", " "),
+        "smoke": one.smoke,
+        "number": one.number,
+        "seeds": verdict_text.seeds_of(one),
+        "runs": one.runs,
+        "command": one.command,
+        "smallest": number(claim.smallest, 2) or f"margin {number(claim.margin, 2)}",
+        "missing": one.missing,
+    }
+
+
+def _table(table, group) -> dict:
+    commands = group.runs.set_index("run")
+    return {
+        "id": f"{group.name}-{table.id}",
+        "title": table.title.partition(": recipe ")[0],
+        "html": jinja2.filters.Markup(html_table(table.frame)),
+        "caption": table.caption,
+        "behind": [
+            (label, command_of(commands.loc[runs[0]], commands.loc[runs, "seed"]), runs)
+            for label, runs in table.behind
+        ],
+    }
+
+
+def command_of(run, seeds) -> str:
+    """The command that trains a run's configuration with these seeds; run: a row of runs.csv."""
+    words = []
+    for group in ("backbone", "attention", "data", "recipe"):
+        words += command_words(group, run[group])
+    if run["location"] != "none":
+        words.insert(-1, f"location={run['location']}")
+    if run["stages"] not in ("all", "between"):
+        words.append(f"stages=[{run['stages'].replace('+', ',')}]")
+    elif run["stages"] == "between":
+        words.append("stages=between")
+    if run.get("strict") is True:
+        words.append("strict=true")
+    listed = ",".join(str(seed) for seed in sorted(set(seeds)))
+    return " ".join(["python train.py", *words, f"seeds=[{listed}]"])
+
+
+def _figure(path: Path) -> dict:
+    """The smaller of the figure's two files, as it stands in the page."""
+    svg = path.with_suffix(".svg")
+    chosen = min((path, svg), key=lambda file: file.stat().st_size)
+    kind = "svg+xml" if chosen == svg else "png"
+    data = base64.b64encode(chosen.read_bytes()).decode()
+    known = [text for start, text in CAPTIONS.items() if path.stem.startswith(start)]
+    caption = known[0] if known else "Accuracy over epochs"
+    return {"name": path.stem, "caption": caption, "data": f"data:image/{kind};base64,{data}"}
+
+
+def _run(run: dict) -> dict:
+    commit = run["commit"] if isinstance(run["commit"], str) else ""
+    return {
+        "name": run["run"],
+        "seed": run["seed"],
+        "accuracy": number(100 * run["test_accuracy"]),
+        "seconds": number(run["train_seconds"], 0),
+        "device": run["device"],
+        "precision": run["precision"],
+        "commit": commit[:8] + ("+" if run["dirty"] is True else ""),
+    }

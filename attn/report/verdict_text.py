@@ -1,0 +1,132 @@
+"""Verdicts in words: for Markdown and LaTeX, the page, and a terminal of 100 columns."""
+
+import textwrap
+
+import pandas as pd
+
+from attn.report.claims import METRICS, Claim
+from attn.report.formats import WIDTH, interval, number, plain
+from attn.report.group import SOURCES
+from attn.report.verdicts import Judged
+from attn.stats import NOT_RUN, SMOKE
+
+NOTE = (
+    "Treatment less control by seed, with Student's t-interval; r: the correlation of the "
+    "pairs; P: in how many of the pairs the treatment is above the control, ties a half; p: "
+    "two-sided, adjusted by Holm over the table's claims. Reproduced: the interval excludes 0 "
+    "on the claimed side and p is below 5%. Contradicted: the interval lies below the smallest "
+    "effect of interest. number: the same of the published number, by two one-sided tests "
+    f"within its margin. Fewer than {SMOKE} seeds are a smoke test; a verdict takes each claim's "
+    "minimum. Needed seeds: 80% power for the smallest effect of interest, at the sd seen."
+)
+
+
+def shown(judged: list[Judged]) -> pd.DataFrame:
+    """A row for each claim, in words."""
+    rows = []
+    for one in judged:
+        claim, found = one.claim, one.found
+        rows.append(
+            {
+                "claim": claim.id,
+                "verdict": verdict(one),
+                "n": found.n,
+                "difference": _value(claim, found.mean),
+                "95% interval": _interval(one),
+                "published": published(one),
+                "number": one.number,
+                "r": number(one.correlation),
+                "P": number(one.wins),
+                "p (Holm)": p_text(one.p_holm),
+                "missing": "; ".join(one.missing),
+            }
+        )
+    frame = pd.DataFrame(rows)
+    if len(frame) and not frame["missing"].any():
+        frame = frame.drop(columns="missing")
+    return frame
+
+
+def verdict(one: Judged) -> str:
+    if one.verdict == NOT_RUN:
+        return f"{NOT_RUN}: {one.command}"
+    return f"{one.text}; a smoke test" if one.smoke else one.text
+
+
+def heading(recipe: str, backbone: str, source: str, own: bool) -> str:
+    """What some verdicts are about; never silent about numbers that are not the published ones'."""
+    if own and source == "archive":
+        return f"The published experiment: recipe {recipe}, {backbone}"
+    if own:
+        return f"The published experiment, but on {SOURCES[source]}: recipe {recipe}, {backbone}"
+    return f"Not the published experiment: recipe {recipe}, {backbone}, {SOURCES[source]}"
+
+
+def published(one: Judged) -> str:
+    """The published number, beside its own experiment alone."""
+    claim = one.claim
+    if claim.published is None or not one.own:
+        return ""
+    return _value(claim, claim.published - (claim.against or 0))
+
+
+def p_text(p: float) -> str:
+    if pd.isna(p):
+        return ""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _value(claim: Claim, difference: float) -> str:
+    """A difference; of a metric that is held against a number the metric itself."""
+    if METRICS[claim.metric] == "%":
+        return f"{number(difference, 1, sign=True)}%" if difference == difference else ""
+    if claim.against is not None:
+        return number(difference + claim.against, 3)
+    return number(difference, sign=True)
+
+
+def _interval(one: Judged) -> str:
+    if one.exact or not one.found.n:
+        return "exact" if one.found.n else ""
+    shift = one.claim.against or 0
+    digits = 2 if one.claim.against is None else 3
+    return interval(one.found.low + shift, one.found.high + shift, digits, sign=not shift)
+
+
+def terminal(judged: list[Judged]) -> str:
+    """A table of at most 100 columns; below it the commands of the claims that were not run."""
+    run = [one for one in judged if one.verdict != NOT_RUN]
+    rows = [
+        {
+            "claim": one.claim.id,
+            "n": one.found.n,
+            "difference": _value(one.claim, one.found.mean),
+            "95% interval": _interval(one),
+            "published": published(one),
+            "verdict": _short(one),
+        }
+        for one in run
+    ]
+    lines = [plain(pd.DataFrame(rows))] if run else []
+    commands = {}
+    for one in judged:
+        if one.verdict == NOT_RUN:
+            commands.setdefault(one.command, []).append(one.claim.id)
+    for command, claims in commands.items():
+        text = f"not run: {command} for {', '.join(claims)}"
+        lines += textwrap.wrap(text, WIDTH, subsequent_indent=" " * 9, break_on_hyphens=False)
+    return "\n".join(lines)
+
+
+def _short(one: Judged) -> str:
+    if one.verdict != "inconclusive":
+        return one.verdict
+    if one.found.n < 2:
+        return f"inconclusive: {one.claim.minimum} seeds"
+    return f"inconclusive: {one.needs:,} seeds" if one.needs else "inconclusive: >1,000 seeds"
+
+
+def seeds_of(one: Judged) -> str:
+    """Every pair's difference by seed."""
+    pairs = zip(one.seeds, one.differences, strict=True)
+    return "  ".join(f"{seed}: {number(value, sign=True)}" for seed, value in pairs)

@@ -1,0 +1,66 @@
+"""Run folders as training leaves them, with the results that a test asks for."""
+
+import json
+
+import numpy as np
+import pandas as pd
+
+from attn.report.collect import collect
+
+ATTENDED = {"attention": "cbam_channel", "location": "first", "configuration": "c1"}
+
+
+def run(root, seed, accuracy, scores=None, **changes):
+    """A finished run folder of the post's noisy baseline, or of what the changes say.
+
+    scores: of each input channel, at the end; untrained they are 0.5.
+    """
+    summary = {
+        "backbone": "mobilenet_v2",
+        "attention": "none",
+        "location": "none",
+        "stages": "all",
+        "data": "rgb_noise",
+        "recipe": "post",
+        "seed": seed,
+        "test_accuracy": accuracy,
+        "parameters": 1000,
+        "multiply_adds": 5000,
+        "train_seconds": 60.0,
+        "images_per_second": 500.0,
+        "device": "cpu",
+        "precision": "fp32",
+        "source": "archive",
+        "fingerprint": "f" * 64,
+        "numerics": 1,
+        "commit": "a" * 40,
+        "dirty": False,
+        "configuration": "c0",
+        "recipe_key": "r0",
+    } | changes
+    keys = ("configuration", "source", "recipe_key", "numerics", "fingerprint", "data", "seed")
+    name = "-".join(str(summary[k])[:9] for k in keys)
+    folder = root / name
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text("")
+    (folder / "summary.json").write_text(json.dumps({"run": name, **summary}))
+    metrics = {"epoch": [0, 1], "test_accuracy": [accuracy / 2, accuracy], "train_loss": [2.0, 1.5]}
+    pd.DataFrame(metrics).assign(test_images=10_000).to_csv(folder / "metrics.csv", index=False)
+    if scores is not None:
+        rows = [
+            {"module": "seams.input", "channel": c, "epoch": epoch, "images": images, "mean": mean}
+            for epoch, images in ((-1, 250), (0, 10_000), (1, 64), (1, 10_000))
+            for c, score in enumerate(scores)
+            for mean in [score if epoch == 1 else 0.5]
+        ]
+        frame = pd.DataFrame(rows).assign(sd=0.05, saturated=0.0)
+        frame.to_csv(folder / "scores.csv", index=False)
+        example = np.zeros((len(scores), 8, 8), np.uint8)
+        np.savez(folder / "predictions.npz", example=example)
+    return folder
+
+
+def group_of(root):
+    """The only group of the runs there."""
+    (group,) = collect(root).groups
+    return group

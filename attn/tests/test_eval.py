@@ -1,0 +1,117 @@
+"""eval.py on what train.py left: reports, single networks, damage."""
+
+import json
+import shutil
+
+import pandas as pd
+import pytest
+
+from attn.tests.conftest import folders, needs_cifar10, program, rows
+
+
+def test_eval_makes_the_report_and_leaves_out_what_is_damaged(trained, tmp_path):
+    root = tmp_path / "runs"
+    shutil.copytree(trained[0], root)
+    damaged, unfinished = folders(root)[1], folders(root)[3]
+    (damaged / "summary.json").write_text("{")
+    (unfinished / "summary.json").unlink()
+    (unfinished / "error.txt").write_text("non-finite loss at step 3\n")
+    done = program("eval.py", f"runs={root}")
+    assert done.returncode == 0, done.stderr
+    assert f"left out: {damaged.name}: its summary.json is damaged" in done.stdout
+    assert f"left out: {unfinished.name}: failed: non-finite loss at step 3" in done.stdout
+    report = next((root / "_report").glob("*-synthetic"))
+    for name in ("noise.md", "configurations.md"):
+        text = (report / name).read_text()
+        assert "SYNTHETIC" in text and "published |" not in text
+    assert "`python train.py experiment=noise` the real ones" in (report / "noise.md").read_text()
+    table = rows(report / "noise.csv")
+    assert [row["n"] for row in table] == ["0", "1", "1", "0"]
+    baseline = rows(folders(root)[2] / "metrics.csv")[-1]["test_accuracy"]
+    assert float(table[1]["mean"]) == pytest.approx(100 * float(baseline), rel=1e-5)
+    missing = "RGB + 3 noise channels, seeds 1: failed (non-finite loss at step 3)"
+    assert missing in table[1]["missing"]
+    (verdict,) = (
+        row
+        for row in rows(root / "_report" / "verdicts.csv")
+        if row["claim"] == "attention-recovers-noise" and row["n"] == "1"
+    )
+    assert missing in verdict["missing"] and verdict["published_experiment"] == "False"
+    assert "not run: python train.py experiment=accuracy" in done.stdout
+    page = (root / "_report" / "report.html").read_text()
+    assert "non-finite loss at step 3" in page and "SYNTHETIC" in page
+
+
+def test_eval_of_nothing_says_so(tmp_path):
+    done = program("eval.py", f"runs={tmp_path}")
+    assert done.returncode == 1
+    assert f"no finished run in {tmp_path}" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_eval_of_one_checkpoint(trained, tmp_path):
+    """A copy of one run folder, alone: accuracy, classes and scores are those of the run."""
+    original = folders(trained[0])[0]  # attention at first
+    folder = tmp_path / original.name
+    shutil.copytree(original, folder)
+    done = program("eval.py", f"checkpoint={folder}", f"runs={tmp_path}", "device=cpu")
+    assert done.returncode == 0, done.stderr
+    accuracy = json.loads((folder / "summary.json").read_text())["test_accuracy"]
+    assert f"test accuracy {accuracy:.2%}" in done.stdout
+    out = tmp_path / "_report" / f"checkpoint-{folder.name}"
+    classes = rows(out / "classes.csv")
+    assert sum(int(row["images"]) for row in classes) == 2000
+    mean = sum(float(row["accuracy"]) for row in classes) / 10  # as many images in each
+    assert mean == pytest.approx(100 * accuracy)
+    ours = [row["mean"] for row in rows(out / "scores.csv") if row["images"] == "2000"]
+    logged = [row["mean"] for row in rows(folder / "scores.csv") if row["images"] == "2000"]
+    assert [float(m) for m in ours] == pytest.approx([float(m) for m in logged])
+    for name in ("classes", "places", "layers", "scores-input", "scores-classes"):
+        assert (out / f"{name}.png").stat().st_size > 10_000
+        assert (out / f"{name}.svg").stat().st_size > 10_000
+    (folder / "checkpoint.pt").write_bytes(b"damaged")
+    again = program("eval.py", f"checkpoint={folder}", f"runs={tmp_path}")
+    assert again.returncode == 1 and "no whole checkpoint.pt there" in again.stderr
+
+
+def test_eval_of_a_network_without_attention(trained, tmp_path):
+    baseline = folders(trained[0])[2]
+    done = program("eval.py", f"checkpoint={baseline}", f"runs={tmp_path}", "device=cpu")
+    assert done.returncode == 0, done.stderr
+    (out,) = (tmp_path / "_report").iterdir()
+    assert {f.suffix for f in out.iterdir()} == {".csv", ".md", ".png", ".svg"}
+    assert {f.stem for f in out.iterdir()} == {"classes"}
+
+
+def test_eval_looks_into_every_network_once(trained, tmp_path):
+    root = tmp_path / "runs"
+    shutil.copytree(trained[0], root)
+    first = folders(root)[0]
+    shutil.rmtree(folders(root)[1])
+    done = program("eval.py", "checkpoint=all", f"runs={root}", "device=cpu")
+    assert done.returncode == 0, done.stderr
+    importance = pd.read_csv(first / "importance.csv")
+    assert importance["channel"].tolist() == list(range(6)) and importance["images"].eq(2000).all()
+    classes = pd.read_csv(first / "classes.csv")
+    assert len(classes) == 60 and set(classes["class"]) == set(range(10))
+    report = next((root / "_report").glob("*-synthetic"))
+    (row,) = rows(report / "meaning.csv")
+    assert (row["n"], row["channels"], row["module"]) == ("1", "6", "seams.input")
+    drawn = [path.name.split("-")[0] for path in report.glob("*.svg")]
+    assert {"importance", "classes", "scores"} <= set(drawn)
+    before = (first / "classes.csv").stat().st_mtime_ns
+    assert program("eval.py", "checkpoint=all", f"runs={root}").returncode == 0
+    assert (first / "classes.csv").stat().st_mtime_ns == before
+
+
+@needs_cifar10
+def test_on_real_cifar10_the_post_goes_through_whole(tmp_path):
+    """Every part of the post's own recipe but its length and size."""
+    small = ["recipe.size=32", "recipe.epochs=1", "recipe.images=100", "recipe.test_images=50"]
+    noisy = ["data=rgb_noise", "location=first"]
+    done = program("train.py", *small, *noisy, "device=cpu", f"runs={tmp_path}")
+    assert done.returncode == 0, done.stderr
+    (folder,) = folders(tmp_path)
+    assert json.loads((folder / "summary.json").read_text())["source"] in ("archive", "images")
+    done = program("eval.py", f"runs={tmp_path}")
+    assert done.returncode == 0, done.stderr
+    assert list(tmp_path.glob("_report/*/scores-mobilenet_v2*.png"))

@@ -1,0 +1,198 @@
+"""From runs to verdicts: pairs by seed, what is missing, whose number it is, and its words."""
+
+import math
+import shutil
+
+import pytest
+
+from attn import stats
+from attn.report import verdict_text, verdicts
+from attn.report.claims import load
+from attn.report.report import own_verdicts
+from attn.report.verdicts import judge, with_score_metrics
+from attn.stats import CONTRADICTED, INCONCLUSIVE, NOT_RUN, REPRODUCED
+from attn.tests.made_up import ATTENDED, group_of, run
+
+TABLES, CLAIMS = load()
+SPREAD = (0.0, 0.002, -0.001, 0.003, -0.002, 0.001, 0.0, -0.003, 0.002, -0.001)
+FOUND = (0.98, 0.96, 0.91, 0.01, 0.005, 0.006)
+
+
+def pair_up(root, gain, seeds=10, attended_seeds=None, **changes):
+    """The noisy baseline, and attention at first that gains so much; a shared spread over seeds."""
+    for seed in range(seeds):
+        run(root, seed, 0.83 + SPREAD[seed], **changes)
+    for seed in range(seeds if attended_seeds is None else attended_seeds):
+        accuracy = 0.83 + gain + SPREAD[seed] + 0.0004 * (seed % 3 - 1)
+        run(root, seed, accuracy, scores=FOUND, **ATTENDED | changes)
+
+
+def judged(root, claim="attention-recovers-noise"):
+    return next(one for one in judge(group_of(root), CLAIMS) if one.claim.id == claim)
+
+
+GAINS = [
+    (0.0061, REPRODUCED, REPRODUCED),
+    (0.02, REPRODUCED, CONTRADICTED),  # it helps, but by far more than published
+    (-0.01, CONTRADICTED, CONTRADICTED),
+    (0.0, CONTRADICTED, CONTRADICTED),
+]
+
+
+@pytest.mark.parametrize(("gain", "verdict", "number"), GAINS)
+def test_a_planted_difference_gets_its_verdict(tmp_path, gain, verdict, number):
+    pair_up(tmp_path, gain)
+    one = judged(tmp_path)
+    assert (one.verdict, one.number, one.own) == (verdict, number, True)
+    assert one.found.n == 10 and one.found.mean == pytest.approx(100 * gain, abs=0.05)
+    assert one.correlation > 0.95 and len(one.runs) == 20 and not one.missing
+
+
+def test_pairing_takes_out_what_seeds_share(tmp_path):
+    pair_up(tmp_path, 0.0061)
+    runs = group_of(tmp_path).runs
+    accuracies = [g["test_accuracy"] for _, g in runs.groupby("location")]
+    assert stats.estimate(accuracies[0] * 100).sd > 5 * judged(tmp_path).found.sd
+
+
+def test_an_effect_too_small_to_matter_says_so(tmp_path):
+    pair_up(tmp_path, 0.001)
+    one = judged(tmp_path)
+    assert one.verdict == REPRODUCED and one.text == "reproduced (but smaller than 0.3)"
+
+
+def test_few_seeds_are_a_smoke_test(tmp_path):
+    pair_up(tmp_path, 0.0061, seeds=5)
+    one = judged(tmp_path)
+    assert one.smoke and one.verdict == INCONCLUSIVE and one.needs == 10
+    assert verdict_text.verdict(one) == "inconclusive (needs about 10 seeds); a smoke test"
+
+
+def test_seeds_without_a_partner_are_named_and_left_out(tmp_path):
+    pair_up(tmp_path, 0.0061, seeds=10, attended_seeds=8)
+    one = judged(tmp_path)
+    assert one.found.n == 8 and one.seeds == list(range(8))
+    assert one.missing == ["RGB + 3 noise channels + attention at first, seeds 8, 9: missing"]
+
+
+def test_a_run_without_a_partner_anywhere_is_not_run(tmp_path):
+    run(tmp_path, 0, 0.83)
+    one = judged(tmp_path)
+    assert one.verdict == NOT_RUN and not one.missing
+    assert verdict_text.verdict(one) == "not run: python train.py experiment=noise"
+
+
+ELSEWHERE = [
+    ({"recipe": "quick"}, "recipe=quick backbone=mobilenet_v2"),
+    ({"recipe": "post+lr=0.1"}, "recipe=post recipe.lr=0.1 backbone=mobilenet_v2"),
+    ({"backbone": "resnet20"}, "recipe=post backbone=resnet20"),
+    ({"source": "synthetic"}, "recipe=post backbone=mobilenet_v2"),
+]
+
+
+@pytest.mark.parametrize(("changes", "words"), ELSEWHERE)
+def test_what_is_not_the_published_experiment_gives_no_verdict_on_its_number(
+    tmp_path, changes, words
+):
+    pair_up(tmp_path, 0.0061, **changes)
+    one = judged(tmp_path)
+    assert not one.own and one.number == "" and math.isnan(one.p_number)
+    assert verdict_text.published(one) == ""
+    assert one.command == f"python train.py experiment=noise {words}"
+    source = changes.get("source", "archive")
+    heading = verdict_text.heading(one.recipe, one.backbone, source, one.own)
+    assert heading.startswith("Not the published experiment: ")
+    assert ("SYNTHETIC" in heading) == (source == "synthetic")
+
+
+def test_image_files_say_what_they_are(tmp_path):
+    pair_up(tmp_path, 0.0061, source="images")
+    one = judged(tmp_path)
+    assert one.own
+    assert "not the official pixels" in verdict_text.heading("post", "mobilenet_v2", "images", True)
+
+
+def test_scores_become_one_number_a_run(tmp_path):
+    run(tmp_path, 0, 0.8, scores=FOUND, **ATTENDED)
+    run(tmp_path, 1, 0.8, scores=(0.9, 0.2, 0.8, 0.5, 0.1, 0.1), **ATTENDED)
+    run(tmp_path, 0, 0.8)
+    run(tmp_path, 0, 0.8, scores=(0.9, 0.2, 0.8), **ATTENDED | {"data": "rgb"})
+    measured = with_score_metrics(group_of(tmp_path)).dropna(subset=["noise_auc"])
+    assert measured["noise_auc"].tolist() == pytest.approx([1.0, 8 / 9])
+    assert measured["score_gap"].tolist() == pytest.approx([0.9, -0.3])
+
+
+def test_claims_on_scores(tmp_path):
+    for seed in range(10):
+        moved = [score + 0.001 * (seed % 4) for score in FOUND[:3]]
+        run(tmp_path, seed, 0.8, scores=[*moved, *FOUND[3:]], **ATTENDED)
+    gap = judged(tmp_path, "attention-finds-noise")
+    assert (gap.verdict, gap.number) == (REPRODUCED, REPRODUCED)
+    assert gap.found.mean == pytest.approx(0.90 - 0.5, abs=0.01)
+    shown = verdict_text.shown([gap]).iloc[0]
+    assert shown["difference"] == "0.901" and shown["published"] == "0.904"
+    auc = judged(tmp_path, "modalities")
+    assert auc.verdict == REPRODUCED and (auc.found.low, auc.found.high) == (0.5, 0.5)
+
+
+def test_costs_are_exact(tmp_path):
+    rgb = {"data": "rgb"}
+    run(tmp_path, 0, 0.8, parameters=1000, multiply_adds=5000, **rgb)
+    se = {"attention": "se", "location": "per_block", "configuration": "c2"}
+    run(tmp_path, 0, 0.8, parameters=1255, multiply_adds=5001, **rgb, **se)
+    parameters = judged(tmp_path, "se-cheap-parameters")
+    operations = judged(tmp_path, "se-cheap-operations")
+    assert parameters.verdict == CONTRADICTED and operations.verdict == REPRODUCED
+    assert parameters.found.mean == pytest.approx(25.5) and not parameters.smoke
+    assert verdict_text.shown([parameters]).iloc[0]["95% interval"] == "exact"
+
+
+def test_p_values_are_adjusted_over_their_table_alone(tmp_path):
+    pair_up(tmp_path, 0.0061)
+    for seed in range(10):
+        run(tmp_path, seed, 0.8453 - SPREAD[seed], data="rgb", configuration="c3")
+    family = [j for j in judge(group_of(tmp_path), CLAIMS) if j.claim.table.id == "noise"]
+    expected = stats.holm([j.p for j in family])
+    assert [j.p_holm for j in family] == pytest.approx(list(expected), nan_ok=True)
+    assert any(j.p_holm > j.p for j in family)
+
+
+def test_an_edited_yaml_does_not_mix_into_a_claim(tmp_path):
+    pair_up(tmp_path, 0.0061)
+    for seed in range(3):
+        run(tmp_path, seed, 0.1, configuration="c9")
+    assert judged(tmp_path).found.mean == pytest.approx(0.61, abs=0.05)
+
+
+def test_every_claim_is_answered_or_named_with_its_command(tmp_path):
+    pair_up(tmp_path / "runs", 0.0061, recipe="quick")
+    group = group_of(tmp_path / "runs")
+
+    class Section:
+        judged = judge(group, CLAIMS)
+
+    own = own_verdicts([Section], CLAIMS)
+    assert [one.claim.id for one in own] == [claim.id for claim in CLAIMS]
+    assert {one.verdict for one in own} == {NOT_RUN}
+    text = verdict_text.terminal(own)
+    assert all(len(line) <= 100 for line in text.splitlines())
+    for table in TABLES:
+        assert f"not run: python train.py experiment={table.id} for" in " ".join(text.split())
+
+
+def test_the_terminals_table_fits_100_columns(tmp_path):
+    pair_up(tmp_path, 0.0061)
+    shutil.rmtree(next(tmp_path.glob("c1-*")))
+    lines = verdict_text.terminal(judge(group_of(tmp_path), CLAIMS)).splitlines()
+    assert lines[0].split()[:3] == ["claim", "n", "difference"]
+    row = next(line for line in lines if line.startswith("attention-recovers-noise"))
+    assert "+0.61" in row and "inconclusive: 10 seeds" in row  # nine are below the minimum
+    assert max(len(line) for line in lines) <= 100
+
+
+def test_the_longest_verdict_fits_too():
+    claim = max(CLAIMS, key=lambda claim: len(claim.id))
+    one = verdicts.not_run(claim)
+    one.found = stats.Estimate(100, -12.34, 99.0, -123.45, 123.45)
+    one.verdict, one.needs = INCONCLUSIVE, None
+    assert len(verdict_text.terminal([one]).splitlines()[1]) <= 100
