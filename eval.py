@@ -23,13 +23,16 @@ def main(cfg):
     with config.one_line_errors():
         device = config.choose_device(cfg)
 
-        from attn.report import inspect_all, report, report_checkpoint
+        if cfg.checkpoint:
+            from attn.report.checkpoint import inspect_all, report_checkpoint
 
-        if cfg.checkpoint not in (None, "all"):
-            report_checkpoint(Path(cfg.checkpoint), out, device)
-            return
-        if cfg.checkpoint == "all":
+            if cfg.checkpoint != "all":
+                report_checkpoint(Path(cfg.checkpoint), out, device)
+                return
             inspect_all(runs, device)
+
+        from attn.report.report import report
+
         report(runs, out, cfg.publish)
 
 

@@ -6,7 +6,7 @@ their order of images and their noise.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -48,6 +48,12 @@ def estimate(values, level: float = LEVEL) -> Estimate:
         return Estimate(len(values), values[0], 0.0, values[0], values[0])
     low, high = stats.ttest_1samp(values, 0).confidence_interval(level)
     return Estimate(len(values), values.mean(), values.std(ddof=1), low, high)
+
+
+def within(found: Estimate, bounds: tuple) -> Estimate:
+    """The interval cut to where its quantity can be at all."""
+    low, high = np.clip([found.low, found.high], *bounds)
+    return replace(found, low=low, high=high)
 
 
 def exactly(value: float) -> Estimate:

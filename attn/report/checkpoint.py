@@ -118,11 +118,13 @@ def _inspect(folder: Path, predictor: Predictor):
 
 
 def _draw_inspection(folder: Path, out: Path, title: str):
-    classes = pd.read_csv(folder / INSPECTED)
+    classes = dict(tuple(pd.read_csv(folder / INSPECTED).groupby("module", sort=False)))
     inspection_figures.by_class(classes, title, out / "scores-classes.png")
     if (folder / "maps.npz").exists():
-        with np.load(folder / "maps.npz") as maps:
-            inspection_figures.gates_over_images(dict(maps), title, out / "gates.png")
+        with np.load(folder / "maps.npz") as file:
+            maps = dict(file)
+        images = maps.pop("images")
+        inspection_figures.gates_over_images(images, maps, title, out / "gates.png")
     if (folder / "importance.csv").exists():
         lost = pd.read_csv(folder / "importance.csv")
         _write(out / "importance", f"Points lost without a channel: {title}", lost)

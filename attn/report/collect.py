@@ -89,8 +89,9 @@ def _group(runs: pd.DataFrame, unfinished: pd.DataFrame, folders: dict) -> Group
         folder = folders[row.run]
         epochs, scores = (_rows(folder, file) for file in ("metrics.csv", "scores.csv"))
         parts["epochs"].append(epochs.assign(run=row.run))
-        for name in ("importance", "classes"):
-            parts[name].append(_rows(folder, f"{name}.csv").assign(run=row.run))
+        parts["importance"].append(_rows(folder, "importance.csv").assign(run=row.run))
+        if row.run in lowest:
+            parts["classes"].append(_last_place(_rows(folder, "classes.csv")).assign(run=row.run))
         if len(scores):
             parts["scores"].append(_kept(scores, row.run in lowest).assign(run=row.run))
             parts["health"].append(_health(scores, epochs).assign(run=row.run))
@@ -112,6 +113,15 @@ def _joined(frames: list) -> pd.DataFrame:
         return pd.DataFrame()
     whole = pd.concat(frames, ignore_index=True)
     return whole[["run", *(column for column in whole if column != "run")]]
+
+
+def _last_place(classes: pd.DataFrame) -> pd.DataFrame:
+    """Its last score of channels; one of positions alone has nothing to tell them apart by."""
+    if classes.empty:
+        return classes
+    of_channels = classes[classes["channel"] > 0]
+    last = (of_channels if len(of_channels) else classes)["module"].iloc[-1]
+    return classes[classes["module"] == last]
 
 
 def _at_end(scores: pd.DataFrame) -> pd.DataFrame:

@@ -41,7 +41,8 @@ def accuracy(frame: pd.DataFrame) -> pd.DataFrame:
     shown["its 95% interval"] = _intervals(frame, "difference_low", "difference_high", sign=True)
     shown["parameters"] = frame["parameters"].map(whole)
     shown["multiply-adds, M"] = (frame["multiply_adds"] / 1e6).map(number)
-    shown["training, s"] = frame["train_seconds"].map(lambda s: number(s, 0))
+    times = zip(frame["train_seconds"].map(lambda s: number(s, 0)), frame["device"], strict=True)
+    shown["training, s"] = [f"{seconds} ({device})" if seconds else "" for seconds, device in times]
     if "missing" in frame and frame["missing"].any():
         shown["missing"] = frame["missing"]
     return shown.assign(**{BEST: frame["best"]})

@@ -28,8 +28,8 @@ class Group:
 
     epochs: a row an epoch. scores: of input channels every epoch; of other places the last, of one
     seed. health: what each run's gates were at first and became. unfinished: run folders without a
-    result, and why. importance, classes: of the networks that were inspected. pictures: arrays by
-    name, see `collect`.
+    result, and why. importance: of the networks that were inspected; classes: of their last place,
+    of one seed. pictures: arrays by name, see `collect`.
     """
 
     name: str

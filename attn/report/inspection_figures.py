@@ -10,47 +10,73 @@ from attn.data import CLASSES
 from attn.report.group import CONFIGURATION, Group
 from attn.report.style import STYLE, finish, look
 from attn.report.tables import channel_name
+from attn.report.verdicts import COLOURS
 from attn.scores import of_input_channels
 
 MOST_CHANNELS = 64
+FEW = 4  # images, where there are many places
 
 
 def of_group(group: Group, folder: Path) -> list[Path]:
-    """Every figure that the group's inspected networks give; of several seeds the lowest's."""
+    """The figures of the group's inspected networks, one of each kind a backbone and location.
+
+    Maps and classes are those of one network of each configuration.
+    """
     paths = []
-    for key, runs in group.runs.groupby("configuration", sort=False):
-        first = runs.iloc[0]
-        name = f"{first['backbone']}-{first['attention']}-{first['location']}-{first['data']}-{key}"
-        name = name.replace("=", "") + ".png"
-        title = f"{first['attention']} at {first['location']}, {first['backbone']}, {first['data']}"
-        maps = {
-            place.removeprefix(f"maps/{key}/"): image
-            for place, image in group.pictures.items()
-            if place.startswith(f"maps/{key}/")
-        }
+    for (backbone, location), runs in group.runs.groupby(["backbone", "location"]):
+        name, title = f"{backbone}-{location}.png", f"{backbone}, {location}\n{group.title}"
+        images, maps = _maps_of(group, runs)
         if maps:
-            paths.append(
-                gates_over_images(maps, f"{title}\n{group.title}", folder / f"gates-{name}")
-            )
-        if len(group.classes):
-            classes = group.classes[group.classes["run"].isin(runs["run"])]
-            if len(classes):
-                seed = runs.set_index("run").loc[classes["run"].iloc[0], "seed"]
-                one = classes[classes["run"] == classes["run"].iloc[0]]
-                heading = f"{title}, seed {seed}\n{group.title}"
-                paths.append(by_class(one, heading, folder / f"classes-{name}"))
+            few = {place: gates[:FEW] for place, gates in maps.items()}
+            paths.append(gates_over_images(images[:FEW], few, title, folder / f"gates-{name}"))
+        classes = _classes_of(group, runs)
+        if classes:
+            paths.append(by_class(classes, title, folder / f"classes-{name}"))
     return paths + lost_against_score(group, folder)
 
 
-def gates_over_images(maps: dict, title: str, path: Path) -> Path:
-    """maps: images (N, 3, S, S) and by module (N, h, w): below each image the gates over it.
+def _maps_of(group: Group, runs: pd.DataFrame):
+    """Images (N, 3, S, S), and by a name each configuration's first and last map (N, h, w)."""
+    images, maps = None, {}
+    for key, mine in runs.groupby("configuration", sort=False):
+        start = f"maps/{key}/"
+        own = {name: gates for name, gates in group.pictures.items() if name.startswith(start)}
+        images = own.pop(f"{start}images", images)
+        for name in dict.fromkeys(list(own)[:1] + list(own)[-1:]):
+            place = f"{_configuration(mine.iloc[0])}\n{_short(name.removeprefix(start))}"
+            maps[place] = own[name]
+    return images, maps
+
+
+def _classes_of(group: Group, runs: pd.DataFrame) -> dict:
+    """By a name, a configuration's scores by class at its last place."""
+    if group.classes.empty:
+        return {}
+    found = {}
+    for _, mine in runs.groupby("configuration", sort=False):
+        rows = group.classes[group.classes["run"].isin(mine["run"])]
+        rows = rows[rows["run"] == rows["run"].min()]
+        if len(rows):
+            place = rows["module"].iloc[-1]
+            found[f"{_configuration(mine.iloc[0])}: {_short(place)}"] = rows[
+                rows["module"] == place
+            ]
+    return found
+
+
+def _configuration(run) -> str:
+    data = "" if run["data"] == "rgb" else f", {run['data']}"
+    stages = "" if run["stages"] == "all" else f", stages {run['stages']}"
+    return f"{run['attention']}{stages}{data}"
+
+
+def gates_over_images(images, maps: dict, title: str, path: Path) -> Path:
+    """Below images (N, 3, S, S) the gates over them, a line for each place (N, h, w).
 
     Every place has its own scale, as many gates stay near 0.5.
     """
-    images = maps["images"]
-    places = [name for name in maps if name != "images"]
     with plt.rc_context(STYLE):
-        rows, columns = len(places) + 1, len(images)
+        rows, columns = len(maps) + 1, len(images)
         size = (1.35 * columns + 1.8, 1.35 * rows + 0.9)
         figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False)
         for axis in axes.flat:
@@ -58,25 +84,18 @@ def gates_over_images(maps: dict, title: str, path: Path) -> Path:
             axis.spines[:].set_visible(False)
         for axis, image in zip(axes[0], images, strict=True):
             axis.imshow(image.transpose(1, 2, 0), interpolation="nearest")
-        for line, place in zip(axes[1:], places, strict=True):
-            _gates_at(figure, line, images, maps[place].astype(float), _short(place))
+        for line, (place, gates) in zip(axes[1:], maps.items(), strict=True):
+            _gates_at(figure, line, images, gates.astype(float), place)
         return finish(figure, f"Gates over test images: {title}", path)
 
 
 def _gates_at(figure, axes, images, gates, place: str):
     """One place's gates (N, h, w) over the images."""
+    scale = {"vmin": gates.min(), "vmax": gates.max(), "cmap": "viridis", "alpha": 0.7}
     for axis, image, gate in zip(axes, images, gates, strict=True):
         extent = (0, *image.shape[1:], 0)
         axis.imshow(image.mean(0), cmap="gray", extent=extent)
-        drawn = axis.imshow(
-            gate,
-            cmap="viridis",
-            vmin=gates.min(),
-            vmax=gates.max(),
-            alpha=0.7,
-            extent=extent,
-            interpolation="nearest",
-        )
+        drawn = axis.imshow(gate, extent=extent, interpolation="nearest", **scale)
     axes[0].set_ylabel(f"{place}\n{gates.shape[1]}x{gates.shape[2]}", fontsize=7)
     bar = figure.colorbar(drawn, ax=list(axes), pad=0.01, aspect=12)
     bar.ax.tick_params(labelsize=7)
@@ -86,32 +105,40 @@ def _short(place: str) -> str:
     return place.replace(".seams", "")
 
 
-def by_class(classes: pd.DataFrame, title: str, path: Path) -> Path:
-    """Each class's mean score less the mean of all; columns module, channel, class, score.
+def by_class(panels: dict, title: str, path: Path) -> Path:
+    """Each class's mean score less the mean of all; by a name, rows module, channel, class, score.
 
     Of more channels than MOST_CHANNELS those that differ most between classes.
     """
-    places = list(dict.fromkeys(classes["module"]))
     with plt.rc_context(STYLE):
-        size = (9, 2.2 * len(places) + 1)
-        figure, axes = plt.subplots(len(places), 1, figsize=size, squeeze=False)
-        for axis, place in zip(axes[:, 0], places, strict=True):
-            mine = classes[classes["module"] == place]
-            wide = mine.pivot(index="class", columns="channel", values="score")
-            away = wide - wide.mean()
-            chosen = away.std().nlargest(MOST_CHANNELS).index.sort_values()
-            away = away[chosen]
-            most = max(away.abs().to_numpy().max(), 1e-3)
-            drawn = axis.imshow(away, aspect="auto", cmap="PuOr", vmin=-most, vmax=most)
-            axis.set_yticks(range(len(CLASSES)), CLASSES, fontsize=7)
-            names = [channel_name(c) if of_input_channels(place) else str(c) for c in chosen]
-            step = max(1, len(names) // 16)
-            axis.set_xticks(range(0, len(names), step), names[::step], fontsize=7)
-            of = f" of {wide.shape[1]}" if wide.shape[1] > len(chosen) else ""
-            axis.set_title(f"{_short(place)}: {len(chosen)}{of} channels", loc="left", fontsize=8)
-            figure.colorbar(drawn, ax=axis, pad=0.01)
+        columns = min(2, len(panels))
+        lines = -(-len(panels) // columns)
+        size = (1 + 5 * columns, 2.1 * lines + 1)
+        figure, axes = plt.subplots(lines, columns, figsize=size, squeeze=False, sharey=True)
+        for axis, (name, rows) in zip(axes.flat, panels.items(), strict=False):
+            _classes_panel(figure, axis, name, rows)
+        for axis in axes.flat[len(panels) :]:
+            axis.set_visible(False)
         note = "A class's mean score less the mean of the classes, by channel, whole test set."
         return finish(figure, f"Scores by class: {title}\n{note}", path)
+
+
+def _classes_panel(figure, axis, name: str, rows: pd.DataFrame):
+    wide = rows.pivot(index="class", columns="channel", values="score")
+    away = wide - wide.mean()
+    chosen = away.std().nlargest(MOST_CHANNELS).index.sort_values()
+    away = away[chosen]
+    most = max(away.abs().to_numpy().max(), 1e-3)
+    drawn = axis.imshow(away, aspect="auto", cmap="PuOr", vmin=-most, vmax=most)
+    axis.set_yticks(range(len(CLASSES)), CLASSES, fontsize=6)
+    at_input = of_input_channels(rows["module"].iloc[0])
+    names = [channel_name(c) if at_input else str(c) for c in chosen]
+    step = max(1, len(names) // 12)
+    axis.set_xticks(range(0, len(names), step), names[::step], fontsize=6)
+    of = f" of {wide.shape[1]}" if wide.shape[1] > len(chosen) else ""
+    axis.set_title(f"{name}, {len(chosen)}{of} channels", loc="left", fontsize=8)
+    bar = figure.colorbar(drawn, ax=axis, pad=0.01)
+    bar.ax.tick_params(labelsize=6)
 
 
 def lost_against_score(group: Group, folder: Path) -> list[Path]:
@@ -129,7 +156,7 @@ def lost_against_score(group: Group, folder: Path) -> list[Path]:
                 _lost_panels(pair, mine, location)
             heading = (
                 f"What is lost without a channel, against its score: {backbone}, {location}\n"
-                f"{group.title}\nA point is a channel of a run, permuted among the test images."
+                f"{group.title}\nA point is a channel of a run, permuted among the test images; unnamed at first: noise."
             )
             path = folder / f"importance-{backbone}-{location}.png"
             paths.append(finish(figure, heading, path))
@@ -141,7 +168,15 @@ def _lost_panels(axes, mine: pd.DataFrame, location: str):
     scaled = mine["score"] * mine["sd"]
     for axis, x, name in zip(axes, (mine["score"], scaled), ("score", "score x sd"), strict=True):
         axis.axhline(0, color="0.6", linewidth=0.8)
-        axis.plot(x, mine["lost"], style["marker"], color=style["color"], ms=3.5, alpha=0.6)
+        axis.plot(
+            x,
+            mine["lost"],
+            style["marker"],
+            color=style["color"],
+            ms=3.5,
+            alpha=0.6,
+            rasterized=True,
+        )
         axis.set_xlabel(f"{name} of the channel")
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("points lost")
@@ -150,7 +185,7 @@ def _lost_panels(axes, mine: pd.DataFrame, location: str):
         f"{mine['attention'].iloc[0]}, {mine['data'].iloc[0]} (n={runs})", loc="left", fontsize=9
     )
     if location == "first":
-        for channel, one in mine.groupby("channel"):
+        for channel, one in mine[mine["channel"] < COLOURS].groupby("channel"):
             at = (one["score"].mean(), one["lost"].mean())
             axes[0].annotate(
                 channel_name(channel), at, fontsize=7, xytext=(4, 3), textcoords="offset points"

@@ -8,6 +8,7 @@ from attn.report.group import CONFIGURATION, Group
 from attn.report.verdicts import COLOURS, end_scores, missing, one_configuration, with_score_metrics
 
 DETERMINISTIC = ("parameters", "multiply_adds")
+BOUNDS = {"noise_auc": (0, 1), "score_gap": (-1, 1)}
 
 
 def accuracy(group: Group, table: Table) -> pd.DataFrame:
@@ -102,7 +103,7 @@ def separation(group: Group) -> pd.DataFrame:
         row = {name: names[name] for name in ("backbone", "data", "attention")}
         row["n"] = len(runs)
         for name in ("noise_auc", "score_gap"):
-            found = stats.estimate(runs[name])
+            found = stats.within(stats.estimate(runs[name]), BOUNDS[name])
             row |= {name: found.mean, f"{name}_low": found.low, f"{name}_high": found.high}
         mine = means[means["run"].isin(runs["run"])]
         noise = mine["channel"] >= COLOURS
@@ -135,7 +136,9 @@ def importance(group: Group) -> pd.DataFrame:
 
 def _over_runs(rows: pd.DataFrame, column: str) -> stats.Estimate:
     each = [stats.rank_correlation(run[column], run["lost"]) for _, run in rows.groupby("run")]
-    return each[0] if len(each) == 1 else stats.estimate([e.mean for e in each if e.mean == e.mean])
+    if len(each) == 1:
+        return each[0]
+    return stats.within(stats.estimate([e.mean for e in each if e.mean == e.mean]), (-1, 1))
 
 
 def gates(group: Group) -> pd.DataFrame:

@@ -107,7 +107,10 @@ def terminal(judged: list[Judged]) -> str:
         }
         for one in run
     ]
-    lines = [plain(pd.DataFrame(rows))] if run else []
+    frame = pd.DataFrame(rows)
+    if run and not frame["published"].any():
+        frame = frame.drop(columns="published")
+    lines = [plain(frame)] if run else []
     commands = {}
     for one in judged:
         if one.verdict == NOT_RUN:

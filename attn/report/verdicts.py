@@ -194,30 +194,33 @@ def _target(claim: Claim) -> float:
 
 
 def _decide(judged: Judged):
+    """Fills in the verdict, the published number's, and the seeds that are still needed."""
     claim, found = judged.claim, judged.found
     if not found.n:
         return
-    if judged.exact:
-        p = float(abs(found.mean) > claim.margin)
-        judged.verdict = stats.number_verdict(found, p, 0, claim.margin, claim.minimum)
-        return
-    if claim.direction == "same":
-        target = claim.published or 0
-        judged.verdict = stats.number_verdict(
-            found, judged.p_holm, target, claim.margin, claim.minimum
-        )
-        needed = stats.seeds_needed(found.sd, claim.margin, equivalence=True)
-    else:
-        judged.verdict = stats.verdict(
-            found, judged.p_holm, claim.direction, claim.smallest, claim.minimum
-        )
-        needed = stats.seeds_needed(found.sd, claim.smallest)
-    if needed:
-        judged.needs = max(needed, claim.minimum)
+    judged.verdict = _verdict(judged, claim.minimum)
     if not math.isnan(judged.p_number):
         judged.number = stats.number_verdict(
             found, judged.p_number, _target(claim), claim.margin, claim.minimum
         )
+    if judged.verdict == stats.INCONCLUSIVE:
+        same = claim.direction == "same"
+        bound = claim.margin if same else claim.smallest
+        needed = stats.seeds_needed(found.sd, bound, equivalence=same)
+        if _verdict(judged, 2) != stats.INCONCLUSIVE:  # nothing but the minimum is missing
+            needed = claim.minimum
+        judged.needs = needed and max(needed, claim.minimum)
+
+
+def _verdict(judged: Judged, minimum: int) -> str:
+    claim, found = judged.claim, judged.found
+    if judged.exact:
+        p = float(abs(found.mean) > claim.margin)
+        return stats.number_verdict(found, p, 0, claim.margin, 1)
+    if claim.direction == "same":
+        target = claim.published or 0
+        return stats.number_verdict(found, judged.p_holm, target, claim.margin, minimum)
+    return stats.verdict(found, judged.p_holm, claim.direction, claim.smallest, minimum)
 
 
 def frame(judged: list[Judged]) -> pd.DataFrame:

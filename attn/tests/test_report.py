@@ -10,12 +10,12 @@ import pandas as pd
 import pytest
 
 from attn.errors import RunError
-from attn.report import accuracy_figures, formats, report, score_figures, tables
+from attn.report import accuracy_figures, formats, score_figures, tables
 from attn.report.claims import load
 from attn.report.collect import collect
 from attn.report.group import Group, named, published
 from attn.report.page import write_page
-from attn.report.report import own_verdicts, write_tables, write_verdicts
+from attn.report.report import own_verdicts, report, write_tables, write_verdicts
 from attn.report.verdicts import judge
 from attn.tests.conftest import ROOT
 from attn.tests.made_up import ATTENDED, group_of, run
