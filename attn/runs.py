@@ -66,7 +66,7 @@ class Run:
     def failure(self) -> str:
         """The first line of what went wrong; empty where nothing did."""
         error = self.folder / "error.txt"
-        return error.read_text().splitlines()[0] if error.exists() else ""
+        return error.read_text().partition("\n")[0] if error.exists() else ""
 
     @property
     def holder(self) -> str:

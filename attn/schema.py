@@ -91,7 +91,13 @@ class Config:
     @property
     def recipe_key(self) -> str:
         """A short hash of the recipe's numbers: its YAML may have changed between two runs."""
-        return _hash(self.identity()["recipe"])
+        return recipe_key(self.recipe)
+
+
+def recipe_key(recipe: Recipe) -> str:
+    values = asdict(recipe)
+    values.pop("name")
+    return _hash(values)
 
 
 def _hash(values: dict) -> str:

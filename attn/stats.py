@@ -18,7 +18,7 @@ SMOKE = 6  # fewer pairs are a smoke test: no exact test of signs can reach 5% w
 POWER = 0.8
 MOST_SEEDS = 1000  # as many as train.py takes
 
-DIRECTIONS = ("more", "less", "same", "either")
+DIRECTIONS = ("more", "less", "either", "no_worse", "at_most")
 REPRODUCED, CONTRADICTED = "reproduced", "contradicted"
 INCONCLUSIVE, NOT_RUN = "inconclusive", "not run"
 
@@ -128,35 +128,52 @@ def verdict(found: Estimate, p_adjusted: float, direction: str, smallest: float,
     """Whether a statement holds, from the interval of its difference.
 
     more: reproduced where the interval is above 0 and p, adjusted over its table, below 5%;
-    contradicted where the interval is below the smallest effect of interest. less: mirrored.
-    either: a difference, of whatever sign, against none as large as the smallest of interest.
+    contradicted where the interval is below the smallest effect of interest and reaches 0. less:
+    mirrored. either: a difference, of whatever sign, against none as large as the smallest.
     """
     if found.n < minimum or math.isnan(found.low):
         return INCONCLUSIVE
     if direction == "less":
         return verdict(-found, p_adjusted, "more", smallest, minimum)
     excludes_zero = found.low > 0 or (direction == "either" and found.high < 0)
-    if excludes_zero and p_adjusted < ALPHA:
-        return REPRODUCED
+    if excludes_zero:  # where only the adjustment stands against it, that does not contradict it
+        return REPRODUCED if p_adjusted < ALPHA else INCONCLUSIVE
     too_small = found.high < smallest and (direction == "more" or found.low > -smallest)
     return CONTRADICTED if too_small else INCONCLUSIVE
 
 
-def seeds_needed(sd: float, effect: float, equivalence: bool = False) -> int | None:
-    """As many pairs as decide, with 80% power, on an effect when differences have this sd.
+def no_worse_p(values, margin: float) -> float:
+    """p of the one-sided t-test that the mean lies above -margin; NaN below n=2."""
+    values = np.asarray(values, float)
+    if len(values) < 2:
+        return math.nan
+    if np.ptp(values) == 0:
+        return float(values[0] <= -margin)
+    return float(stats.ttest_1samp(values, -margin, alternative="greater").pvalue)
 
-    equivalence: a true difference of 0 within +- effect. None: more than train.py takes, or the
-    sd is not known.
+
+def no_worse_verdict(found: Estimate, p_adjusted: float, margin: float, minimum: int):
+    """Whether something is no more than a margin below something else."""
+    if found.n < minimum or math.isnan(found.low):
+        return INCONCLUSIVE
+    if p_adjusted < ALPHA:
+        return REPRODUCED
+    return CONTRADICTED if found.high < -margin else INCONCLUSIVE
+
+
+def seeds_needed(sd: float, effect: float, sides: int = 2) -> int | None:
+    """As many pairs as find an effect with 80% power when differences have this sd.
+
+    At 5%, by a t-test of two sides or one, before any adjustment. None: more than train.py takes,
+    or the sd is not known.
     """
     if math.isnan(sd):
         return None
     if sd == 0:
         return 2
     n = np.arange(2, MOST_SEEDS + 1)
-    level = ALPHA if equivalence else ALPHA / 2
-    passes = stats.nct.sf(stats.t.isf(level, n - 1), n - 1, effect / sd * np.sqrt(n))
-    power = 2 * passes - 1 if equivalence else passes
-    enough = n[power >= POWER]
+    least = stats.t.isf(ALPHA / sides, n - 1)
+    enough = n[stats.nct.sf(least, n - 1, effect / sd * np.sqrt(n)) >= POWER]
     return int(enough[0]) if len(enough) else None
 
 
@@ -183,10 +200,17 @@ def auc(positive, negative) -> float:
 
 
 def rank_correlation(a, b) -> Estimate:
-    """Spearman's, with the interval that scipy gives for a correlation (Fisher's z, on ranks)."""
-    a, b = stats.rankdata(a), stats.rankdata(b)
-    if len(a) < 4 or np.ptp(a) == 0 or np.ptp(b) == 0:
-        return Estimate(len(a), *[math.nan] * 4)
-    result = stats.pearsonr(a, b)
-    low, high = result.confidence_interval(LEVEL)
-    return Estimate(len(a), float(result.statistic), math.nan, float(low), float(high))
+    """Spearman's, with Bonett and Wright's interval (2000, doi:10.1007/BF02294183).
+
+    It is Fisher's with the variance that ranks have: scipy's for a correlation covers too little.
+    NaN for equal values; no interval below four pairs or where all are in order.
+    """
+    n = len(a)
+    if n < 3 or np.ptp(a) == 0 or np.ptp(b) == 0:
+        return Estimate(n, *[math.nan] * 4)
+    rho = float(stats.spearmanr(a, b).statistic)
+    if n < 4 or abs(rho) > 1 - 1e-9:
+        return Estimate(n, rho, *[math.nan] * 3)
+    half = stats.norm.isf(ALPHA / 2) * math.sqrt((1 + rho**2 / 2) / (n - 3))
+    low, high = np.tanh([math.atanh(rho) - half, math.atanh(rho) + half])
+    return Estimate(n, rho, math.nan, float(low), float(high))

@@ -120,7 +120,8 @@ def _forest_panel(axis, judged: list[Judged], unit: str):
     axis.set_yticks(range(len(names)), names)
     axis.set_ylim(len(names) - 0.4, -0.6)
     # By the seeds: two seeds' interval would leave the others a dot.
-    most = max(abs(value) for one in judged for value in (*one.differences, *_bounds(one.claim)))
+    shown = [(*one.differences, *_bounds(one.claim), *_published(one)) for one in judged]
+    most = max(abs(value) for values in shown for value in values)
     axis.set_xlim(-1.1 * most, 1.1 * most)
     axis.grid(axis="x", alpha=0.3)
     against = "treatment less control" if unit == "points" else "above what it is held against"
@@ -133,8 +134,7 @@ def _forest_line(axis, y: int, one: Judged):
     axis.plot(one.differences, beside, "|", color="0.45", ms=6)
     axis.plot([found.low, found.high], [y, y], color=colour, linewidth=2.5)
     axis.plot(found.mean, y, "o", color=colour, ms=6)
-    if claim.published is not None and one.own:
-        published = claim.published - (claim.against or 0)
+    for published in _published(one):
         axis.plot(published, y, "D", color="black", mfc="none", ms=6)
     bounds = _bounds(claim)
     axis.plot(bounds, np.full(len(bounds), y), "|", color=BOUND, ms=12, mew=1.5)
@@ -142,10 +142,16 @@ def _forest_line(axis, y: int, one: Judged):
     axis.annotate(one.text, (1.01, y), **where, fontsize=8, color=colour)
 
 
+def _published(one: Judged) -> list[float]:
+    """The published difference, beside its own experiment alone."""
+    known = one.own and one.claim.published is not None
+    return [one.claim.published - (one.claim.against or 0)] if known else []
+
+
 def _bounds(claim: Claim) -> list[float]:
-    """The smallest effect of interest on the claimed side, or the margin on both."""
-    if claim.direction == "same":
-        return [claim.margin, -claim.margin]
+    """The smallest effect of interest on the claimed side, or how far below is no worse."""
+    if claim.direction == "no_worse":
+        return [-claim.margin]
     smallest = claim.smallest
     sides = {"more": [smallest], "less": [-smallest], "either": [smallest, -smallest]}
     return sides[claim.direction]

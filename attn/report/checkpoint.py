@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from attn import files
 from attn.build import build
-from attn.data import CLASSES, load
+from attn.data import CLASSES, Dataset, load
 from attn.errors import RunError
 from attn.evaluation import POST_IMAGES, Predictor, evaluate, fixed_test_order, score_rows
 from attn.inspection import inspect
@@ -23,6 +23,7 @@ from attn.schema import Config
 from attn.scores import of_input_channels
 from attn.training import split_inputs
 
+OTHER_DATA = "these images are not the ones that it was trained on: another dataset or decoder"
 INSPECTED = "classes.csv"  # the last file that an inspection leaves in a run folder
 
 
@@ -37,10 +38,17 @@ def inspect_all(root: Path, device: torch.device):
         if (path.parent / "summary.json").exists() and not (path.parent / INSPECTED).exists()
     ]
     for folder in tqdm(waiting, desc="inspecting", unit="network"):
-        config, seed, state = read_run(folder)
+        try:
+            config, seed, state = read_run(folder)
+        except RunError as error:
+            tqdm.write(f"not inspected: {error}")
+            continue
         if config.location == "none":
             continue
-        predictor, _ = _predictor(config, seed, state, device)
+        predictor, data = _predictor(config, seed, state, device)
+        if data.fingerprint != config.fingerprint:
+            tqdm.write(f"not inspected: {folder.name}: {OTHER_DATA}")
+            continue
         _inspect(folder, predictor)
 
 
@@ -52,13 +60,16 @@ def report_checkpoint(path: Path, out: Path, device: torch.device):
     """
     folder = path if path.is_dir() else path.parent
     config, seed, state = read_run(path)
-    predictor, source = _predictor(config, seed, state, device)
+    predictor, data = _predictor(config, seed, state, device)
+    same = data.fingerprint == config.fingerprint
+    if not same:
+        print(f"Mind: {OTHER_DATA}.")
     logits, scores = _evaluate(predictor)
     labels = predictor.inputs.labels.cpu()
     order = fixed_test_order(len(labels))
     right = logits.cpu().argmax(1) == labels[order]
     epochs = f"{state['run']['epochs']} of {config.recipe.epochs} epochs"
-    title = f"{folder.name}\n{epochs}, {SOURCES[source]}"
+    title = f"{folder.name}\n{epochs}, {SOURCES[data.source]}"
     out = out / f"checkpoint-{folder.name}"
     out.mkdir(parents=True, exist_ok=True)
     print(f"\n{title}\n\ntest accuracy {right.double().mean():.2%}\n")
@@ -67,7 +78,7 @@ def report_checkpoint(path: Path, out: Path, device: torch.device):
     accuracy_figures.by_class(classes, title, out / "classes.png")
     if scores[len(order)]:
         _write_scores(out, title, scores, predictor.inputs.pictures(int(order[0])))
-        kept = folder if (folder / "summary.json").exists() else out
+        kept = folder if same and (folder / "summary.json").exists() else out
         _inspect(kept, predictor)
         _draw_inspection(kept, out, title)
     print(f"tables and figures: {out}")
@@ -88,16 +99,14 @@ def read_run(path: Path):
     return Config.from_dict(values), values["seed"], state
 
 
-def _predictor(config: Config, seed: int, state: dict, device) -> tuple[Predictor, str]:
-    """The trained network on the test set, and where the data came from."""
+def _predictor(config: Config, seed: int, state: dict, device) -> tuple[Predictor, Dataset]:
+    """The trained network on the test set, and the data that it is of."""
     data = load(config.data.source, config.data.root)
-    if data.fingerprint != config.fingerprint:
-        print("These images are not the ones that it was trained on: another dataset or decoder.")
     set_backends(config.recipe, config.strict)
     network = build(config, seed)
     network.load_state_dict(state["network"])
     inputs = split_inputs(config, data, "test", device)
-    return Predictor(network.to(device), inputs, config.recipe), data.source
+    return Predictor(network.to(device), inputs, config.recipe), data
 
 
 def _evaluate(predictor: Predictor):

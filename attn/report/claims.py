@@ -9,6 +9,7 @@ import yaml
 from attn import catalogue
 from attn.errors import UserError
 from attn.place import LOCATIONS
+from attn.schema import Recipe, recipe_key
 from attn.stats import DIRECTIONS, MOST_SEEDS
 
 CLAIMS = catalogue.CONFIGS / "claims.yaml"
@@ -62,6 +63,11 @@ class Table:
     rows: list[Row]
     scores: dict = field(default_factory=dict)  # row, values: published scores of input channels
 
+    @property
+    def recipe_key(self) -> str:
+        """Of the recipe as its YAML is now: runs of an older one are another experiment."""
+        return recipe_key(Recipe(**catalogue.read("recipe", self.recipe)))
+
     def row(self, model: str) -> Row:
         return next(row for row in self.rows if row.model == model)
 
@@ -111,6 +117,7 @@ def command_words(group: str, label: str) -> list[str]:
     # What follows the first + may hold one itself, as in pools=avg+max.
     prefix = "data.noise" if group == "data" else group
     pairs = re.findall(r"(\w+)=([^=]*)(?:,(?=\w+=)|$)", changes)
+    pairs = [(key, "null" if value == "None" else value) for key, value in pairs]
     return [f"{group}={name}", *(f"{prefix}.{key}={value}" for key, value in pairs)]
 
 
@@ -157,6 +164,8 @@ def _table(entry: dict) -> Table:
     _one_of("baseline", table.baseline, models)
     if table.scores:
         _one_of("scores.row", table.scores.get("row"), models)
+        for value in table.scores.get("values") or [None]:
+            _number("scores.values", value)
     return table
 
 
@@ -182,8 +191,8 @@ def _claim(entry: dict, tables: dict) -> Claim:
     rows = {row.model: row for row in table.rows}
     made = {"table": table}
     for part in ("treatment", "control"):
-        if entry.get(part) is not None:
-            _one_of(part, entry[part], rows)
+        if part == "treatment" or entry.get(part) is not None:
+            _one_of(part, entry.get(part), rows)
             made[part] = rows[entry[part]]
     claim = _fill(Claim, entry, **made)
     claim.source = claim.source or table.source
@@ -198,8 +207,15 @@ def _claim(entry: dict, tables: dict) -> Claim:
         raise ClaimError("it takes a control, which is a row, or a number in against; not both")
     if claim.against is not None and claim.metric not in SCORES:
         raise ClaimError(f"against: {claim.metric} is compared with a control")
-    _needs(claim, "margin", claim.published is not None or claim.direction == "same")
-    _needs(claim, "smallest", claim.direction != "same")
+    if (claim.metric in COST) != (claim.direction == "at_most"):
+        raise ClaimError(f"direction={claim.direction}: at_most is for {' and '.join(COST)} alone")
+    if claim.direction == "at_most":
+        _number("margin", claim.margin)
+        if claim.published is not None:
+            raise ClaimError("published: costs are counted, and held against the margin")
+        return claim
+    _needs(claim, "margin", claim.published is not None or claim.direction == "no_worse")
+    _needs(claim, "smallest", claim.direction != "no_worse")
     return claim
 
 

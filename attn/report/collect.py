@@ -1,19 +1,30 @@
 """Run folders -> groups that may be compared."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
 import yaml
 
-from attn.report.group import KEY, ORDER, Group, read_csv
+from attn.report.group import FRAMES, KEY, ORDER, SOURCES, Group, read_csv
 from attn.runs import Run
 from attn.schema import Config
 from attn.scores import of_input_channels
 
 PARTS = ("channel", "spatial", "height", "width", "first")  # scores beside a mechanism's main one
+
+
+# What a summary must have, and as what.
+TYPES = {
+    **dict.fromkeys(("run", "backbone", "attention", "location", "stages", "data", "recipe"), str),
+    **dict.fromkeys(("fingerprint", "configuration", "recipe_key", "device", "precision"), str),
+    **dict.fromkeys(("seed", "parameters", "multiply_adds", "numerics"), int),
+    **dict.fromkeys(("test_accuracy", "train_seconds"), (int, float)),
+}
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, BadZipFile)
 
 
 @dataclass
@@ -25,80 +36,108 @@ class Collected:
 
 
 @dataclass
-class _Found:
-    """Rows of every run folder, kind by kind."""
+class _Read:
+    """What one finished run's folder holds."""
 
-    runs: list[dict] = field(default_factory=list)
-    unfinished: list[dict] = field(default_factory=list)
-    folders: dict[str, Path] = field(default_factory=dict)  # of finished runs, by name
-    left_out: list[str] = field(default_factory=list)
+    summary: dict
+    frames: dict[str, pd.DataFrame]  # by the names of the group's
+    pictures: dict[str, np.ndarray]
 
 
 def collect(root: Path) -> Collected:
     """Reads every run folder under root; one that cannot be read is left out, with the reason."""
-    found = _Found()
+    runs, unfinished, left_out = [], [], []
     for path in sorted(root.glob("*/config.yaml")):
+        folder = path.parent
         try:
-            summary = json.loads((path.parent / "summary.json").read_text())
-            if missing := {"run", *KEY, *ORDER, "test_accuracy"} - summary.keys():
-                raise ValueError(f"without {', '.join(sorted(missing))}")
-        except FileNotFoundError:
-            _note_unfinished(path, found)
-        except (ValueError, AttributeError) as error:
-            found.left_out.append(f"{path.parent.name}: its summary.json is damaged ({error})")
-        else:
-            found.runs.append(summary)
-            found.folders[summary["run"]] = path.parent
-    runs, unfinished = pd.DataFrame(found.runs), pd.DataFrame(found.unfinished)
-    groups = []
-    if len(runs):
-        runs = runs.sort_values(ORDER, ignore_index=True)
-        groups = [_group(mine, unfinished, found.folders) for _, mine in runs.groupby(KEY)]
-    return Collected(groups, found.left_out)
+            if (folder / "summary.json").exists():
+                runs.append(_finished(folder))
+            else:
+                unfinished.append(_unfinished(folder))
+                left_out.append(f"{folder.name}: {_why(unfinished[-1])}")
+        except (*UNREADABLE, yaml.YAMLError) as error:
+            what = "its config.yaml is damaged"
+            if (folder / "summary.json").exists():
+                what = "its summary.json or another file is damaged"
+            reason = " ".join(str(error).split()) or type(error).__name__
+            left_out.append(f"{folder.name}: {what} ({reason})")
+    groups = {}
+    for run in runs:
+        groups.setdefault(tuple(run.summary[key] for key in KEY), []).append(run)
+    frame = pd.DataFrame(unfinished)
+    return Collected([_group(mine, frame) for mine in groups.values()], left_out)
 
 
-def _note_unfinished(path: Path, found: _Found):
-    folder = path.parent
-    try:
-        values = yaml.safe_load(path.read_text())
-        config = Config.from_dict(values)
-        run = Run(config, values["seed"], folder.parent)
-        row = {"run": folder.name, **config.labels, "location": config.location}
-        row |= {"stages": config.stages_text, "seed": values["seed"], "configuration": config.key}
-        row |= {"recipe_key": config.recipe_key, "fingerprint": config.fingerprint}
-        row |= {"numerics": values["numerics"], "reason": run.failure}
-        row["state"] = "failed" if run.failure else "unfinished"
-    except (yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
-        found.left_out.append(f"{folder.name}: its config.yaml is damaged ({error!r})")
-        return
-    found.unfinished.append(row)
-    goes_on = "the same train.py command goes on with it"
-    reason = f"failed: {run.failure}" if run.failure else f"not finished ({goes_on})"
-    found.left_out.append(f"{folder.name}: {reason}")
+def _finished(folder: Path) -> _Read:
+    """Raises one of UNREADABLE, with what is wrong."""
+    summary = json.loads((folder / "summary.json").read_text())
+    for key, kind in TYPES.items():
+        if not isinstance(summary[key], kind):
+            raise ValueError(f"{key} is {summary[key]!r}")
+    if summary["source"] not in SOURCES:
+        raise ValueError(f"source is {summary['source']!r}")
+    if summary["run"] != folder.name:
+        raise ValueError(f"it is a copy of {summary['run']}")
+    epochs, scores = read_csv(folder / "metrics.csv"), _rows(folder, "scores.csv")
+    frames = {"epochs": epochs, "importance": _rows(folder, "importance.csv")}
+    frames["classes"] = _last_place(_rows(folder, "classes.csv"))
+    if len(scores):
+        frames |= {"scores": _kept(scores), "health": _health(scores, epochs)}
+    frames = {name: frame.assign(run=folder.name) for name, frame in frames.items()}
+    return _Read(summary, frames, _pictures(folder, scores))
 
 
-def _group(runs: pd.DataFrame, unfinished: pd.DataFrame, folders: dict) -> Group:
-    runs = runs.reset_index(drop=True)
+def _unfinished(folder: Path) -> dict:
+    values = yaml.safe_load((folder / "config.yaml").read_text())
+    config = Config.from_dict(values)
+    failure = Run(config, values["seed"], folder.parent).failure
+    return {
+        "run": folder.name,
+        **config.labels,
+        "location": config.location,
+        "stages": config.stages_text,
+        "seed": values["seed"],
+        "configuration": config.key,
+        "recipe_key": config.recipe_key,
+        "fingerprint": config.fingerprint,
+        "numerics": values["numerics"],
+        "reason": failure,
+        "state": "failed" if (folder / "error.txt").exists() else "unfinished",
+    }
+
+
+def _why(run: dict) -> str:
+    if run["state"] == "failed":
+        return f"failed: {run['reason'] or 'error.txt says nothing'}"
+    return "not finished (the same train.py command goes on with it)"
+
+
+def _group(read: list[_Read], unfinished: pd.DataFrame) -> Group:
+    runs = pd.DataFrame([one.summary for one in read]).sort_values(ORDER, ignore_index=True)
     if len(unfinished):
         same = [key for key in KEY if key != "source"]  # which only the data can tell
         unfinished = unfinished[(unfinished[same] == runs.iloc[0][same]).all(axis=1)]
-    parts = {"epochs": [], "scores": [], "health": [], "importance": [], "classes": []}
-    lowest = set(runs.groupby("configuration")["seed"].idxmin().map(runs["run"]))
+    by_name = {one.summary["run"]: one for one in read}
+    lowest = runs.loc[runs.groupby("configuration")["seed"].idxmin(), "run"]
+    frames = {name: [] for name in FRAMES if name not in ("runs", "unfinished")}
     pictures = {}
-    for row in runs.itertuples():
-        folder = folders[row.run]
-        epochs, scores = (_rows(folder, file) for file in ("metrics.csv", "scores.csv"))
-        parts["epochs"].append(epochs.assign(run=row.run))
-        parts["importance"].append(_rows(folder, "importance.csv").assign(run=row.run))
-        if row.run in lowest:
-            parts["classes"].append(_last_place(_rows(folder, "classes.csv")).assign(run=row.run))
-        if len(scores):
-            parts["scores"].append(_kept(scores, row.run in lowest).assign(run=row.run))
-            parts["health"].append(_health(scores, epochs).assign(run=row.run))
-        if row.run in lowest:
-            pictures |= _pictures(folder, row, scores)
-    frames = {name: _joined(frames) for name, frames in parts.items()}
-    return Group("", runs=runs, unfinished=unfinished, **frames, pictures=pictures)
+    for name in runs["run"]:
+        one = by_name[name]
+        for kind, frame in one.frames.items():
+            if kind == "classes" and name not in set(lowest):
+                continue
+            if kind == "scores" and name not in set(lowest):
+                frame = frame[frame["module"].map(of_input_channels)]
+            frames[kind].append(frame)
+        if name in set(lowest):
+            key = one.summary["configuration"]
+            start = {picture: picture.partition("/")[0] for picture in one.pictures}
+            pictures |= {
+                f"{kind}/{key}{picture.removeprefix(kind)}": one.pictures[picture]
+                for picture, kind in start.items()
+            }
+    joined = {name: _joined(parts) for name, parts in frames.items()}
+    return Group("", runs=runs, unfinished=unfinished, **joined, pictures=pictures)
 
 
 def _rows(folder: Path, file: str) -> pd.DataFrame:
@@ -130,11 +169,10 @@ def _at_end(scores: pd.DataFrame) -> pd.DataFrame:
     return last[last["images"] == last["images"].max()]
 
 
-def _kept(scores: pd.DataFrame, lowest: bool) -> pd.DataFrame:
-    """Input channels throughout; other places at the end, of one seed: the rest is megabytes."""
+def _kept(scores: pd.DataFrame) -> pd.DataFrame:
+    """Input channels throughout, other places at the end: the rest is megabytes."""
     at_input = scores["module"].map(of_input_channels)
-    end = scores.index.isin(_at_end(scores).index)
-    return scores[at_input | end] if lowest else scores[at_input]
+    return scores[at_input | scores.index.isin(_at_end(scores).index)]
 
 
 def _health(scores: pd.DataFrame, epochs: pd.DataFrame) -> pd.DataFrame:
@@ -153,18 +191,18 @@ def _health(scores: pd.DataFrame, epochs: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(loss_first=losses.iloc[0], loss_last=losses.iloc[-1])
 
 
-def _pictures(folder: Path, run, scores: pd.DataFrame) -> dict:
-    """example/CONFIGURATION: one test image's input channels (C, S, S) uint8, if they are scored.
+def _pictures(folder: Path, scores: pd.DataFrame) -> dict:
+    """example: one test image's input channels (C, S, S) uint8, if they are scored.
 
-    maps/CONFIGURATION/...: what an inspection saw (see attn.inspection).
+    maps/...: what an inspection saw (see attn.inspection). In a group the configuration stands
+    behind the first word.
     """
     found = {}
-    if len(scores) and scores["module"].map(of_input_channels).any():
-        path = folder / "predictions.npz"
-        if path.exists():
-            with np.load(path) as file:
-                found[f"example/{run.configuration}"] = file["example"]
+    path = folder / "predictions.npz"
+    if len(scores) and scores["module"].map(of_input_channels).any() and path.exists():
+        with np.load(path) as file:
+            found["example"] = file["example"]
     if (folder / "maps.npz").exists():
         with np.load(folder / "maps.npz") as file:
-            found |= {f"maps/{run.configuration}/{name}": file[name] for name in file}
+            found |= {f"maps/{name}": file[name] for name in file}
     return found

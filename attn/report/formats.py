@@ -20,6 +20,8 @@ def number(value, digits: int = 2, sign: bool = False) -> str:
 def interval(low, high, digits: int = 2, sign: bool = False) -> str:
     if low is None or pd.isna(low):
         return ""
+    if low == high:
+        return "all equal"
     return f"{number(low, digits, sign)} to {number(high, digits, sign)}"
 
 
@@ -70,6 +72,9 @@ def importance(frame: pd.DataFrame) -> pd.DataFrame:
         label = name.replace("_x_", " x ")
         shown[f"rank correlation, {label}"] = frame[name].map(lambda v: number(v, 2, sign=True))
         shown[f"95% interval, {label}"] = _intervals(frame, f"{name}_low", f"{name}_high", 2, True)
+        undefined = frame["n"] - frame[f"{name}_n"]
+        if undefined.any():
+            shown[f"undefined, {label}"] = undefined
     return shown
 
 
@@ -95,17 +100,27 @@ WIDTH = 100  # columns of a terminal
 
 
 def plain(frame: pd.DataFrame) -> str:
-    """A table for the terminal: the first and the last column to the left, others to the right."""
+    """A table for the terminal, its first and last column to the left, others to the right.
+
+    Where it would be wider than WIDTH, names in its first column are cut.
+    """
     lines, _ = _lines(frame)
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     last = len(widths) - 1
+    over = sum(widths) + last - WIDTH
+    if over > 0:
+        widths[0] -= over
+        lines = [
+            [line[0] if len(line[0]) <= widths[0] else line[0][: widths[0] - 1] + "…", *line[1:]]
+            for line in lines
+        ]
     text = ""
     for line in lines:
         cells = [
             cell.rjust(width) if 0 < i < last else cell.ljust(width)
             for i, (cell, width) in enumerate(zip(line, widths, strict=True))
         ]
-        text += " ".join(cells).rstrip()[:WIDTH] + "\n"
+        text += " ".join(cells).rstrip() + "\n"
     return text
 
 
@@ -143,6 +158,7 @@ def latex(frame: pd.DataFrame, caption: str) -> str:
 
 
 LATEX = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_"}
+LATEX |= {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}"}
 LATEX |= {"{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 
 

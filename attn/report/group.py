@@ -18,6 +18,7 @@ SOURCES = {
 }
 # The data files, but for runs.csv each with a column `run`.
 FRAMES = ("runs", "epochs", "scores", "health", "unfinished", "importance", "classes")
+INSPECTED = ("importance", "classes")
 # What a CSV would read as numbers: a hash such as 12345678, stages such as 1.
 TEXTS = dict.fromkeys((*KEY[:-1], *CONFIGURATION, "commit", "reason"), str)
 
@@ -56,7 +57,9 @@ class Group:
 
     @property
     def title(self) -> str:
-        return f"recipe {self.recipe}, {SOURCES[self.source]}"
+        plain = (self.recipe, f"{self.recipe}-synthetic")
+        several = "" if self.name in plain else f" ({self.name})"
+        return f"recipe {self.recipe}{several}, {SOURCES[self.source]}"
 
     def write(self, folder: Path):
         folder.mkdir(parents=True, exist_ok=True)
@@ -66,6 +69,7 @@ class Group:
                 path.unlink(missing_ok=True)
             else:
                 write_csv(path, frame)
+        (folder / "pictures.npz").unlink(missing_ok=True)
         if self.pictures:
             partial = folder / ".pictures.npz"
             np.savez_compressed(partial, **self.pictures)
@@ -83,12 +87,17 @@ class Group:
         return cls(folder.name, **frames, pictures=pictures)
 
     def joined(self, older: "Group") -> "Group":
-        """With the runs of an older group that are not in this one: what was published stays."""
+        """With what an older group has of other runs: what was published stays."""
         frames = {}
         for name in FRAMES:
             mine, others = getattr(self, name), getattr(older, name)
+            known = set(self.runs["run"])
+            if len(self.unfinished):
+                known |= set(self.unfinished["run"])
+            if name in INSPECTED:  # which a run may have lost with its checkpoint
+                known = set() if mine.empty else set(mine["run"])
             if not others.empty:
-                others = others[~others["run"].isin(self.runs["run"])]
+                others = others[~others["run"].isin(known)]
             parts = [part for part in (mine, others) if not part.empty]
             frames[name] = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
         frames["runs"] = frames["runs"].sort_values(ORDER, ignore_index=True)

@@ -11,7 +11,6 @@ from attn.files import write
 from attn.report import verdict_text
 from attn.report.claims import command_words
 from attn.report.formats import html_table, number
-from attn.report.group import SOURCES
 from attn.report.verdicts import Judged
 from attn.stats import CONTRADICTED, INCONCLUSIVE, NOT_RUN, REPRODUCED
 
@@ -65,8 +64,6 @@ def _section(section) -> dict:
     return {
         "name": group.name,
         "title": group.title,
-        "source": SOURCES[group.source],
-        "own": all(one.own for one in section.judged if one.found.n),
         "verdicts": [_verdict(one) for one in others],
         "tables": [_table(table, group) for table in section.tables],
         "figures": [_figure(path) for path in section.figures],
@@ -102,14 +99,13 @@ def _verdict(one: Judged) -> dict:
         "statement": claim.statement,
         "source": claim.source,
         "setting": setting,
-        "about": SOURCES[one.source] if one.source else "",
+        "about": one.group.title if one.group else "",
         "metric": claim.metric.replace("_", " "),
         "smoke": one.smoke,
         "number": one.number,
         "seeds": verdict_text.seeds_of(one),
         "runs": one.runs,
         "command": one.command,
-        "smallest": number(claim.smallest, 2) or f"margin {number(claim.margin, 2)}",
         "missing": one.missing,
     }
 
@@ -139,8 +135,10 @@ def command_of(run, seeds) -> str:
         words.append(f"stages=[{run['stages'].replace('+', ',')}]")
     elif run["stages"] == "between":
         words.append("stages=between")
-    if run.get("strict") is True:
+    if run.get("strict") == True:  # noqa: E712 (numpy's, or NaN where runs are older)
         words.append("strict=true")
+    if run.get("source") == "synthetic":
+        words.append("data.source=synthetic")
     listed = ",".join(str(seed) for seed in sorted(set(seeds)))
     return " ".join(["python train.py", *words, f"seeds=[{listed}]"])
 
@@ -165,5 +163,5 @@ def _run(run: dict) -> dict:
         "seconds": number(run["train_seconds"], 0),
         "device": run["device"],
         "precision": run["precision"],
-        "commit": commit[:8] + ("+" if run["dirty"] is True else ""),
+        "commit": commit[:8] + (" with changes" if run["dirty"] == True else ""),  # noqa: E712,
     }

@@ -1,6 +1,7 @@
 """Run folders, or published data files -> data, tables, verdicts, figures and the page."""
 
 import json
+import shutil
 import textwrap
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -68,6 +69,7 @@ def report(root: Path, out: Path, publish: bool = False):
         groups = _joined(groups, published(out))
         impossible = sorted({*impossible, *_read_skipped(out)})
     out.mkdir(parents=True, exist_ok=True)
+    (out / "skipped.json").unlink(missing_ok=True)
     if impossible:
         write(out / "skipped.json", json.dumps(impossible, indent=1) + "\n")
         for cell in impossible:
@@ -76,6 +78,9 @@ def report(root: Path, out: Path, publish: bool = False):
     for group in named(groups):
         group.write(out / group.name)
         names.append(group.name)
+    for stale in {path.parent for path in out.glob("*/runs.csv")}:
+        if stale.name not in names:  # of runs that are gone, or in a folder of another name
+            shutil.rmtree(stale)
     # From the files alone, as whoever makes them again from published ones has.
     sections = [write_tables(Group.read(out / name), definitions, claims, out) for name in names]
     write_verdicts(sections, claims, out)
@@ -89,7 +94,9 @@ def report(root: Path, out: Path, publish: bool = False):
 
 
 def _joined(groups: list[Group], older: list[Group]) -> list[Group]:
-    others = {group.key: group for group in older}
+    others = {}
+    for group in older:
+        others[group.key] = others[group.key].joined(group) if group.key in others else group
     new = [g.joined(others[g.key]) if g.key in others else g for g in groups]
     return new + [g for key, g in others.items() if key not in {g.key for g in groups}]
 
@@ -107,7 +114,7 @@ def write_tables(group: Group, definitions: list[Table], claims: list[Claim], ou
         frame = tables.accuracy(group, definition)
         if frame.empty:
             continue
-        caption = captions.of_table(group, definition)
+        caption = captions.of_table(group, definition, list(frame["backbone"].unique()))
         title = f"{definition.title}: {group.title}"
         models = frame["model"].tolist()
         words = formats.accuracy(frame)
@@ -169,30 +176,30 @@ def _label(row: dict) -> str:
 
 
 def own_verdicts(sections: list[Section], claims: list[Claim]) -> list[Judged]:
-    """Each claim on the experiment that it was made of; not run where no group has it."""
+    """Each claim on its own experiment, in every group that has it; not run where none has."""
     every = [one for section in sections for one in section.judged if one.own and one.found.n]
     result = []
     for claim in claims:
         mine = [one for one in every if one.claim.id == claim.id]
-        result += mine or [verdicts.not_run(claim)]
+        result += mine or [Judged(claim, claim.table.backbone)]
     return result
 
 
 def _parts(sections: list[Section], claims: list[Claim]) -> list[tuple[str, list[Judged]]]:
-    """(heading, verdicts): the published experiments, then what was run elsewhere."""
-    parts = []
+    """(heading, verdicts): the published experiments, what was not run, what was run elsewhere."""
     own = own_verdicts(sections, claims)
-    sources = {one.source for one in own if one.found.n}
-    note = "" if sources <= {"archive"} else " (on image files, not the official pixels)"
-    parts.append((f"The published experiments{note}", own))
+    parts = []
     for section in sections:
-        others = [one for one in section.judged if not one.own and one.found.n]
-        for backbone in dict.fromkeys(one.backbone for one in others):
-            mine = [one for one in others if one.backbone == backbone]
-            group = section.group
-            title = verdict_text.heading(group.recipe, backbone, group.source, own=False)
-            parts.append((title, mine))
-    return parts
+        mine = [one for one in own if one.group is section.group]
+        parts.append((f"The published experiment, {section.group.title}", mine))
+    waiting = [one for one in own if one.group is None]
+    parts.append(("Published experiments that were not run", waiting))
+    for section in sections:
+        for backbone in dict.fromkeys(one.backbone for one in section.judged):
+            mine = [one for one in section.judged if one.backbone == backbone and not one.own]
+            mine = [one for one in mine if one.found.n or one.missing]
+            parts.append((verdict_text.elsewhere(section.group, backbone), mine))
+    return [(title, judged) for title, judged in parts if judged]
 
 
 def write_verdicts(sections: list[Section], claims: list[Claim], out: Path):
@@ -220,9 +227,12 @@ def _draw(section: Section, definitions: list[Table], folder: Path) -> list[Path
     forests = []
     for backbone in dict.fromkeys(one.backbone for one in section.judged):
         mine = [one for one in section.judged if one.backbone == backbone and one.found.n > 1]
-        own = any(one.own for one in mine)
-        title = verdict_text.heading(group.recipe, backbone, group.source, own)
-        forests += accuracy_figures.forest(mine, title, folder / f"claims-{backbone}.png")
+        own = [one for one in mine if one.own]
+        title = f"The published experiment, {backbone}, {group.title}"
+        forests += accuracy_figures.forest(own, title, folder / f"claims-published-{backbone}.png")
+        others = [one for one in mine if not one.own]
+        title = verdict_text.elsewhere(group, backbone)
+        forests += accuracy_figures.forest(others, title, folder / f"claims-{backbone}.png")
     title = group.title
     return [
         *forests,

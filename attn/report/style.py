@@ -12,7 +12,7 @@ from attn.stats import CONTRADICTED, INCONCLUSIVE, NOT_RUN, REPRODUCED
 
 # Paul Tol's muted colours, a mechanism each; where they are used up again with another marker.
 MUTED = ["#332288", "#CC6677", "#117733", "#88CCEE", "#882255", "#44AA99", "#999933", "#AA4499"]
-MARKERS = ["o", "s"]
+MARKERS = ["o", "s", "^", "v"]
 BASELINE = "#444444"
 # Okabe and Ito's: the input channels.
 CHANNELS = {"R": "#D55E00", "G": "#009E73", "B": "#0072B2"}
@@ -40,8 +40,8 @@ def look(attention: str) -> dict:
     name = attention.partition("+")[0]
     if name not in MECHANISMS:
         return {"color": BASELINE, "marker": "o"}
-    number = list(MECHANISMS).index(name)
-    return {"color": MUTED[number % len(MUTED)], "marker": MARKERS[number // len(MUTED)]}
+    cycle, hue = divmod(list(MECHANISMS).index(name), len(MUTED))
+    return {"color": MUTED[hue], "marker": MARKERS[cycle % len(MARKERS)]}
 
 
 def channel_colour(name: str) -> str:

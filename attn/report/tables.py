@@ -1,14 +1,20 @@
 """The tables: accuracies with their intervals and costs, scores of noise, gate health."""
 
+from dataclasses import replace
+
 import pandas as pd
 
 from attn import stats
-from attn.report.claims import Table
+from attn.report.claims import COST, Table
 from attn.report.group import CONFIGURATION, Group
-from attn.report.verdicts import COLOURS, end_scores, missing, one_configuration, with_score_metrics
-
-DETERMINISTIC = ("parameters", "multiply_adds")
-BOUNDS = {"noise_auc": (0, 1), "score_gap": (-1, 1)}
+from attn.report.verdicts import (
+    BOUNDS,
+    COLOURS,
+    end_scores,
+    missing,
+    one_configuration,
+    with_score_metrics,
+)
 
 
 def accuracy(group: Group, table: Table) -> pd.DataFrame:
@@ -28,9 +34,8 @@ def accuracy(group: Group, table: Table) -> pd.DataFrame:
                 entry = {"backbone": backbone, "model": model, **_summary(chosen, baseline)}
                 if published and group.source != "synthetic":
                     entry["published"] = row.published
-                done = row.of(runs) if len(chosen) else chosen
                 entry["missing"] = "; ".join(missing(group, backbone, row, _seeds(table, runs)))
-                entry["runs"] = " ".join(done["run"][done["run"].isin(chosen["run"])])
+                entry["runs"] = " ".join(chosen["run"])
                 mine.append(entry)
         if sum(entry["n"] > 0 for entry in mine) > 1:
             rows += _mark_best(mine, group.runs)
@@ -73,7 +78,7 @@ def _summary(runs: pd.DataFrame, baseline: pd.DataFrame) -> dict:
     to_baseline = stats.estimate([] if is_baseline else pairs.differences)
     entry |= {"difference": to_baseline.mean, "difference_low": to_baseline.low}
     entry["difference_high"] = to_baseline.high
-    for name in DETERMINISTIC:
+    for name in COST:
         entry[name] = int(runs.iloc[0][name]) if len(runs) else None
     entry["train_seconds"] = runs["train_seconds"].mean()
     entry["device"] = "+".join(sorted(set(runs["device"])))
@@ -130,6 +135,7 @@ def importance(group: Group) -> pd.DataFrame:
         for name, column in (("score", "score"), ("score_x_sd", "scaled"), ("sd", "sd")):
             found = _over_runs(scaled, column)
             row |= {name: found.mean, f"{name}_low": found.low, f"{name}_high": found.high}
+            row |= {f"{name}_n": found.n}
         rows.append(row | {"runs": " ".join(mine["run"].unique())})
     return pd.DataFrame(rows)
 
@@ -137,7 +143,7 @@ def importance(group: Group) -> pd.DataFrame:
 def _over_runs(rows: pd.DataFrame, column: str) -> stats.Estimate:
     each = [stats.rank_correlation(run[column], run["lost"]) for _, run in rows.groupby("run")]
     if len(each) == 1:
-        return each[0]
+        return replace(each[0], n=1)
     return stats.within(stats.estimate([e.mean for e in each if e.mean == e.mean]), (-1, 1))
 
 

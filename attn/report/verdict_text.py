@@ -6,18 +6,21 @@ import pandas as pd
 
 from attn.report.claims import METRICS, Claim
 from attn.report.formats import WIDTH, interval, number, plain
-from attn.report.group import SOURCES
+from attn.report.group import Group
 from attn.report.verdicts import Judged
-from attn.stats import NOT_RUN, SMOKE
+from attn.stats import INCONCLUSIVE, NOT_RUN, SMOKE
 
 NOTE = (
-    "Treatment less control by seed, with Student's t-interval; r: the correlation of the "
-    "pairs; P: in how many of the pairs the treatment is above the control, ties a half; p: "
-    "two-sided, adjusted by Holm over the table's claims. Reproduced: the interval excludes 0 "
-    "on the claimed side and p is below 5%. Contradicted: the interval lies below the smallest "
-    "effect of interest. number: the same of the published number, by two one-sided tests "
-    f"within its margin. Fewer than {SMOKE} seeds are a smoke test; a verdict takes each claim's "
-    "minimum. Needed seeds: 80% power for the smallest effect of interest, at the sd seen."
+    "Treatment less control by seed, with Student's t-interval; bound: the smallest effect of "
+    "interest, or the margin; r: the correlation of the pairs; P: in how many of the pairs the "
+    "treatment is above the control, ties a half; p: adjusted by Holm over the table's claims. "
+    "Reproduced: the interval excludes 0 on the claimed side and p is below 5%; contradicted: it "
+    "reaches 0 and lies below the smallest effect of interest. Of `no worse`: the difference is "
+    "above minus the margin by a one-sided test, or the interval wholly below. Of parameters and "
+    "multiply-adds: per cent of the control's, counted, at most the margin. number: whether the "
+    "published number holds, by two one-sided tests within its margin. "
+    f"Fewer than {SMOKE} seeds are a smoke test; a verdict takes each claim's minimum. Needed "
+    "seeds: 80% power for the bound at the sd seen, before adjustment."
 )
 
 
@@ -33,6 +36,7 @@ def shown(judged: list[Judged]) -> pd.DataFrame:
                 "n": found.n,
                 "difference": _value(claim, found.mean),
                 "95% interval": _interval(one),
+                "bound": bound(claim),
                 "published": published(one),
                 "number": one.number,
                 "r": number(one.correlation),
@@ -53,13 +57,15 @@ def verdict(one: Judged) -> str:
     return f"{one.text}; a smoke test" if one.smoke else one.text
 
 
-def heading(recipe: str, backbone: str, source: str, own: bool) -> str:
-    """What some verdicts are about; never silent about numbers that are not the published ones'."""
-    if own and source == "archive":
-        return f"The published experiment: recipe {recipe}, {backbone}"
-    if own:
-        return f"The published experiment, but on {SOURCES[source]}: recipe {recipe}, {backbone}"
-    return f"Not the published experiment: recipe {recipe}, {backbone}, {SOURCES[source]}"
+def elsewhere(group: Group, backbone: str) -> str:
+    """What verdicts are about that are not the published experiments'."""
+    return f"Not the published experiment: {backbone}, {group.title}"
+
+
+def bound(claim: Claim) -> str:
+    """The smallest effect of interest, or the margin of no_worse and at_most."""
+    value = claim.margin if claim.smallest is None else claim.smallest
+    return f"{number(value)}%" if METRICS[claim.metric] == "%" else number(value)
 
 
 def published(one: Judged) -> str:
@@ -122,8 +128,8 @@ def terminal(judged: list[Judged]) -> str:
 
 
 def _short(one: Judged) -> str:
-    if one.verdict != "inconclusive":
-        return one.verdict
+    if one.verdict != INCONCLUSIVE:
+        return f"{one.verdict}{one.place}"
     if one.found.n < 2:
         return f"inconclusive: {one.claim.minimum} seeds"
     return f"inconclusive: {one.needs:,} seeds" if one.needs else "inconclusive: >1,000 seeds"

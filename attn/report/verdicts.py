@@ -10,21 +10,20 @@ from attn import stats
 from attn.report.claims import COST, SCORES, Claim, Row
 from attn.report.group import Group
 from attn.scores import of_input_channels
-from attn.stats import NOT_RUN, Estimate, exactly
+from attn.stats import CONTRADICTED, NOT_RUN, REPRODUCED, Estimate
 
 COLOURS = 3
+BOUNDS = {"noise_auc": (0, 1), "score_gap": (-1, 1)}  # where the metrics of scores can be
 
 
 @dataclass
 class Judged:
-    """A claim on one backbone of one group."""
+    """A claim on one backbone of one group; without a group, on its own experiment, not run."""
 
     claim: Claim
-    group: str
-    recipe: str
-    source: str
     backbone: str
-    found: Estimate
+    group: Group | None = None
+    found: Estimate = field(default_factory=lambda: stats.estimate([]))
     seeds: list[int] = field(default_factory=list)
     differences: np.ndarray = field(default_factory=lambda: np.array([]))
     correlation: float = math.nan
@@ -39,12 +38,23 @@ class Judged:
     runs: list[str] = field(default_factory=list)
 
     @property
+    def elsewhere(self) -> str:
+        """By what this is not the claim's own experiment; empty where it is."""
+        table, group = self.claim.table, self.group
+        if group is None:
+            return ""
+        if group.recipe != table.recipe:
+            return group.recipe
+        if group.runs["recipe_key"].iloc[0] != table.recipe_key:
+            return f"another {group.recipe}"
+        if self.backbone != table.backbone:
+            return self.backbone
+        return group.source if group.source == "synthetic" else ""
+
+    @property
     def own(self) -> bool:
         """Whether this is the claim's own experiment; image files count, and say what they are."""
-        table = self.claim.table
-        return (self.recipe, self.backbone) == (table.recipe, table.backbone) and (
-            self.source != "synthetic"
-        )
+        return not self.elsewhere
 
     @property
     def exact(self) -> bool:
@@ -56,20 +66,29 @@ class Judged:
 
     @property
     def command(self) -> str:
-        """What trains as many seeds as the verdict takes."""
-        if self.own:
-            return self.claim.table.command()
-        return self.claim.table.command(self.recipe, self.backbone)
+        """What trains it, with as many seeds as are needed."""
+        table = self.claim.table
+        words = table.command()
+        if not self.own:
+            words = table.command(self.group.recipe, self.backbone)
+        few = not self.needs or self.needs <= self.claim.minimum
+        return words if few else f"{words} seeds={self.needs}"
+
+    @property
+    def place(self) -> str:
+        """What a verdict carries where it is not of the published experiment."""
+        return f" on {self.elsewhere}" if self.elsewhere and self.found.n else ""
 
     @property
     def text(self) -> str:
-        """The verdict with what it still needs."""
+        """The verdict, where it is not of the published experiment, and what it still needs."""
         smallest = self.claim.smallest
         bound = max(abs(self.found.low), abs(self.found.high))
-        if self.verdict == stats.REPRODUCED and smallest and bound < smallest:
-            return f"{self.verdict} (but smaller than {smallest:g})"
+        small = smallest and self.claim.control and bound < smallest
+        if self.verdict == stats.REPRODUCED and small:
+            return f"{self.verdict}{self.place} (but smaller than {smallest:g})"
         if self.verdict != stats.INCONCLUSIVE:
-            return self.verdict
+            return f"{self.verdict}{self.place}"
         most = f"more than {stats.MOST_SEEDS:,}"
         needs = f"about {self.needs:,}" if self.needs else most
         if self.found.n < 2:
@@ -91,13 +110,6 @@ def judge(group: Group, claims: list[Claim]) -> list[Judged]:
             _decide(judged)
         result += mine
     return result
-
-
-def not_run(claim: Claim) -> Judged:
-    """The claim on its own experiment, of which there is no run."""
-    table = claim.table
-    nothing = stats.estimate([])
-    return Judged(claim, "", table.recipe, "", table.backbone, nothing)
 
 
 def with_score_metrics(group: Group) -> pd.DataFrame:
@@ -149,41 +161,37 @@ def missing(group: Group, backbone: str, row: Row, expected=()) -> list[str]:
 
 def _measure(group: Group, backbone: str, runs: pd.DataFrame, claim: Claim) -> Judged:
     """The claim's differences; the verdict waits for the p-values of its table."""
-    judged = Judged(claim, group.name, group.recipe, group.source, backbone, stats.estimate([]))
-    treatment, control = (
-        one_configuration(row.of(runs)) if row else runs[:0]
-        for row in (claim.treatment, claim.control)
-    )
-    treatment = treatment.dropna(subset=[claim.metric])
-    judged.missing = missing(group, backbone, claim.treatment, control["seed"])
-    if claim.control:
-        judged.missing += missing(group, backbone, claim.control, treatment["seed"])
-    if treatment.empty or (claim.control and control.empty):
-        judged.missing = []
+    judged = Judged(claim, backbone, group)
+    rows = [row for row in (claim.treatment, claim.control) if row]
+    chosen = [one_configuration(row.of(runs)).dropna(subset=[claim.metric]) for row in rows]
+    if any(part.empty for part in chosen):
+        judged.missing = [note for row in rows for note in missing(group, backbone, row)]
         return judged
-    a = treatment.set_index("seed")[claim.metric]
-    if claim.metric in COST:  # the same for every seed
-        b = control.iloc[0][claim.metric]
-        judged.found = exactly(100 * (a.iloc[0] / b - 1))
-        judged.runs = [treatment.iloc[0]["run"], control.iloc[0]["run"]]
+    values = [part.set_index("seed")[claim.metric] for part in chosen]
+    if judged.exact:  # the same for every seed
+        judged.found = stats.exactly(100 * (values[0].iloc[0] / values[1].iloc[0] - 1))
+        judged.runs = [part["run"].iloc[0] for part in chosen]
         return judged
-    if claim.control:
-        pairs = stats.paired(100 * a, 100 * control.set_index("seed")[claim.metric])
-    else:
-        constant = pd.Series(claim.against, index=a.index)
-        pairs = stats.paired(a, constant)
+    every = set().union(*(part["seed"] for part in chosen))
+    judged.missing = [note for row in rows for note in missing(group, backbone, row, every)]
+    if claim.control is None:
+        values.append(pd.Series(float(claim.against), index=values[0].index))
+    scale = 100 if claim.metric == "test_accuracy" else 1
+    pairs = stats.paired(*(scale * value for value in values))
     judged.seeds, judged.differences = pairs.seeds, pairs.differences
     judged.correlation, judged.wins = pairs.correlation, pairs.wins
     judged.found = stats.estimate(pairs.differences)
-    both = pd.concat([treatment, control])
+    if claim.control is None:
+        low, high = BOUNDS[claim.metric]
+        bounds = (low - claim.against, high - claim.against)
+        judged.found = stats.within(judged.found, bounds)
+    both = pd.concat(chosen)
     judged.runs = both[both["seed"].isin(pairs.seeds)]["run"].tolist()
-    same = claim.direction == "same"
-    judged.p = (
-        stats.tost(pairs.differences, claim.published or 0, claim.margin)
-        if same
-        else stats.p_value(pairs.differences)
-    )
-    if judged.own and claim.published is not None and not same:
+    if claim.direction == "no_worse":
+        judged.p = stats.no_worse_p(pairs.differences, claim.margin)
+    else:
+        judged.p = stats.p_value(pairs.differences)
+    if judged.own and claim.published is not None:
         judged.p_number = stats.tost(pairs.differences, _target(claim), claim.margin)
     return judged
 
@@ -204,22 +212,21 @@ def _decide(judged: Judged):
             found, judged.p_number, _target(claim), claim.margin, claim.minimum
         )
     if judged.verdict == stats.INCONCLUSIVE:
-        same = claim.direction == "same"
-        bound = claim.margin if same else claim.smallest
-        needed = stats.seeds_needed(found.sd, bound, equivalence=same)
+        if claim.direction == "no_worse":
+            needed = stats.seeds_needed(found.sd, claim.margin, sides=1)
+        else:
+            needed = stats.seeds_needed(found.sd, claim.smallest)
         if _verdict(judged, 2) != stats.INCONCLUSIVE:  # nothing but the minimum is missing
             needed = claim.minimum
-        judged.needs = needed and max(needed, claim.minimum)
+        judged.needs = needed and max(needed, claim.minimum, found.n + 1)
 
 
 def _verdict(judged: Judged, minimum: int) -> str:
     claim, found = judged.claim, judged.found
-    if judged.exact:
-        p = float(abs(found.mean) > claim.margin)
-        return stats.number_verdict(found, p, 0, claim.margin, 1)
-    if claim.direction == "same":
-        target = claim.published or 0
-        return stats.number_verdict(found, judged.p_holm, target, claim.margin, minimum)
+    if claim.direction == "at_most":
+        return REPRODUCED if found.mean <= claim.margin else CONTRADICTED
+    if claim.direction == "no_worse":
+        return stats.no_worse_verdict(found, judged.p_holm, claim.margin, minimum)
     return stats.verdict(found, judged.p_holm, claim.direction, claim.smallest, minimum)
 
 
@@ -231,9 +238,10 @@ def frame(judged: list[Judged]) -> pd.DataFrame:
         rows.append(
             {
                 "claim": claim.id,
-                "recipe": one.recipe,
+                "group": one.group.name if one.group else "",
+                "recipe": one.group.recipe if one.group else claim.table.recipe,
                 "backbone": one.backbone,
-                "source": one.source,
+                "source": one.group.source if one.group else "",
                 "verdict": one.verdict,
                 "published_experiment": one.own,
                 "n": found.n,
@@ -247,7 +255,7 @@ def frame(judged: list[Judged]) -> pd.DataFrame:
                 "wins": one.wins,
                 "p": one.p,
                 "p_holm": one.p_holm,
-                "published": claim.published,
+                "published": claim.published if one.own else None,
                 "number": one.number,
                 "p_number": one.p_number,
                 "needs": one.needs,

@@ -5,8 +5,11 @@ import json
 import numpy as np
 import pandas as pd
 
+from attn.catalogue import choices, read
 from attn.report.collect import collect
+from attn.schema import Recipe, recipe_key
 
+KEYS = {name: recipe_key(Recipe(**read("recipe", name))) for name in choices("recipe")}
 ATTENDED = {"attention": "cbam_channel", "location": "first", "configuration": "c1"}
 
 
@@ -36,7 +39,7 @@ def run(root, seed, accuracy, scores=None, **changes):
         "commit": "a" * 40,
         "dirty": False,
         "configuration": "c0",
-        "recipe_key": "r0",
+        "recipe_key": KEYS.get(changes.get("recipe", "post"), "other"),
     } | changes
     keys = ("configuration", "source", "recipe_key", "numerics", "fingerprint", "data", "seed")
     name = "-".join(str(summary[k])[:9] for k in keys)

@@ -112,6 +112,13 @@ MISTAKES = [
     (value("claims", 0, "margin", -1), "margin=-1: this claim takes a number above 0"),
     (value("claims", 0, "published", "0,94"), "published=0,94: it takes a number"),
     (value("claims", 0, "against", 0.5), "it takes a control, which is a row, or a number"),
+    (value("claims", 0, "treatment", None), "treatment=None: choose one of baseline"),
+    (value("claims", 0, "direction", "at_most"), "at_most is for parameters and multiply_adds"),
+    (value("claims", 0, "metric", "parameters"), "at_most is for parameters and multiply_adds"),
+    (
+        value("tables", 1, "scores", {"row": "RGB baseline"}),
+        "scores.values=None: it takes a number",
+    ),
     (value("claims", 0, "efect", 1), "efect: choose keys of id, statement"),
     (value("claims", 1, "id", "attention-last-helps"), "there are two of this id"),
     (drop("claims", "statement"), "attention-last-helps: statement is missing"),

@@ -60,7 +60,7 @@ def test_what_is_not_the_posts_experiment_has_no_published_column(tmp_path, chan
     assert "published" not in tables.accuracy(group, NOISE).columns
     if "backbone" not in changes:
         section = write_tables(named([group])[0], TABLES, CLAIMS, _folder(tmp_path, group))
-        assert "not of `post`" in section.tables[0].caption
+        assert "alone can be held against published ones" in section.tables[0].caption
 
 
 def _folder(tmp_path, group):
@@ -109,7 +109,8 @@ def test_every_form_escapes_what_it_must():
         "| x\\|y & 50% | 12,345 | 0.00 |".replace("0.00", "\N{MINUS SIGN}0.01"),
         "|  | 1 | 1.00 |",
     ]
-    assert r"x|y \& 50\%" in formats.latex(frame, "c_d") and r"c\_d" in formats.latex(frame, "c_d")
+    latex = formats.latex(frame, "c_d")
+    assert r"x\textbar{}y \& 50\%" in latex and r"a\_b" in latex and r"c\_d" in latex
     assert "<td>x|y &amp; 50%</td>" in formats.html_table(frame)
 
 
@@ -164,7 +165,7 @@ def test_separation_and_importance_over_seeds(tmp_path):
     assert (row["n"], row["noise_auc"], row["noise_auc_low"]) == (3, 1.0, 1.0)
     assert row["score_gap"] == pytest.approx(0.9)
     (row,) = tables.importance(group).to_dict("records")
-    ranks = [6, 5, 4, 1, 3, 2], [6, 5, 4, 3, 1, 2]
+    ranks = [6, 5, 4, 3, 1, 2], [6, 5, 4, 1, 3, 2]
     assert row["n"] == 3 and row["score"] == pytest.approx(np.corrcoef(*ranks)[0, 1])
     assert row["sd"] == pytest.approx(np.mean([row["sd_low"], row["sd_high"]]))
 
@@ -206,6 +207,7 @@ def test_the_forest_has_every_seeds_point_and_the_published_number(tmp_path, mon
     points = [line.get_xdata() for line in axis.lines]
     assert any(np.allclose(x, np.multiply(gains, 100)) for x in points if len(x) == 3)
     assert any(np.allclose(x, 0.61) for x in points if len(x) == 1)
+    assert axis.get_xlim()[0] < 0.61 < axis.get_xlim()[1]
 
 
 def test_every_curve_has_a_band_from_three_seeds_on(tmp_path, monkeypatch):
@@ -274,14 +276,40 @@ def test_publishing_keeps_the_runs_of_others(tmp_path):
     again.write_text(json.dumps(json.loads(again.read_text()) | {"test_accuracy": 0.85}))
     report(tmp_path / "here", out, publish=True)
     assert published(out)[0].runs["test_accuracy"].tolist() == [0.85, 0.84]
+    (out / "stale").mkdir()
+    shutil.copy(out / "quick" / "runs.csv", out / "stale" / "runs.csv")
+    report(tmp_path / "here", out, publish=True)  # the same runs in a folder of another name
+    assert {path.parent.name for path in out.glob("*/runs.csv")} == {"post", "quick"}
     report(tmp_path / "here", tmp_path / "mine")  # without publishing, what is there alone
     assert len(published(tmp_path / "mine")[0].runs) == 1
+
+
+def test_publishing_again_changes_nothing(tmp_path):
+    made_up_runs(tmp_path / "runs")
+    out = tmp_path / "out"
+    report(tmp_path / "runs", out, publish=True)
+    post = out / "post"
+    unfinished = {"run": "x", "backbone": "mobilenet_v2", "data": "rgb_noise", "seed": 9}
+    unfinished |= {"attention": "none", "location": "none", "stages": "all", "state": "unfinished"}
+    pd.DataFrame([unfinished | {"reason": ""}]).to_csv(post / "unfinished.csv", index=False)
+    report(out, out, publish=True)
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.suffix in SAME}
+    report(out, out, publish=True)
+    assert {path: path.read_bytes() for path in before} == before
+    assert len(pd.read_csv(post / "unfinished.csv")) == 1
+
+
+SAME = (".csv", ".md", ".tex", ".html", ".svg", ".json")
 
 
 def test_an_empty_folder_is_one_sentence(tmp_path):
     with pytest.raises(RunError, match=r"no finished run in .*: train some first"):
         report(tmp_path, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+FILES = {"metrics.csv": b"", "scores.csv": b"a,b\n1,2\n", "predictions.npz": b"PK nonsense"}
+WRONG = {"test_accuracy": "high", "parameters": None, "source": "mars", "fingerprint": None}
 
 
 def test_damage_is_left_out_with_the_reason(tmp_path, capsys):
@@ -293,12 +321,22 @@ def test_damage_is_left_out_with_the_reason(tmp_path, capsys):
         (folder / "summary.json").write_text(summary)
     (tmp_path / "odd").mkdir()
     (tmp_path / "odd" / "config.yaml").write_text("[1, 2")
+    whole = run(tmp_path, 1, 0.84)
+    shutil.copytree(whole, tmp_path / "copy")
+    for seed, (file, text) in enumerate(FILES.items(), 2):
+        (run(tmp_path, seed, 0.84, scores=SCORES, **ATTENDED) / file).write_bytes(text)
+    for seed, (key, wrong) in enumerate(WRONG.items(), 20):
+        folder = run(tmp_path, seed, 0.84)
+        summary = json.loads((folder / "summary.json").read_text()) | {key: wrong}
+        (folder / "summary.json").write_text(json.dumps(summary))
     report(tmp_path, tmp_path / "out")
     printed = capsys.readouterr().out
     for name in ("cut", "bare", "list"):
-        assert f"left out: {name}: its summary.json is damaged" in printed
+        assert f"left out: {name}: its summary.json or another file is damaged" in printed
     assert "left out: odd: its config.yaml is damaged" in printed
-    assert len(pd.read_csv(tmp_path / "out" / "post" / "runs.csv")) == 1
+    assert f"another file is damaged (it is a copy of {whole.name})" in printed
+    assert printed.count("or another file is damaged") == 3 + 1 + len(FILES) + len(WRONG)
+    assert len(pd.read_csv(tmp_path / "out" / "post" / "runs.csv")) == 2
 
 
 PUBLISHED = published(ROOT / "results")

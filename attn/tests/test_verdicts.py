@@ -2,14 +2,16 @@
 
 import math
 import shutil
+from dataclasses import replace
 
+import pandas as pd
 import pytest
 
 from attn import stats
-from attn.report import verdict_text, verdicts
+from attn.report import verdict_text
 from attn.report.claims import load
-from attn.report.report import own_verdicts
-from attn.report.verdicts import judge, with_score_metrics
+from attn.report.report import Section, own_verdicts, report
+from attn.report.verdicts import Judged, judge, with_score_metrics
 from attn.stats import CONTRADICTED, INCONCLUSIVE, NOT_RUN, REPRODUCED
 from attn.tests.made_up import ATTENDED, group_of, run
 
@@ -87,6 +89,7 @@ ELSEWHERE = [
     ({"recipe": "post+lr=0.1"}, "recipe=post recipe.lr=0.1 backbone=mobilenet_v2"),
     ({"backbone": "resnet20"}, "recipe=post backbone=resnet20"),
     ({"source": "synthetic"}, "recipe=post backbone=mobilenet_v2"),
+    ({"recipe_key": "edited"}, "recipe=post backbone=mobilenet_v2"),
 ]
 
 
@@ -99,17 +102,18 @@ def test_what_is_not_the_published_experiment_gives_no_verdict_on_its_number(
     assert not one.own and one.number == "" and math.isnan(one.p_number)
     assert verdict_text.published(one) == ""
     assert one.command == f"python train.py experiment=noise {words}"
-    source = changes.get("source", "archive")
-    heading = verdict_text.heading(one.recipe, one.backbone, source, one.own)
+    word = changes.get("recipe") or changes.get("backbone") or changes.get("source")
+    word = word or "another post"
+    assert one.text == f"reproduced on {word}"
+    heading = verdict_text.elsewhere(one.group, one.backbone)
     assert heading.startswith("Not the published experiment: ")
-    assert ("SYNTHETIC" in heading) == (source == "synthetic")
+    assert ("SYNTHETIC" in heading) == ("source" in changes)
 
 
 def test_image_files_say_what_they_are(tmp_path):
     pair_up(tmp_path, 0.0061, source="images")
     one = judged(tmp_path)
-    assert one.own
-    assert "not the official pixels" in verdict_text.heading("post", "mobilenet_v2", "images", True)
+    assert one.own and "not the official pixels" in one.group.title
 
 
 def test_scores_become_one_number_a_run(tmp_path):
@@ -133,6 +137,7 @@ def test_claims_on_scores(tmp_path):
     assert shown["difference"] == "0.901" and shown["published"] == "0.904"
     auc = judged(tmp_path, "modalities")
     assert auc.verdict == REPRODUCED and (auc.found.low, auc.found.high) == (0.5, 0.5)
+    assert verdict_text.shown([auc]).iloc[0]["95% interval"] == "all equal"
 
 
 def test_costs_are_exact(tmp_path):
@@ -168,10 +173,7 @@ def test_every_claim_is_answered_or_named_with_its_command(tmp_path):
     pair_up(tmp_path / "runs", 0.0061, recipe="quick")
     group = group_of(tmp_path / "runs")
 
-    class Section:
-        judged = judge(group, CLAIMS)
-
-    own = own_verdicts([Section], CLAIMS)
+    own = own_verdicts([Section(group, judge(group, CLAIMS), [])], CLAIMS)
     assert [one.claim.id for one in own] == [claim.id for claim in CLAIMS]
     assert {one.verdict for one in own} == {NOT_RUN}
     text = verdict_text.terminal(own)
@@ -190,9 +192,59 @@ def test_the_terminals_table_fits_100_columns(tmp_path):
     assert max(len(line) for line in lines) <= 100
 
 
-def test_the_longest_verdict_fits_too():
-    claim = max(CLAIMS, key=lambda claim: len(claim.id))
-    one = verdicts.not_run(claim)
+@pytest.mark.parametrize("name", ["short", "a-claim-" * 12])
+def test_the_longest_verdict_is_whole_and_a_long_name_is_cut(name):
+    one = Judged(replace(CLAIMS[0], id=name), "mobilenet_v2")
     one.found = stats.Estimate(100, -12.34, 99.0, -123.45, 123.45)
     one.verdict, one.needs = INCONCLUSIVE, None
-    assert len(verdict_text.terminal([one]).splitlines()[1]) <= 100
+    line = verdict_text.terminal([one]).splitlines()[1]
+    assert line.endswith("+0.94 inconclusive: >1,000 seeds") and len(line) <= 100
+    assert ("…" in line) == (len(name) > 50)
+
+
+def test_a_treatment_whose_every_seed_failed_is_named(tmp_path):
+    pair_up(tmp_path, 0.0, seeds=2, attended_seeds=0)
+    group = group_of(tmp_path)
+    failed = {"run": "x", "backbone": "mobilenet_v2", "data": "rgb_noise", "stages": "all"}
+    failed |= {"attention": "cbam_channel", "location": "first", "seed": 1, "state": "failed"}
+    group.unfinished = pd.DataFrame([failed | {"reason": "non-finite loss"}])
+    one = next(j for j in judge(group, CLAIMS) if j.claim.id == "attention-recovers-noise")
+    model = "RGB + 3 noise channels + attention at first"
+    assert one.missing == [f"{model}, seeds 1: failed (non-finite loss)"]
+    assert one.verdict == NOT_RUN
+
+
+def test_more_seeds_than_there_are_when_they_do_not_decide(tmp_path):
+    gains = [0.0015 + 0.005 * (-1) ** seed for seed in range(30)]
+    for seed, gain in enumerate(gains):
+        run(tmp_path, seed, 0.83)
+        run(tmp_path, seed, 0.83 + gain, **ATTENDED)
+    one = judged(tmp_path)
+    assert one.verdict == INCONCLUSIVE and one.needs > 30
+    assert one.command == f"python train.py experiment=noise seeds={one.needs}"
+
+
+def test_better_is_no_worse(tmp_path):
+    last = {"data": "rgb", "location": "last", "attention": "cbam_channel"}
+    reduced = last | {"attention": "cbam_channel+reduction=16", "configuration": "c5"}
+    for seed in range(10):
+        run(tmp_path, seed, 0.83, parameters=1000, **last)
+        run(tmp_path, seed, 0.85 + SPREAD[seed], parameters=880, **reduced)
+    assert judged(tmp_path, "bottleneck-is-enough").verdict == REPRODUCED
+    assert judged(tmp_path, "bottleneck-saves-parameters").verdict == REPRODUCED
+
+
+def test_two_groups_of_the_published_experiment_are_two_answers(tmp_path):
+    pair_up(tmp_path, 0.0061)
+    pair_up(tmp_path, -0.01, source="images", fingerprint="e" * 64)
+    report(tmp_path, tmp_path / "out")
+    text = (tmp_path / "out" / "verdicts.md").read_text()
+    archive, images = text.split("### The published experiment, ")[1:]
+    archive, images = archive.partition("###")[0], images.partition("###")[0]
+    if "not the official pixels" in archive:
+        archive, images = images, archive
+    assert "| attention-recovers-noise | reproduced | 10 | +0.6" in archive
+    assert "| attention-recovers-noise | contradicted | 10 |" in images
+    assert "not the official pixels" in images and "not the official pixels" not in archive
+    frame = pd.read_csv(tmp_path / "out" / "verdicts.csv").dropna(subset="group")
+    assert frame.loc[frame["n"] == 10, "group"].nunique() == 2
