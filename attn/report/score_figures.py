@@ -178,7 +178,7 @@ def heat_maps(panels: list[tuple], title: str, path: Path) -> Path:
     lines = [panels[i : i + columns] for i in range(0, len(panels), columns)]
     heights = [0.6 + 0.16 * max(len(rows) for _, rows in line) for line in lines]
     with plt.rc_context(STYLE):
-        size = (1.2 + 3.6 * columns, 1.4 + sum(heights))
+        size = (1.2 + 3.6 * columns, max(3.6, 1.4 + sum(heights)))
         figure, axes = plt.subplots(
             len(lines), columns, figsize=size, squeeze=False, height_ratios=heights
         )
@@ -193,7 +193,7 @@ def heat_maps(panels: list[tuple], title: str, path: Path) -> Path:
             axis.set_title(name, loc="left", fontsize=8)
         for axis in axes.flat[len(panels) :]:
             axis.set_visible(False)
-        bar = figure.colorbar(drawn, ax=axes, shrink=min(1, 3 / sum(heights)), pad=0.01)
+        bar = figure.colorbar(drawn, ax=axes, shrink=min(1, 3 / max(2.2, sum(heights))), pad=0.01)
         bar.set_label("mean score over the whole test set")
         note = "A row is a place with so many channels, the highest score to the left."
         return finish(figure, f"{title}\n{note}", path)

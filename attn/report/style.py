@@ -11,7 +11,10 @@ from attn.modules import MECHANISMS
 from attn.stats import CONTRADICTED, INCONCLUSIVE, NOT_RUN, REPRODUCED
 
 # Paul Tol's muted colours, a mechanism each; where they are used up again with another marker.
-MUTED = ["#332288", "#CC6677", "#117733", "#88CCEE", "#882255", "#44AA99", "#999933", "#AA4499"]
+MUTED = [
+    *("#CC6677", "#117733", "#88CCEE", "#882255", "#DDCC77", "#44AA99", "#999933", "#AA4499"),
+    "#332288",
+]
 MARKERS = ["o", "s", "^", "v"]
 BASELINE = "#444444"
 # Okabe and Ito's: the input channels.
@@ -20,8 +23,8 @@ NOISE = "#8C8C8C"
 NUMBER = "#555555"  # a number that stands alone
 BOUND = "#E69F00"  # the smallest effect of interest
 VERDICTS = {
-    REPRODUCED: "#117733",
-    CONTRADICTED: "#882255",
+    REPRODUCED: "#1B7837",
+    CONTRADICTED: "#762A83",
     INCONCLUSIVE: "#6E6E6E",
     NOT_RUN: "#6E6E6E",
 }

@@ -15,7 +15,7 @@ NOTE = (
     "interest, or the margin; r: the correlation of the pairs; P: in how many of the pairs the "
     "treatment is above the control, ties a half; p: adjusted by Holm over the table's claims. "
     "Reproduced: the interval excludes 0 on the claimed side and p is below 5%; contradicted: it "
-    "reaches 0 and lies below the smallest effect of interest. Of `no worse`: the difference is "
+    'reaches 0 and lies below the smallest effect of interest. Of "no worse": the difference is '
     "above minus the margin by a one-sided test, or the interval wholly below. Of parameters and "
     "multiply-adds: per cent of the control's, counted, at most the margin. number: whether the "
     "published number holds, by two one-sided tests within its margin. "

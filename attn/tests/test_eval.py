@@ -82,6 +82,7 @@ def test_eval_of_a_network_without_attention(trained, tmp_path):
     assert {f.stem for f in out.iterdir()} == {"classes"}
 
 
+@pytest.mark.slow
 def test_eval_looks_into_every_network_once(trained, tmp_path):
     root = tmp_path / "runs"
     shutil.copytree(trained[0], root)

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from attn.errors import RunError
-from attn.report import accuracy_figures, formats, score_figures, tables
+from attn.modules import MECHANISMS
+from attn.report import accuracy_figures, formats, score_figures, style, tables
 from attn.report.claims import load
 from attn.report.collect import collect
 from attn.report.group import Group, named, published
@@ -394,3 +395,16 @@ def test_data_files_come_back_as_they_were(tmp_path):
             if len(frame):
                 pd.testing.assert_frame_equal(frame, other, check_dtype=False)
         assert back.key == group.key and back.pictures.keys() == group.pictures.keys()
+
+
+def test_one_colour_for_one_thing():
+    looks = {tuple(style.look(name).values()) for name in MECHANISMS}
+    assert len(looks) == len(MECHANISMS)
+    assert style.look("cbam+kernel=3") == style.look("cbam") != style.look("none")
+    kinds = [
+        {style.look(name)["color"] for name in (*MECHANISMS, "none")},
+        set(style.CHANNELS.values()),
+        set(style.VERDICTS.values()),
+        {style.NOISE, style.BOUND, style.NUMBER},
+    ]
+    assert len(set().union(*kinds)) == sum(len(kind) for kind in kinds)
