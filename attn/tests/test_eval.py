@@ -48,6 +48,7 @@ def test_eval_of_nothing_says_so(tmp_path):
     assert f"no finished run in {tmp_path}" in done.stderr and "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_eval_of_one_checkpoint(trained, tmp_path):
     """A copy of one run folder, alone: accuracy, classes and scores are those of the run."""
     original = folders(trained[0])[0]  # attention at first

@@ -285,6 +285,7 @@ def test_publishing_keeps_the_runs_of_others(tmp_path):
     assert len(published(tmp_path / "mine")[0].runs) == 1
 
 
+@pytest.mark.slow
 def test_publishing_again_changes_nothing(tmp_path):
     made_up_runs(tmp_path / "runs")
     out = tmp_path / "out"
