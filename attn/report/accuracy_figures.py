@@ -145,7 +145,7 @@ def _forest_line(axis, y: int, one: Judged):
 def _published(one: Judged) -> list[float]:
     """The published difference, beside its own experiment alone."""
     known = one.own and one.claim.published is not None
-    return [one.claim.published - (one.claim.against or 0)] if known else []
+    return [one.claim.target] if known else []
 
 
 def _bounds(claim: Claim) -> list[float]:

@@ -97,6 +97,11 @@ class Claim:
     margin: float | None = None
     source: str = ""
 
+    @property
+    def target(self) -> float:
+        """The published number as a difference."""
+        return self.published - (self.against or 0)
+
 
 def load(path: Path = CLAIMS) -> tuple[list[Table], list[Claim]]:
     """The tables and claims of a file. Raises ClaimError for the first mistake in it."""

@@ -70,10 +70,8 @@ def bound(claim: Claim) -> str:
 
 def published(one: Judged) -> str:
     """The published number, beside its own experiment alone."""
-    claim = one.claim
-    if claim.published is None or not one.own:
-        return ""
-    return _value(claim, claim.published - (claim.against or 0))
+    known = one.own and one.claim.published is not None
+    return _value(one.claim, one.claim.target) if known else ""
 
 
 def p_text(p: float) -> str:

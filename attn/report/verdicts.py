@@ -192,13 +192,8 @@ def _measure(group: Group, backbone: str, runs: pd.DataFrame, claim: Claim) -> J
     else:
         judged.p = stats.p_value(pairs.differences)
     if judged.own and claim.published is not None:
-        judged.p_number = stats.tost(pairs.differences, _target(claim), claim.margin)
+        judged.p_number = stats.tost(pairs.differences, claim.target, claim.margin)
     return judged
-
-
-def _target(claim: Claim) -> float:
-    """The published number as a difference."""
-    return claim.published - (claim.against or 0)
 
 
 def _decide(judged: Judged):
@@ -209,7 +204,7 @@ def _decide(judged: Judged):
     judged.verdict = _verdict(judged, claim.minimum)
     if not math.isnan(judged.p_number):
         judged.number = stats.number_verdict(
-            found, judged.p_number, _target(claim), claim.margin, claim.minimum
+            found, judged.p_number, claim.target, claim.margin, claim.minimum
         )
     if judged.verdict == stats.INCONCLUSIVE:
         if claim.direction == "no_worse":

@@ -1,29 +1,23 @@
-"""Tables, figures and the page from a few made-up runs; what is published, made again."""
+"""Tables, their forms and the whole report from a few made-up runs; what is damaged is left out."""
 
 import json
 import math
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from attn.errors import RunError
-from attn.modules import MECHANISMS
-from attn.report import accuracy_figures, formats, score_figures, style, tables
+from attn.report import formats, tables
 from attn.report.claims import load
 from attn.report.collect import collect
-from attn.report.group import Group, named, published
-from attn.report.page import write_page
-from attn.report.report import own_verdicts, report, write_tables, write_verdicts
-from attn.report.verdicts import judge
-from attn.tests.conftest import ROOT
-from attn.tests.made_up import ATTENDED, group_of, run
+from attn.report.group import named
+from attn.report.report import report, write_tables
+from attn.tests.made_up import ATTENDED, SCORES, group_of, made_up_runs, run
 
 TABLES, CLAIMS = load()
 NOISE = next(table for table in TABLES if table.id == "noise")
-SCORES = (0.98, 0.96, 0.91, 0.01, 0.005, 0.006)
 
 
 def test_a_table_has_seeds_intervals_differences_and_what_was_published(tmp_path):
@@ -171,72 +165,6 @@ def test_separation_and_importance_over_seeds(tmp_path):
     assert row["sd"] == pytest.approx(np.mean([row["sd_low"], row["sd_high"]]))
 
 
-@pytest.mark.parametrize(("source", "drawn"), [("archive", True), ("synthetic", False)])
-def test_the_score_figures_have_every_seed_and_the_posts_scores(
-    tmp_path, monkeypatch, source, drawn
-):
-    for seed in (0, 1):
-        run(tmp_path, seed, 0.8, scores=[0.1 * c for c in range(6)], source=source, **ATTENDED)
-    figures = []
-    monkeypatch.setattr(score_figures, "finish", lambda figure, *rest: figures.append(figure))
-    assert len(score_figures.of_inputs(group_of(tmp_path), TABLES, tmp_path)) == 2
-    beside, epochs = figures
-    below = beside.axes[-1]
-    labels = below.get_legend_handles_labels()[1]
-    assert ("the post's" in labels) == drawn
-    assert len(below.containers) == 4  # two seeds, over 64 images and over all
-    titles = [axes.get_title() for axes in beside.axes[:6]]
-    assert titles[0] == "R\n0.000" and titles[5] == "noise 3\n0.500"
-    curves = {line.get_label(): line for line in epochs.axes[0].lines if line.get_linewidth() > 2}
-    assert list(curves) == ["R", "G", "B", "noise 1", "noise 2", "noise 3"]
-    assert curves["B"].get_ydata().tolist() == pytest.approx([0.5, 0.5, 0.2])
-
-
-def test_the_forest_has_every_seeds_point_and_the_published_number(tmp_path, monkeypatch):
-    gains = [0.004, 0.006, 0.009]
-    for seed, gain in enumerate(gains):
-        run(tmp_path, seed, 0.83)
-        run(tmp_path, seed, 0.83 + gain, **ATTENDED)
-    drawn = []
-    monkeypatch.setattr(accuracy_figures, "finish", lambda figure, *rest: drawn.append(figure))
-    judged = judge(group_of(tmp_path), CLAIMS)
-    accuracy_figures.forest(judged, "heading", Path("unused"))
-    (axis,) = drawn[0].axes
-    assert [label.get_text() for label in axis.get_yticklabels()] == [
-        "attention-recovers-noise (n=3)"
-    ]
-    points = [line.get_xdata() for line in axis.lines]
-    assert any(np.allclose(x, np.multiply(gains, 100)) for x in points if len(x) == 3)
-    assert any(np.allclose(x, 0.61) for x in points if len(x) == 1)
-    assert axis.get_xlim()[0] < 0.61 < axis.get_xlim()[1]
-
-
-def test_every_curve_has_a_band_from_three_seeds_on(tmp_path, monkeypatch):
-    drawn = []
-    monkeypatch.setattr(accuracy_figures, "finish", lambda figure, *rest: drawn.append(figure))
-    for seed in range(3):
-        run(tmp_path, seed, 0.83 + 0.01 * seed)
-        if seed < 2:
-            run(tmp_path, seed, 0.84, **ATTENDED)
-    accuracy_figures.over_epochs(group_of(tmp_path), TABLES, tmp_path)
-    (axis,) = drawn[0].axes
-    assert len(axis.collections) == 1 and len(axis.lines) == 3 + 1 + 2 + 1
-    labels = [line.get_label() for line in axis.lines if line.get_linewidth() == 2]
-    assert labels == [
-        "RGB + 3 noise channels (n=3)",
-        "RGB + 3 noise channels + attention at first (n=2)",
-    ]
-
-
-def made_up_runs(root):
-    for seed in range(3):
-        run(root, seed, 0.83 + 0.001 * seed)
-        run(root, seed, 0.84 + 0.002 * seed, scores=SCORES, **ATTENDED)
-        synthetic = {"recipe": "quick", "source": "synthetic"}
-        run(root, seed, 0.82, **synthetic)
-        run(root, seed, 0.82, **ATTENDED | synthetic | {"configuration": "c4"})
-
-
 def test_the_report_is_whole(tmp_path, capsys):
     made_up_runs(tmp_path)
     report(tmp_path, tmp_path / "out")
@@ -261,47 +189,6 @@ def test_the_report_is_whole(tmp_path, capsys):
     assert page.count("data:image/") == len(list(out.glob("*/*.png")))
     for outside in ("http://", "https://", "<script", 'src="/', "@import"):
         assert outside not in page.replace("http://www.w3.org", "")
-
-
-def test_publishing_keeps_the_runs_of_others(tmp_path):
-    run(tmp_path / "here", 0, 0.83)
-    run(tmp_path / "there", 1, 0.84)
-    run(tmp_path / "there", 0, 0.5, recipe="quick")
-    out = tmp_path / "results"
-    report(tmp_path / "there", out, publish=True)
-    report(tmp_path / "here", out, publish=True)
-    post, quick = published(out)
-    assert post.runs["test_accuracy"].tolist() == [0.83, 0.84] and len(quick.runs) == 1
-    assert post.epochs["run"].nunique() == 2
-    again = tmp_path / "here" / post.runs["run"][0] / "summary.json"
-    again.write_text(json.dumps(json.loads(again.read_text()) | {"test_accuracy": 0.85}))
-    report(tmp_path / "here", out, publish=True)
-    assert published(out)[0].runs["test_accuracy"].tolist() == [0.85, 0.84]
-    (out / "stale").mkdir()
-    shutil.copy(out / "quick" / "runs.csv", out / "stale" / "runs.csv")
-    report(tmp_path / "here", out, publish=True)  # the same runs in a folder of another name
-    assert {path.parent.name for path in out.glob("*/runs.csv")} == {"post", "quick"}
-    report(tmp_path / "here", tmp_path / "mine")  # without publishing, what is there alone
-    assert len(published(tmp_path / "mine")[0].runs) == 1
-
-
-@pytest.mark.slow
-def test_publishing_again_changes_nothing(tmp_path):
-    made_up_runs(tmp_path / "runs")
-    out = tmp_path / "out"
-    report(tmp_path / "runs", out, publish=True)
-    post = out / "post"
-    unfinished = {"run": "x", "backbone": "mobilenet_v2", "data": "rgb_noise", "seed": 9}
-    unfinished |= {"attention": "none", "location": "none", "stages": "all", "state": "unfinished"}
-    pd.DataFrame([unfinished | {"reason": ""}]).to_csv(post / "unfinished.csv", index=False)
-    report(out, out, publish=True)
-    before = {path: path.read_bytes() for path in out.rglob("*") if path.suffix in SAME}
-    report(out, out, publish=True)
-    assert {path: path.read_bytes() for path in before} == before
-    assert len(pd.read_csv(post / "unfinished.csv")) == 1
-
-
-SAME = (".csv", ".md", ".tex", ".html", ".svg", ".json")
 
 
 def test_an_empty_folder_is_one_sentence(tmp_path):
@@ -339,73 +226,3 @@ def test_damage_is_left_out_with_the_reason(tmp_path, capsys):
     assert f"another file is damaged (it is a copy of {whole.name})" in printed
     assert printed.count("or another file is damaged") == 3 + 1 + len(FILES) + len(WRONG)
     assert len(pd.read_csv(tmp_path / "out" / "post" / "runs.csv")) == 2
-
-
-PUBLISHED = published(ROOT / "results")
-
-
-def texts(folder):
-    """Every derived text file below a folder, by path."""
-    data = {"runs", "epochs", "scores", "health", "unfinished", "importance", "classes"}
-    return {
-        path.relative_to(folder).as_posix(): path.read_text()
-        for path in folder.rglob("*")
-        if path.suffix in (".md", ".csv", ".tex", ".html")
-        and path.stem not in {*data, "recipe-search"}
-        and "bench" not in path.parts
-        and "_report" not in path.parts
-    }
-
-
-def test_what_is_published_is_made_again_from_its_data_to_the_byte(tmp_path):
-    assert PUBLISHED, "nothing is published"
-    copy = tmp_path / "results"
-    shutil.copytree(ROOT / "results", copy, ignore=shutil.ignore_patterns("_report"))
-    committed = texts(copy)
-    assert len(committed) > 30
-    for path in committed:
-        (copy / path).unlink()
-    sections = [write_tables(group, TABLES, CLAIMS, copy) for group in named(PUBLISHED)]
-    write_verdicts(sections, CLAIMS, copy)
-    for section in sections:  # the page in the order in which the figures were drawn
-        section.figures = _figures_in_order(ROOT / "results" / "report.html", section, copy)
-    skipped = copy / "skipped.json"
-    impossible = json.loads(skipped.read_text()) if skipped.exists() else []
-    write_page(sections, own_verdicts(sections, CLAIMS), impossible, copy)
-    made = texts(copy)
-    assert made.keys() == committed.keys()
-    differing = [path for path in committed if made[path] != committed[path]]
-    assert not differing
-
-
-def _figures_in_order(page, section, copy):
-    text, name = page.read_text(), section.group.name
-    stems = [part.split('"')[0] for part in text.split(f'<figure id="{name}-')[1:]]
-    pictures = {path.stem for path in (copy / name).glob("*.png")}
-    assert set(stems) == pictures
-    return [copy / name / f"{stem}.png" for stem in stems]
-
-
-def test_data_files_come_back_as_they_were(tmp_path):
-    made_up_runs(tmp_path / "runs")
-    for group in named(collect(tmp_path / "runs").groups):
-        group.write(tmp_path / group.name)
-        back = Group.read(tmp_path / group.name)
-        for name in ("runs", "epochs", "scores", "health"):
-            frame, other = getattr(group, name), getattr(back, name)
-            if len(frame):
-                pd.testing.assert_frame_equal(frame, other, check_dtype=False)
-        assert back.key == group.key and back.pictures.keys() == group.pictures.keys()
-
-
-def test_one_colour_for_one_thing():
-    looks = {tuple(style.look(name).values()) for name in MECHANISMS}
-    assert len(looks) == len(MECHANISMS)
-    assert style.look("cbam+kernel=3") == style.look("cbam") != style.look("none")
-    kinds = [
-        {style.look(name)["color"] for name in (*MECHANISMS, "none")},
-        set(style.CHANNELS.values()),
-        set(style.VERDICTS.values()),
-        {style.NOISE, style.BOUND, style.NUMBER},
-    ]
-    assert len(set().union(*kinds)) == sum(len(kind) for kind in kinds)

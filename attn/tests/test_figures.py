@@ -1,0 +1,84 @@
+"""Figures from a few made-up runs: what is drawn, and in which colours."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from attn.modules import MECHANISMS
+from attn.report import accuracy_figures, score_figures, style
+from attn.report.claims import load
+from attn.report.verdicts import judge
+from attn.tests.made_up import ATTENDED, group_of, run
+
+TABLES, CLAIMS = load()
+
+
+@pytest.mark.parametrize(("source", "drawn"), [("archive", True), ("synthetic", False)])
+def test_the_score_figures_have_every_seed_and_the_posts_scores(
+    tmp_path, monkeypatch, source, drawn
+):
+    for seed in (0, 1):
+        run(tmp_path, seed, 0.8, scores=[0.1 * c for c in range(6)], source=source, **ATTENDED)
+    figures = []
+    monkeypatch.setattr(score_figures, "finish", lambda figure, *rest: figures.append(figure))
+    assert len(score_figures.of_inputs(group_of(tmp_path), TABLES, tmp_path)) == 2
+    beside, epochs = figures
+    below = beside.axes[-1]
+    labels = below.get_legend_handles_labels()[1]
+    assert ("the post's" in labels) == drawn
+    assert len(below.containers) == 4  # two seeds, over 64 images and over all
+    titles = [axes.get_title() for axes in beside.axes[:6]]
+    assert titles[0] == "R\n0.000" and titles[5] == "noise 3\n0.500"
+    curves = {line.get_label(): line for line in epochs.axes[0].lines if line.get_linewidth() > 2}
+    assert list(curves) == ["R", "G", "B", "noise 1", "noise 2", "noise 3"]
+    assert curves["B"].get_ydata().tolist() == pytest.approx([0.5, 0.5, 0.2])
+
+
+def test_the_forest_has_every_seeds_point_and_the_published_number(tmp_path, monkeypatch):
+    gains = [0.004, 0.006, 0.009]
+    for seed, gain in enumerate(gains):
+        run(tmp_path, seed, 0.83)
+        run(tmp_path, seed, 0.83 + gain, **ATTENDED)
+    drawn = []
+    monkeypatch.setattr(accuracy_figures, "finish", lambda figure, *rest: drawn.append(figure))
+    judged = judge(group_of(tmp_path), CLAIMS)
+    accuracy_figures.forest(judged, "heading", Path("unused"))
+    (axis,) = drawn[0].axes
+    assert [label.get_text() for label in axis.get_yticklabels()] == [
+        "attention-recovers-noise (n=3)"
+    ]
+    points = [line.get_xdata() for line in axis.lines]
+    assert any(np.allclose(x, np.multiply(gains, 100)) for x in points if len(x) == 3)
+    assert any(np.allclose(x, 0.61) for x in points if len(x) == 1)
+    assert axis.get_xlim()[0] < 0.61 < axis.get_xlim()[1]
+
+
+def test_every_curve_has_a_band_from_three_seeds_on(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(accuracy_figures, "finish", lambda figure, *rest: drawn.append(figure))
+    for seed in range(3):
+        run(tmp_path, seed, 0.83 + 0.01 * seed)
+        if seed < 2:
+            run(tmp_path, seed, 0.84, **ATTENDED)
+    accuracy_figures.over_epochs(group_of(tmp_path), TABLES, tmp_path)
+    (axis,) = drawn[0].axes
+    assert len(axis.collections) == 1 and len(axis.lines) == 3 + 1 + 2 + 1
+    labels = [line.get_label() for line in axis.lines if line.get_linewidth() == 2]
+    assert labels == [
+        "RGB + 3 noise channels (n=3)",
+        "RGB + 3 noise channels + attention at first (n=2)",
+    ]
+
+
+def test_one_colour_for_one_thing():
+    looks = {tuple(style.look(name).values()) for name in MECHANISMS}
+    assert len(looks) == len(MECHANISMS)
+    assert style.look("cbam+kernel=3") == style.look("cbam") != style.look("none")
+    kinds = [
+        {style.look(name)["color"] for name in (*MECHANISMS, "none")},
+        set(style.CHANNELS.values()),
+        set(style.VERDICTS.values()),
+        {style.NOISE, style.BOUND, style.NUMBER},
+    ]
+    assert len(set().union(*kinds)) == sum(len(kind) for kind in kinds)

@@ -1,0 +1,115 @@
+"""What is published: kept when others publish, and made again from its data files."""
+
+import json
+import shutil
+
+import pandas as pd
+import pytest
+
+from attn.report.claims import load
+from attn.report.collect import collect
+from attn.report.group import Group, named, published
+from attn.report.page import write_page
+from attn.report.report import own_verdicts, report, write_tables, write_verdicts
+from attn.tests.conftest import ROOT
+from attn.tests.made_up import made_up_runs, run
+
+TABLES, CLAIMS = load()
+
+
+def test_publishing_keeps_the_runs_of_others(tmp_path):
+    run(tmp_path / "here", 0, 0.83)
+    run(tmp_path / "there", 1, 0.84)
+    run(tmp_path / "there", 0, 0.5, recipe="quick")
+    out = tmp_path / "results"
+    report(tmp_path / "there", out, publish=True)
+    report(tmp_path / "here", out, publish=True)
+    post, quick = published(out)
+    assert post.runs["test_accuracy"].tolist() == [0.83, 0.84] and len(quick.runs) == 1
+    assert post.epochs["run"].nunique() == 2
+    again = tmp_path / "here" / post.runs["run"][0] / "summary.json"
+    again.write_text(json.dumps(json.loads(again.read_text()) | {"test_accuracy": 0.85}))
+    report(tmp_path / "here", out, publish=True)
+    assert published(out)[0].runs["test_accuracy"].tolist() == [0.85, 0.84]
+    (out / "stale").mkdir()
+    shutil.copy(out / "quick" / "runs.csv", out / "stale" / "runs.csv")
+    report(tmp_path / "here", out, publish=True)  # the same runs in a folder of another name
+    assert {path.parent.name for path in out.glob("*/runs.csv")} == {"post", "quick"}
+    report(tmp_path / "here", tmp_path / "mine")  # without publishing, what is there alone
+    assert len(published(tmp_path / "mine")[0].runs) == 1
+
+
+@pytest.mark.slow
+def test_publishing_again_changes_nothing(tmp_path):
+    made_up_runs(tmp_path / "runs")
+    out = tmp_path / "out"
+    report(tmp_path / "runs", out, publish=True)
+    post = out / "post"
+    unfinished = {"run": "x", "backbone": "mobilenet_v2", "data": "rgb_noise", "seed": 9}
+    unfinished |= {"attention": "none", "location": "none", "stages": "all", "state": "unfinished"}
+    pd.DataFrame([unfinished | {"reason": ""}]).to_csv(post / "unfinished.csv", index=False)
+    report(out, out, publish=True)
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.suffix in SAME}
+    report(out, out, publish=True)
+    assert {path: path.read_bytes() for path in before} == before
+    assert len(pd.read_csv(post / "unfinished.csv")) == 1
+
+
+SAME = (".csv", ".md", ".tex", ".html", ".svg", ".json")
+
+
+PUBLISHED = published(ROOT / "results")
+
+
+def texts(folder):
+    """Every derived text file below a folder, by path."""
+    data = {"runs", "epochs", "scores", "health", "unfinished", "importance", "classes"}
+    return {
+        path.relative_to(folder).as_posix(): path.read_text()
+        for path in folder.rglob("*")
+        if path.suffix in (".md", ".csv", ".tex", ".html")
+        and path.stem not in {*data, "recipe-search"}
+        and "bench" not in path.parts
+        and "_report" not in path.parts
+    }
+
+
+def test_what_is_published_is_made_again_from_its_data_to_the_byte(tmp_path):
+    assert PUBLISHED, "nothing is published"
+    copy = tmp_path / "results"
+    shutil.copytree(ROOT / "results", copy, ignore=shutil.ignore_patterns("_report"))
+    committed = texts(copy)
+    assert len(committed) > 30
+    for path in committed:
+        (copy / path).unlink()
+    sections = [write_tables(group, TABLES, CLAIMS, copy) for group in named(PUBLISHED)]
+    write_verdicts(sections, CLAIMS, copy)
+    for section in sections:  # the page in the order in which the figures were drawn
+        section.figures = _figures_in_order(ROOT / "results" / "report.html", section, copy)
+    skipped = copy / "skipped.json"
+    impossible = json.loads(skipped.read_text()) if skipped.exists() else []
+    write_page(sections, own_verdicts(sections, CLAIMS), impossible, copy)
+    made = texts(copy)
+    assert made.keys() == committed.keys()
+    differing = [path for path in committed if made[path] != committed[path]]
+    assert not differing
+
+
+def _figures_in_order(page, section, copy):
+    text, name = page.read_text(), section.group.name
+    stems = [part.split('"')[0] for part in text.split(f'<figure id="{name}-')[1:]]
+    pictures = {path.stem for path in (copy / name).glob("*.png")}
+    assert set(stems) == pictures
+    return [copy / name / f"{stem}.png" for stem in stems]
+
+
+def test_data_files_come_back_as_they_were(tmp_path):
+    made_up_runs(tmp_path / "runs")
+    for group in named(collect(tmp_path / "runs").groups):
+        group.write(tmp_path / group.name)
+        back = Group.read(tmp_path / group.name)
+        for name in ("runs", "epochs", "scores", "health"):
+            frame, other = getattr(group, name), getattr(back, name)
+            if len(frame):
+                pd.testing.assert_frame_equal(frame, other, check_dtype=False)
+        assert back.key == group.key and back.pictures.keys() == group.pictures.keys()
