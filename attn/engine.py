@@ -17,7 +17,7 @@ from attn.capture import capture, complaint, rehearse
 from attn.data.inputs import Inputs
 from attn.draws import ORDER, Draws, permutation
 from attn.errors import RunError
-from attn.precision import autocast
+from attn.precision import autocast, computed_in
 from attn.schedule import learning_rates
 from attn.schema import Recipe
 
@@ -34,14 +34,14 @@ class NotFinite(RunError):
         )
 
 
-def loss_and_hits(network: nn.Module, inputs: Inputs, draws: Draws, epoch, samples, recipe: Recipe):
+def loss_and_hits(network: nn.Module, inputs: Inputs, draws: Draws, epoch, samples, precision: str):
     """The mean loss of the images at `samples` (B,), and how many of them the network gets right.
 
     A plain function of what differs between seeds, so that one compilation serves them all.
     """
     draws.at(epoch, samples)
     x, labels = inputs(samples, draws)
-    with autocast(samples.device, recipe):
+    with autocast(samples.device, precision):
         logits = network(x)  # (B, classes)
     return F.cross_entropy(logits.float(), labels), (logits.argmax(1) == labels).sum()
 
@@ -51,7 +51,8 @@ class Trainer:
 
     inputs: the training images, on the device. samples: the positions (N,) of the training
     images that are used. draws: the seed's random numbers, which the network's dropout shares.
-    notes: what a person should know, such as why the step is not compiled.
+    notes: what a person should know, such as why the step is not compiled. precision, why: what
+    layers compute in, and why that is not what the recipe allows.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class Trainer:
         self.device = device = inputs.images.device
         self.network = network.to(device, memory_format=inputs.memory_format)
         self.inputs, self.recipe, self.draws = inputs, recipe, draws
+        self.precision, self.why = computed_in(network, device, recipe.precision)
         self.samples = samples.to(device)
         self.steps = -(-len(samples) // recipe.batch_size)  # an epoch's
         self.rates = learning_rates(recipe, self.steps * recipe.epochs).to(device)
@@ -134,7 +136,7 @@ class Trainer:
         samples = self.order.index_select(0, self.start + self.window[:size])  # (size,)
         forward = self.forward if size == self.recipe.batch_size else loss_and_hits
         loss, correct = forward(
-            self.network, self.inputs, self.draws, self.epoch, samples, self.recipe
+            self.network, self.inputs, self.draws, self.epoch, samples, self.precision
         )
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()

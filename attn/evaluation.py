@@ -9,7 +9,7 @@ from torch import nn
 from attn.capture import capture, complaint
 from attn.data.inputs import Inputs
 from attn.draws import FIXED_SEED, ORDER, permutation
-from attn.precision import autocast
+from attn.precision import autocast, computed_in
 from attn.schema import Recipe
 from attn.scores import Scores, ScoreStatistics, record
 
@@ -27,8 +27,9 @@ class Predictor:
 
     def __init__(self, network: nn.Module, inputs: Inputs, recipe: Recipe, stream=None):
         """stream: the one on which whole batches are captured in a CUDA graph, and replayed."""
-        self.network, self.inputs, self.recipe = network, inputs, recipe
+        self.network, self.inputs = network, inputs
         self.device = inputs.images.device
+        self.precision, _ = computed_in(network, self.device, recipe.precision)
         self.batch = BATCH[self.device.type]
         self.notes, self.graphs = [], {}
         if stream:
@@ -45,7 +46,7 @@ class Predictor:
 
     def _forward(self, samples):
         x, _ = self.inputs(samples)
-        with autocast(self.device, self.recipe):
+        with autocast(self.device, self.precision):
             return self.network(x).float()
 
     def __call__(self, samples, hooks: bool = False):

@@ -148,7 +148,7 @@ def _lost_at_features(predictor: Predictor, order, features):
 
 
 def _right(predictor: Predictor, forward, x, labels) -> int:
-    with autocast(x.device, predictor.recipe):
+    with autocast(x.device, predictor.precision):
         return int((forward(x).argmax(1) == labels).sum())
 
 

@@ -150,6 +150,8 @@ class Session:
         if self.trainer.notes:
             shared.compiled = False  # what failed for one seed is not tried for the next
         self.predictor = Predictor(network, shared.inputs["test"], self.recipe, self.trainer.stream)
+        if self.trainer.why:
+            self.report("note", text=f"computes in {self.trainer.precision}: {self.trainer.why}")
         for note in self.trainer.notes + self.predictor.notes:
             self.report("note", text=note)
         if self.state is not None:
@@ -251,7 +253,7 @@ class Session:
                 "train_seconds": round(self.seconds, 1),
                 "images_per_second": round(self.total / self.train_seconds, 1),
                 "device": device_name(self.shared.device),
-                "precision": self.recipe.precision,
+                "precision": self.trainer.precision,
                 "source": self.shared.data.source,
             },
             self.shared.revision,

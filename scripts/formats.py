@@ -37,6 +37,7 @@ def milliseconds(cfg, data, device, form) -> float:
     inputs = Inputs(images, labels, cfg.recipe.size, cfg.data.noise, device, form)
     order = torch.arange(len(samples))
     trainer = Trainer(build(cfg, 0, draws), inputs, order, cfg.recipe, draws)
+    trainer.precision = cfg.recipe.precision  # to see what it would cost, too
     trainer.begin(0)
     train_together([trainer])  # allocates, chooses algorithms
     trainer.begin(0)

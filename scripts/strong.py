@@ -15,6 +15,7 @@ from naive import accuracy, loader
 from attn import config
 from attn.build import build
 from attn.data import load
+from attn.precision import autocast, computed_in
 from attn.schedule import learning_rates
 
 
@@ -26,6 +27,7 @@ def fit(cfg, data, seed, device):
     torch.backends.cudnn.benchmark = True
     network = build(cfg, seed).to(device, memory_format=torch.channels_last)
     forward = torch.compile(network)
+    precision, _ = computed_in(network, device, "bf16")
     optimizer = torch.optim.SGD(network.parameters(), recipe.lr, recipe.momentum, fused=True)
     rates = iter(learning_rates(recipe, epochs * len(batches)).tolist())
     for epoch in range(epochs):
@@ -34,7 +36,7 @@ def fit(cfg, data, seed, device):
         for x, y in batches:
             optimizer.param_groups[0]["lr"] = next(rates)
             x = x.to(device, non_blocking=True, memory_format=torch.channels_last)
-            with torch.autocast(device.type, torch.bfloat16):
+            with autocast(device, precision):
                 loss = F.cross_entropy(forward(x), y.to(device, non_blocking=True))
             optimizer.zero_grad()
             loss.backward()
@@ -43,7 +45,7 @@ def fit(cfg, data, seed, device):
         row = {"images": len(batches.dataset), "loss": total.item() / len(batches)}
         row["train_seconds"] = time.time() - began
         tested = None if epoch + 1 == epochs else recipe.test_images
-        with torch.autocast(device.type, torch.bfloat16):
+        with autocast(device, precision):
             test = loader(cfg, data, "test", tested, 250, num_workers=options["num_workers"])
             row["test_accuracy"] = accuracy(network, test, device)
         print(json.dumps({"seed": seed, **row, "seconds": time.time() - began}), flush=True)

@@ -18,6 +18,7 @@ from attn.tests.conftest import configuration, needs_gpu
 from attn.training import split_inputs
 
 SMALL = ("recipe=quick", "backbone=resnet20", "recipe.images=80", "recipe.size=16")
+SMALL += ("recipe.precision=fp32",)
 
 
 def trainer(data, config, device="cpu", seed=0, compiled=False):

@@ -1,0 +1,63 @@
+"""Layers compute in what the recipe allows, but where a CPU would only emulate it."""
+
+import json
+
+import pytest
+import torch
+
+from attn.build import build
+from attn.evaluation import Predictor
+from attn.precision import computed_in
+from attn.tests.conftest import TINY, configuration, folders, program
+from attn.tests.test_engine import trainer
+from attn.training import split_inputs
+
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
+
+
+@pytest.fixture
+def amx(monkeypatch):
+    """amx(True) or amx(False): what torch is to say of this machine's processor."""
+    return lambda there: monkeypatch.setattr(
+        torch.cpu, "get_capabilities", lambda: {"amx_bf16": there}
+    )
+
+
+@pytest.mark.parametrize(
+    ("there", "backbone", "device", "allowed", "expected"),
+    [
+        (True, "resnet20", CPU, "bf16", "bf16"),
+        (False, "resnet20", CPU, "bf16", "fp32: without AMX this CPU is slower in bf16"),
+        (True, "mobilenet_v2", CPU, "bf16", "fp32: depthwise convolutions are slower in bf16"),
+        (True, "resnet20", CPU, "tf32", "fp32: a CPU has no TF32"),
+        (True, "resnet20", CPU, "fp32", "fp32"),
+        (False, "mobilenet_v2", GPU, "bf16", "bf16"),
+        (False, "mobilenet_v2", GPU, "tf32", "tf32"),
+    ],
+)
+def test_a_cpu_emulates_nothing(amx, there, backbone, device, allowed, expected):
+    amx(there)
+    network = build(configuration(f"backbone={backbone}", "location=none"), 0)
+    precision, why = computed_in(network, device, allowed)
+    assert f"{precision}: {why}".startswith(expected) and bool(why) == (precision != allowed)
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_training_and_evaluation_compute_in_the_same_numbers(amx, synthetic, there):
+    """bf16 rounds logits to 8 bits; what was computed in fp32 needs more."""
+    amx(there)
+    config = configuration("recipe=quick", "backbone=resnet20", "recipe.images=80")
+    ours = trainer(synthetic, config)
+    inputs = split_inputs(config, synthetic, "test", CPU)
+    predictor = Predictor(ours.network.eval(), inputs, config.recipe)
+    logits = predictor(torch.arange(8))
+    assert logits.dtype == torch.float32
+    assert logits.equal(logits.bfloat16().float()) == there
+    assert ours.precision == predictor.precision == ("bf16" if there else "fp32")
+
+
+def test_a_run_says_once_and_records_what_it_computed_in(tmp_path):
+    done = program("train.py", *TINY, "recipe.precision=tf32", "seeds=2", f"runs={tmp_path}")
+    assert done.stdout.count("computes in fp32: a CPU has no TF32") == 1
+    summaries = [json.loads((folder / "summary.json").read_text()) for folder in folders(tmp_path)]
+    assert [summary["precision"] for summary in summaries] == ["fp32", "fp32"]
