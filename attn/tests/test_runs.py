@@ -40,7 +40,7 @@ def test_a_checkpoint_of_another_run_is_refused(run, tmp_path):
 
 
 def test_changed_numerics_or_precision_are_another_run(run, tmp_path, monkeypatch):
-    words = ("recipe=quick", "backbone=resnet20", "recipe.precision=bf16")
+    words = ("recipe=quick", "backbone=resnet20", "recipe.precision=fp32")
     assert Run(configuration(*words), 0, tmp_path).folder != run.folder
     before = run.folder
     monkeypatch.setattr("attn.schema.NUMERICS", 999)
