@@ -81,7 +81,8 @@ def _of_a_loop(printed: str) -> dict:
     """The last epoch of what a plain loop printed."""
     last = json.loads([line for line in printed.splitlines() if line.startswith("{")][-1])
     rate = last["images"] / last["train_seconds"]
-    return {"epoch_seconds": round(last["seconds"], 2), "images_per_second": rate, "mode": "loop"}
+    mode = f"loop, {last.get('precision', 'fp32')}"  # a GPU's fp32 is TF32 unless told
+    return {"epoch_seconds": round(last["seconds"], 2), "images_per_second": rate, "mode": mode}
 
 
 def _of_ours(folder: Path) -> dict:
@@ -91,7 +92,8 @@ def _of_ours(folder: Path) -> dict:
     """
     tables = [pd.read_csv(path) for path in folder.glob("runs/*/metrics.csv")]
     last = [table.iloc[max(0, len(table) - 2)] for table in tables]
-    modes = {json.loads(path.read_text())["mode"] for path in folder.glob("runs/*/summary.json")}
+    done = [json.loads(path.read_text()) for path in folder.glob("runs/*/summary.json")]
+    modes = {f"{one['mode']}, {one['precision']}" for one in done}
     return {
         "epoch_seconds": round(max(epoch["seconds"] for epoch in last), 2),
         "images_per_second": sum(epoch["images_per_second"] for epoch in last),

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The post's two tables and its picture of attention scores, from runs on this machine.
 #   bash scripts/reproduce.sh          quick: ResNet-20 on a part of CIFAR-10, minutes on a CPU
-#   bash scripts/reproduce.sh post     the post's own recipe, 5 seeds: wants a GPU
+#   bash scripts/reproduce.sh post     the post's own recipe, 10 seeds a row: wants a GPU
 # Run again, it does only what is missing. Extra words go to train.py (seeds=3, device=cpu).
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/environment.sh"

@@ -43,7 +43,7 @@ def fit(cfg, data, seed, device):
             optimizer.step()
             total += loss.detach()
         row = {"images": len(batches.dataset), "loss": total.item() / len(batches)}
-        row["train_seconds"] = time.time() - began
+        row |= {"train_seconds": time.time() - began, "precision": precision}
         tested = None if epoch + 1 == epochs else recipe.test_images
         with autocast(device, precision):
             test = loader(cfg, data, "test", tested, 250, num_workers=options["num_workers"])
