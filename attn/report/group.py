@@ -59,7 +59,9 @@ class Group:
     def title(self) -> str:
         plain = (self.recipe, f"{self.recipe}-synthetic")
         several = "" if self.name in plain else f" ({self.name})"
-        return f"recipe {self.recipe}{several}, {SOURCES[self.source]}"
+        computed = " and ".join(sorted(set(self.runs["precision"])))
+        mixed = f", computed in {computed}" if " and " in computed else ""
+        return f"recipe {self.recipe}{several}, {SOURCES[self.source]}{mixed}"
 
     def write(self, folder: Path):
         folder.mkdir(parents=True, exist_ok=True)

@@ -226,3 +226,11 @@ def test_damage_is_left_out_with_the_reason(tmp_path, capsys):
     assert f"another file is damaged (it is a copy of {whole.name})" in printed
     assert printed.count("or another file is damaged") == 3 + 1 + len(FILES) + len(WRONG)
     assert len(pd.read_csv(tmp_path / "out" / "post" / "runs.csv")) == 2
+
+
+def test_a_group_that_was_computed_in_several_numbers_says_so(tmp_path):
+    run(tmp_path, 0, 0.5, precision="fp32")
+    assert named([group_of(tmp_path)])[0].title == "recipe post, CIFAR-10"
+    run(tmp_path, 1, 0.6, precision="bf16")
+    title = named([group_of(tmp_path)])[0].title
+    assert title == "recipe post, CIFAR-10, computed in bf16 and fp32"
