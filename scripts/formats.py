@@ -22,7 +22,7 @@ from attn.data.inputs import Inputs
 from attn.draws import Draws
 from attn.engine import Trainer, train_together
 from attn.precision import set_backends
-from attn.report.tables import markdown
+from attn.report.formats import markdown
 
 NETWORKS = ("mobilenet_v2", "resnet18", "resnet20")
 FORMATS = (torch.contiguous_format, torch.channels_last)

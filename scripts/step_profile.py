@@ -24,7 +24,7 @@ from attn.data import load, subset
 from attn.draws import Draws
 from attn.engine import Trainer
 from attn.precision import set_backends, worth_compiling
-from attn.report.tables import markdown
+from attn.report.formats import markdown
 from attn.training import split_inputs
 
 STEPS = 10

@@ -104,3 +104,10 @@ def test_the_catalogue_knows_every_mechanism():
     assert "| bam | +3,098 | +22,991 | +358,067 |" in done.stdout
     wrong = program("-m", "attn.modules", "sse,se", timeout=100)
     assert wrong.returncode == 1 and wrong.stderr.startswith("sse,se: choose some of se, gsop")
+
+
+def test_every_script_finds_what_it_imports():
+    """The profile and the memory formats run on a GPU, far from whoever renames a module."""
+    names = sorted(path.stem for path in (ROOT / "scripts").glob("*.py"))
+    done = program("-c", f"import sys; sys.path.insert(0, 'scripts'); import {', '.join(names)}")
+    assert names and done.returncode == 0, done.stderr
