@@ -5,10 +5,12 @@ import json
 import pytest
 import torch
 
+from attn import training
 from attn.build import build
 from attn.evaluation import Predictor
 from attn.precision import computed_in
-from attn.tests.conftest import TINY, configuration, folders, program
+from attn.runs import Run
+from attn.tests.conftest import configuration
 from attn.tests.test_engine import trainer
 from attn.training import split_inputs
 
@@ -56,8 +58,9 @@ def test_training_and_evaluation_compute_in_the_same_numbers(amx, synthetic, the
     assert ours.precision == predictor.precision == ("bf16" if there else "fp32")
 
 
-def test_a_run_says_once_and_records_what_it_computed_in(tmp_path):
-    done = program("train.py", *TINY, "recipe.precision=tf32", "seeds=2", f"runs={tmp_path}")
-    assert done.stdout.count("computes in fp32: a CPU has no TF32") == 1
-    summaries = [json.loads((folder / "summary.json").read_text()) for folder in folders(tmp_path)]
-    assert [summary["precision"] for summary in summaries] == ["fp32", "fp32"]
+def test_a_run_says_and_records_what_it_computed_in(synthetic, tmp_path):
+    words = ("recipe.epochs=1", "recipe.images=80", "recipe.precision=tf32")
+    run, heard = Run(configuration("recipe=quick", "backbone=resnet20", *words), 0, tmp_path), []
+    training.train([run], synthetic, CPU, lambda event, name, values: heard.append(values))
+    assert {"text": "computes in fp32: a CPU has no TF32"} in heard
+    assert json.loads((run.folder / "summary.json").read_text())["precision"] == "fp32"
