@@ -68,7 +68,7 @@ def texts(folder):
         path.relative_to(folder).as_posix(): path.read_text()
         for path in folder.rglob("*")
         if path.suffix in (".md", ".csv", ".tex", ".html")
-        and path.stem not in {*data, "recipe-search"}
+        and path.stem not in {*data, "recipe-search", "precision"}
         and "bench" not in path.parts
         and "_report" not in path.parts
     }
