@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# What waits for a GPU: its tests, the benchmark and the profile, then as many missing runs of the post's
-# recipe as fit; packs what they made into parts under 16 MiB. What is done is not done again, and a run
-# that stops where the time is up goes on at the next call on this machine.
+# What waits for a GPU: its tests, the benchmark, the profile and the memory formats, then as many missing
+# runs of the post's recipe as fit; packs what they made into parts under 16 MiB. What is done is not done
+# again, and a run that stops where the time is up goes on at the next call on this machine.
 #   bash scripts/gpu.sh [--minutes N] [--out FOLDER]     (10 minutes; runs/_packed)
 # The parts unpack in the repository's root:              cat runs.tar.gz.* | tar xz
 # PYTHON=python3 uses that interpreter with what is installed there, instead of .venv.
@@ -48,8 +48,10 @@ if ! grep -qsF "$code" "$stamp"; then
 fi
 # Half of the time that is left, so that a call of few minutes gets to a run too.
 "$PYTHON" scripts/bench.py --minutes "$(($(left) / 120))" || failed=$?
-compgen -G "results/bench/nvidia*/profile.md" >/dev/null ||
-    timeout "$(left)" "$PYTHON" scripts/step_profile.py || failed=$?
+for script in step_profile:profile formats:formats; do
+    compgen -G "results/bench/nvidia*/${script#*:}.md" >/dev/null ||
+        timeout "$(left)" "$PYTHON" "scripts/${script%:*}.py" || failed=$?
+done
 # Five seeds of the post's two tables first, then what every claim takes; the longest last.
 for words in "accuracy seeds=5" "noise seeds=5" accuracy noise controls cost bottleneck spatial \
     kernel pooling order stages se_cifar; do
