@@ -106,12 +106,18 @@ def _predictor(config: Config, seed: int, state: dict, device) -> tuple[Predicto
     network = build(config, seed)
     network.load_state_dict(state["network"])
     inputs = split_inputs(config, data, "test", device)
-    return Predictor(network.to(device), inputs, config.recipe), data
+    network = network.to(device, memory_format=inputs.memory_format)
+    return Predictor(network, inputs, config.recipe), data
 
 
 def _evaluate(predictor: Predictor):
-    order = fixed_test_order(len(predictor.inputs.labels))
-    return evaluate(predictor, order, {POST_IMAGES, len(order)})
+    """As after training, to the bit: the number of threads would change a CPU's roundings."""
+    order, threads = fixed_test_order(len(predictor.inputs.labels)), torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return evaluate(predictor, order, {POST_IMAGES, len(order)})
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _inspect(folder: Path, predictor: Predictor):

@@ -131,10 +131,14 @@ def test_tab_completion_knows_the_choices():
 
 
 def start(*words):
-    """A program in a process group of its own."""
+    """A program in a process group of its own, which a signal interrupts."""
+
+    def hear():  # a shell's background jobs, such as these tests may be, ignore it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
     command = [sys.executable, *map(str, words)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    return subprocess.Popen(command, cwd=ROOT, start_new_session=True, **pipes)
+    return subprocess.Popen(command, cwd=ROOT, start_new_session=True, preexec_fn=hear, **pipes)
 
 
 def wait_for(condition, process, seconds=120):
