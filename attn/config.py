@@ -25,7 +25,7 @@ from attn.catalogue import GROUPS, explain
 from attn.checks import check_arguments, check_data, check_recipe, one_of
 from attn.errors import UserError
 from attn.labels import label
-from attn.schema import Config, Data, Recipe
+from attn.schema import Config, Data, Noise, Recipe
 
 MOST_SEEDS = 1000
 STAGES = ("all", "between")
@@ -182,6 +182,8 @@ def check(cfg) -> Config:
             raise UserError("strict=true: compiled kernels are chosen by timing; leave compile out")
     except UserError as error:
         raise ConfigError(str(error)) from None
+    if not values.data.noise.channels:
+        values.data.noise = Noise()  # of channels that are not there nothing else matters
     groups = {"backbone": values.backbone, "attention": attention}
     groups |= {"data": asdict(values.data), "recipe": asdict(values.recipe)}
     config = Config(

@@ -109,6 +109,7 @@ def test_a_label_says_what_was_changed():
 def test_identity_is_what_decides_the_numbers():
     base = configuration()
     same = [configuration("data.root=/elsewhere"), configuration("seeds=7", "device=cpu")]
+    same += [configuration("data.noise.kind=gaussian", "data.noise.size=8")]  # of no channel
     assert {made.key for made in same} == {base.key}
     changes = ["recipe.lr=0.02", "attention.bias=false", "data=rgb_noise", "location=first"]
     changed = {configuration(change).key for change in changes}
