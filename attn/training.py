@@ -15,7 +15,7 @@ from attn.data import Dataset, subset
 from attn.data.inputs import Inputs
 from attn.draws import Draws
 from attn.engine import Trainer, train_together
-from attn.errors import UserError
+from attn.errors import RunError, UserError
 from attn.evaluation import (
     POST_IMAGES,
     Predictor,
@@ -155,9 +155,7 @@ class Session:
         for note in self.trainer.notes + self.predictor.notes:
             self.report("note", text=note)
         if self.state is not None:
-            self.trainer.load_state_dict(self.state)
-            self.epochs_done = self.state["run"]["epochs"]
-            self.seconds, self.train_seconds = self.state["seconds"], self.state["train_seconds"]
+            self._go_on_from(self.state)
         for name in ("metrics.csv", "scores.csv"):
             files.truncate_rows(self.run.folder / name, self.epochs_done)
         self.log = Log(self.run.folder, self.epochs_done)
@@ -170,6 +168,19 @@ class Session:
         self.report("start", epoch=self.epochs_done, done=self._images_done(), total=self.total)
         if self.epochs_done == self.recipe.epochs:
             self.finish()
+
+    def _go_on_from(self, state: dict):
+        """Raises RunError where what was done was computed in other numbers than this machine's."""
+        here = self.trainer.precision
+        there = state.get("precision", here)  # the first checkpoints did not say
+        if there != here:
+            raise RunError(
+                f"{self.run.folder / files.CHECKPOINT} was computed in {there}, this machine "
+                f"computes in {here}: go on there, or delete the folder to start again"
+            )
+        self.trainer.load_state_dict(state)
+        self.epochs_done = state["run"]["epochs"]
+        self.seconds, self.train_seconds = state["seconds"], state["train_seconds"]
 
     def _images_done(self) -> int:
         return self.epochs_done * len(self.shared.samples)
@@ -217,8 +228,12 @@ class Session:
         files.append_rows(self.run.folder / "metrics.csv", [{"epoch": epoch, **metrics}])
         self.log.epoch(epoch, metrics)
         self.epochs_done = epoch + 1
-        spent = {"seconds": self.seconds, "train_seconds": self.train_seconds}
-        self.run.save(self.trainer.state_dict() | spent, epoch + 1, self.shared.device.type)
+        state = self.trainer.state_dict() | {
+            "precision": self.trainer.precision,
+            "seconds": self.seconds,
+            "train_seconds": self.train_seconds,
+        }
+        self.run.save(state, epoch + 1, self.shared.device.type)
         self.report("epoch", epoch=epoch, epochs=self.recipe.epochs, metrics=metrics)
         if self.epochs_done == self.recipe.epochs:
             self.finish()

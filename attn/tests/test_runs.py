@@ -73,6 +73,27 @@ def test_an_unexpected_error_is_named_in_its_first_line(run, synthetic, monkeypa
     assert "Traceback" in (run.folder / "error.txt").read_text()
 
 
+def test_a_run_is_not_continued_in_other_numbers(tmp_path, synthetic, monkeypatch):
+    """As where a run was begun on a CPU with AMX, and is gone on with on one without."""
+    words = ("recipe.images=60", "recipe.test_images=50", "recipe.size=16", "recipe.precision=fp32")
+    run = Run(configuration("recipe=quick", "backbone=resnet20", *words), 0, tmp_path)
+    heard = []
+
+    def stop(event, *rest):
+        if event == "epoch":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        training.train([run], synthetic, torch.device("cpu"), stop)
+    assert run.epochs_done == 1
+    with monkeypatch.context() as patch:
+        patch.setattr("attn.engine.computed_in", lambda *args: ("bf16", ""))
+        training.train([run], synthetic, torch.device("cpu"), lambda *event: heard.append(event))
+    assert not run.finished and "was computed in fp32, this machine computes in bf16" in run.failure
+    training.train([run], synthetic, torch.device("cpu"), lambda *event: None)
+    assert run.finished
+
+
 def test_skipped_cells_are_recorded_once_and_taken_back(tmp_path):
     note_skipped(tmp_path, "location=first", "odd channels")
     note_skipped(tmp_path, "location=first", "odd channels")
