@@ -63,7 +63,10 @@ def main():
         row = {"backbone": backbone, "size": size, "precision": precision}
         rows.append({**row, **{f: round(ms, 2) for f, ms in took.items()}})
         print(rows[-1], flush=True)
-    out, frame = ROOT / "results" / "bench" / machine_name(device), pd.DataFrame(rows)
+        write(pd.DataFrame(rows), ROOT / "results" / "bench" / machine_name(device), cfg)
+
+
+def write(frame, out, cfg):
     out.mkdir(parents=True, exist_ok=True)
     files.write(out / "formats.csv", frame.to_csv(index=False, lineterminator="\n"))
     title = f"### Milliseconds a step of {cfg.recipe.batch_size} images: {out.name}"

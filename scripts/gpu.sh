@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# What waits for a GPU: its tests, the benchmark, the profile and the memory formats, then as many missing
-# runs of the post's recipe as fit; packs what they made into parts under 16 MiB. What is done is not done
-# again, and a run that stops where the time is up goes on at the next call on this machine.
+# What waits for a GPU: its tests, the benchmark's first ways, the runs of the post's two tables; then the
+# rest of the benchmark, the profile, the memory formats and what runs the other claims take. Packs what
+# they made into parts under 16 MiB. What is done is not done again, and a run that stops where the time
+# is up goes on at the next call on this machine.
 #   bash scripts/gpu.sh [--minutes N] [--out FOLDER]     (10 minutes; runs/_packed)
 # The parts unpack in the repository's root:              cat runs.tar.gz.* | tar xz
 # PYTHON=python3 uses that interpreter with what is installed there, instead of .venv.
@@ -31,6 +32,8 @@ fi
 }
 end=$((SECONDS + minutes * 60 - 60)) # the last minute is for stopping and packing
 left() { echo $((end > SECONDS ? end - SECONDS : 1)); }
+least() { echo $(($1 < $(left) ? $1 : $(left))); }
+phase() { echo "gpu.sh: $1, after $SECONDS s"; }
 
 failed=0
 mkdir -p runs results/bench
@@ -38,40 +41,56 @@ mkdir -p runs results/bench
 code=$(find attn scripts configs train.py -type f ! -name '*.pyc' | LC_ALL=C sort | xargs cat | cksum)
 stamp=results/bench/gpu-tests.txt
 if ! grep -qsF "$code" "$stamp"; then
+    phase "the GPU tests"
     log=$(mktemp)
-    if timeout "$(left)" "$PYTHON" -m pytest -m gpu attn/tests | tee "$log"; then
+    timeout "$(least 240)" "$PYTHON" -m pytest -m gpu attn/tests | tee "$log" || failed=$?
+    if [ "$failed" != 124 ]; then
         gpu=$("$PYTHON" -c 'import torch; print(torch.cuda.get_device_name(), "torch", torch.__version__)')
-        printf '%s\n%s\n%s\n' "$gpu" "$(tail -n 1 "$log")" "code $code" >"$stamp"
-    else
-        failed=1
+        results=$(grep -E '^(FAILED|ERROR)|^[0-9]+ (passed|failed|skipped)' "$log" || true)
+        printf '%s\n' "$gpu" "$results" "code $code" >"$stamp"
     fi
 fi
-# Half of the time that is left, so that a call of few minutes gets to a run too.
-"$PYTHON" scripts/bench.py --minutes "$(($(left) / 120))" || failed=$?
+
+runs() { # those of experiments, an argument each
+    local words options status
+    for words in "$@"; do
+        [ "$(left)" -gt 60 ] || return 0
+        phase "experiment=$words"
+        status=0
+        read -ra options <<<"experiment=$words"
+        # What is left behind is for looking into the networks.
+        timeout --signal=INT --kill-after=20 "$(($(left) - 45))" \
+            "$PYTHON" train.py "${options[@]}" device=cuda || status=$?
+        case "$status" in
+            0) ;;
+            124 | 130 | 137) echo "gpu.sh: time is up in experiment=$words; the next call goes on with it" ;;
+            *) failed=$status ;;
+        esac
+    done
+}
+
+bench() { # for so many seconds
+    phase "the benchmark"
+    "$PYTHON" scripts/bench.py --minutes "$(($1 / 60))" || failed=$?
+}
+
+compgen -G "results/bench/nvidia*/bench.csv" >/dev/null || bench "$(least 180)" # naive and one of ours
+runs "accuracy seeds=5" "noise data=rgb_noise seeds=5"                         # the post's two tables
+[ "$(left)" -le 60 ] || bench "$(left)"
 for script in step_profile:profile formats:formats; do
-    compgen -G "results/bench/nvidia*/${script#*:}.md" >/dev/null ||
+    [ "$(left)" -le 60 ] || compgen -G "results/bench/nvidia*/${script#*:}.md" >/dev/null || {
+        phase "${script%:*}"
         timeout "$(left)" "$PYTHON" "scripts/${script%:*}.py" || failed=$?
+    }
 done
-# Five seeds of the post's two tables first, then what every claim takes; the longest last.
-for words in "accuracy seeds=5" "noise seeds=5" accuracy noise controls cost bottleneck spatial \
-    kernel pooling order stages se_cifar; do
-    [ "$(left)" -gt 60 ] || break
-    status=0
-    read -ra options <<<"experiment=$words"
-    # What is left behind is for looking into the networks.
-    timeout --signal=INT --kill-after=20 "$(($(left) - 45))" \
-        "$PYTHON" train.py "${options[@]}" device=cuda || status=$?
-    case "$status" in
-        0) ;;
-        124 | 130 | 137) echo "gpu.sh: time is up in experiment=$words; the next call goes on with it" ;;
-        *) failed=$status ;;
-    esac
-done
+# What every claim takes; the longest last.
+runs accuracy noise controls cost bottleneck spatial kernel pooling order stages se_cifar
 
 # What needs a checkpoint, which is too large to leave this machine: gates over images, scores by
 # class, what is lost without a channel. A network that was looked into is not again.
 if compgen -G "runs/*/summary.json" >/dev/null && [ "$(left)" -gt 5 ]; then
     status=0
+    phase "what needs a checkpoint"
     timeout "$(left)" "$PYTHON" eval.py checkpoint=all || status=$?
     [ "$status" = 0 ] || [ "$status" = 124 ] || failed=$status
 fi

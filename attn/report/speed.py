@@ -22,7 +22,7 @@ COLUMNS = {
 
 def report(folder: Path):
     """Writes bench.md and bench.png beside bench.csv, and prints the table."""
-    rows = pd.read_csv(folder / "bench.csv")
+    rows = pd.read_csv(folder / "bench.csv").sort_values("seconds_per_run", ascending=False)
     naive = rows.loc[rows["way"] == "naive", "seconds_per_run"]
     rows["ratio"] = (naive.iloc[0] / rows["seconds_per_run"]).round(2) if len(naive) else None
     first = rows.iloc[0]

@@ -199,13 +199,14 @@ GPU = ("backbone=mobilenet_v2", "location=first", "data=rgb_noise")
     [(), ("data.noise.kind=gaussian",), ("data.noise.kind=image", "recipe.augment=crop_flip")],
 )
 def test_the_captured_step_is_the_eager_one(synthetic, precision, words):
-    config = configuration(*SMALL, *GPU, *words, f"recipe.precision={precision}")
+    """With deterministic kernels: a last bit more or less is percents of the loss 6 steps later."""
+    config = configuration(*SMALL, *GPU, *words, f"recipe.precision={precision}", "strict=true")
     captured, eager = trainer(synthetic, config, "cuda"), trainer(synthetic, config, "cuda")
     assert set(captured.graphs) == {32, 16}
     eager.graphs = {}
     for epoch in range(2):
-        one, other = train_epoch(captured, epoch), train_epoch(eager, epoch)
-        assert one["train_loss"] == pytest.approx(other["train_loss"], rel=1e-2)
+        assert train_epoch(captured, epoch) == train_epoch(eager, epoch)
+    set_backends(config.recipe, strict=False)
 
 
 @pytest.mark.gpu
@@ -263,14 +264,15 @@ def test_capture_leaves_the_trainer_as_it_was(synthetic):
 @pytest.mark.gpu
 @needs_gpu
 def test_a_captured_trainer_can_be_restored(synthetic):
-    config = configuration(*SMALL, *GPU)
+    config = configuration(*SMALL, *GPU, "strict=true")
     whole, first = trainer(synthetic, config, "cuda"), trainer(synthetic, config, "cuda")
     for epoch in range(2):
         expected = train_epoch(whole, epoch)
     train_epoch(first, 0)
     second = trainer(synthetic, config, "cuda")
     second.load_state_dict(first.state_dict())
-    assert train_epoch(second, 1)["train_loss"] == pytest.approx(expected["train_loss"], rel=1e-2)
+    assert train_epoch(second, 1) == expected
+    set_backends(config.recipe, strict=False)
 
 
 @pytest.mark.gpu

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 
 import pytest
 
@@ -60,6 +61,48 @@ def test_gpu_script_refuses_a_machine_without_a_gpu(copy):
     hidden = os.environ | {"CUDA_VISIBLE_DEVICES": "", "PYTHON": sys.executable}
     done = subprocess.run(["bash", script], env=hidden, capture_output=True, text=True)
     assert done.returncode == 1 and "torch sees no GPU" in done.stderr
+
+
+# What gpu.sh calls on a machine with a GPU: the tables' first runs are made, the rest is noted.
+SHIM = """#!/usr/bin/env bash
+echo "$*" >> calls
+case "$1 $2" in
+"-c import sys"*) exit 0 ;;
+"-c import torch"*) echo "a GPU" ;;
+"-m pytest") echo "FAILED test_one"; echo "1 failed, 35 passed in 3.00s"; exit 1 ;;
+"train.py experiment=accuracy")
+    exec {python} "${{@/device=cuda/device=cpu}}" {words} seeds=1 ;;
+scripts/bench.py*) mkdir -p results/bench/nvidia; touch results/bench/nvidia/bench.csv ;;
+esac
+"""
+
+
+@pytest.mark.slow
+def test_gpu_script_tests_measures_trains_and_packs(copy):
+    shutil.rmtree(copy / "results" / "bench")
+    words = [*TINY, "recipe=quick", "backbone=resnet20", "data.source=synthetic"]
+    shim = copy / "shim"
+    shim.write_text(SHIM.format(python=sys.executable, words=" ".join(words)))
+    shim.chmod(0o755)
+    script = ["bash", str(copy / "scripts" / "gpu.sh"), "--minutes", "4", "--out", "packed"]
+    done = subprocess.run(script, env=os.environ | {"PYTHON": str(shim)}, capture_output=True)
+    calls = (copy / "calls").read_text()
+    assert done.returncode == 1, done.stderr  # as a test has failed
+    order = ["-m pytest", "bench.py --minutes", "experiment=accuracy seeds=5"]
+    order += ["experiment=noise data=rgb_noise seeds=5", "bench.py --minutes", "step_profile.py"]
+    order += ["formats.py", "experiment=controls", "eval.py checkpoint=all"]
+    at = 0
+    for call in order:
+        at = calls.index(call, at) + 1
+    stamp = (copy / "results" / "bench" / "gpu-tests.txt").read_text()
+    assert stamp.startswith("a GPU\nFAILED test_one\n1 failed, 35 passed")
+    with tarfile.open(copy / "packed" / "runs.tar.gz.00") as archive:
+        names = archive.getnames()
+    assert sum(name.endswith("summary.json") for name in names) == 2
+    assert not any(name.endswith("checkpoint.pt") for name in names)
+    assert "results/bench/gpu-tests.txt" in names
+    again = subprocess.run(script, env=os.environ | {"PYTHON": str(shim)}, capture_output=True)
+    assert again.returncode == 0 and (copy / "calls").read_text().count("-m pytest") == 1
 
 
 def last_json(text):
