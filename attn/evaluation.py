@@ -59,12 +59,18 @@ class Predictor:
         return self.logits.clone()
 
 
+def _has_scores(network: nn.Module) -> bool:
+    return any(isinstance(module, Scores) for module in network.modules())
+
+
 @torch.no_grad()
 def untrained_scores(network: nn.Module, inputs: Inputs, samples) -> dict:
     """{N: {module: statistics}} of a network before training, on test images (N,).
 
     In training mode, as its running statistics say nothing yet; the network stays as it is.
     """
+    if not _has_scores(network):
+        return {}
     samples = samples.to(inputs.images.device)
     twin, statistics = copy.deepcopy(network).train(), ScoreStatistics()
     for module in twin.modules():
@@ -84,8 +90,7 @@ def evaluate(predictor: Predictor, samples, score_counts=()):
     the device, which may still be computing them.
     """
     predictor.network.eval()
-    has_scores = any(isinstance(module, Scores) for module in predictor.network.modules())
-    scored = max(score_counts, default=0) if has_scores else 0
+    scored = max(score_counts, default=0) if _has_scores(predictor.network) else 0
     cuts = {0, len(samples), *score_counts, *range(0, len(samples), predictor.batch)}
     cuts = sorted(cut for cut in cuts if cut <= len(samples))
     logits, statistics, scores_at = [], ScoreStatistics(), {}

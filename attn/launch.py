@@ -13,7 +13,7 @@ from attn.progress import Progress
 from attn.runs import Run
 from attn.training import train
 
-AT_ONCE = 8  # on one GPU
+AT_ONCE = 10  # on one GPU, at most
 CPU_HINT = "recipe=quick backbone=resnet20 is meant for CPUs: it takes minutes."
 
 
@@ -32,7 +32,7 @@ def train_all(runs: list[Run], device: torch.device, compiled: bool | None = Non
     try:
         failed = together(left, device, compiled)
     except KeyboardInterrupt:
-        print("\nStopped. The same command goes on after the last finished epoch.", file=sys.stderr)
+        print("\nStopped. The same command goes on from the last checkpoint.", file=sys.stderr)
         sys.exit(130)  # an ordinary exception would let a sweep go on to its next cell
     if failed:
         raise RunError(f"{len(failed)} of {len(left)} runs failed: {', '.join(failed)}")
@@ -40,10 +40,11 @@ def train_all(runs: list[Run], device: torch.device, compiled: bool | None = Non
 
 def _on_one_device(runs: list[Run], device: torch.device, compiled) -> list[str]:
     """In one process, a stream each; returns the names of those that failed."""
-    progress = Progress(waves=-(-len(runs) // AT_ONCE))
+    waves = -(-len(runs) // AT_ONCE)
+    progress = Progress(waves)
     data = load(runs[0].config.data.source, runs[0].config.data.root)
-    for first in range(0, len(runs), AT_ONCE):
-        train(runs[first : first + AT_ONCE], data, device, progress.handle, compiled)
+    for wave in range(waves):  # of one size: a small one would leave most of the GPU idle
+        train(runs[wave::waves], data, device, progress.handle, compiled)
     return progress.failed
 
 

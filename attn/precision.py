@@ -7,8 +7,10 @@ from torch import nn
 
 from attn.schema import Recipe
 
-# Strict runs need it, and torch reads it once, at the first product on a GPU.
+# Strict runs need the first; with less than a connection each, streams wait for one another (CUDA's
+# default is 8). Both are read once, as a GPU is first used.
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+os.environ.setdefault("CUDA_DEVICE_MAX_CONNECTIONS", "32")
 
 
 def computed_in(network: nn.Module, device: torch.device, allowed: str) -> tuple[str, str]:

@@ -58,7 +58,7 @@ class Run:
 
     @property
     def epochs_done(self) -> int:
-        """As its metrics say: the checkpoint, which decides, is written right after them."""
+        """As its metrics say; what decides is the checkpoint, which is written after them."""
         metrics = self.folder / "metrics.csv"
         return int(files.last_row(metrics)["epoch"]) + 1 if metrics.exists() else 0
 

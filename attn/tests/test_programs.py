@@ -202,7 +202,7 @@ def test_an_interrupted_sweep_stops_and_says_how_to_go_on(tmp_path):
     os.killpg(process.pid, signal.SIGINT)
     output = process.communicate(timeout=30)[0]
     assert process.returncode == 130
-    assert "The same command goes on after the last finished epoch" in output
+    assert "The same command goes on from the last checkpoint" in output
     assert "Traceback" not in output
 
 

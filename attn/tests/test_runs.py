@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from attn import files, training
+from attn import files, launch, training
 from attn.errors import RunError
 from attn.runs import Run, note_skipped, skipped
-from attn.tests.conftest import configuration
+from attn.tests.conftest import configuration, rows
 
 
 @pytest.fixture
@@ -73,25 +73,65 @@ def test_an_unexpected_error_is_named_in_its_first_line(run, synthetic, monkeypa
     assert "Traceback" in (run.folder / "error.txt").read_text()
 
 
-def test_a_run_is_not_continued_in_other_numbers(tmp_path, synthetic, monkeypatch):
-    """As where a run was begun on a CPU with AMX, and is gone on with on one without."""
-    words = ("recipe.images=60", "recipe.test_images=50", "recipe.size=16", "recipe.precision=fp32")
-    run = Run(configuration("recipe=quick", "backbone=resnet20", *words), 0, tmp_path)
-    heard = []
+CPU = torch.device("cpu")
 
-    def stop(event, *rest):
-        if event == "epoch":
+
+@pytest.fixture
+def tiny(tmp_path):
+    """Runs of three epochs, in folders of their own."""
+    words = ("recipe.images=60", "recipe.test_images=50", "recipe.size=16", "recipe.precision=fp32")
+    made = configuration("recipe=quick", "backbone=resnet20", "recipe.epochs=3", *words)
+    return lambda name: Run(made, 0, tmp_path / name)
+
+
+def interrupt(run, data, after):
+    def report(event, name, values):
+        if event == "epoch" and values["epoch"] + 1 == after:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        training.train([run], synthetic, torch.device("cpu"), stop)
-    assert run.epochs_done == 1
+        training.train([run], data, CPU, report)
+
+
+def finish(run, data):
+    heard = []
+    training.train([run], data, CPU, lambda event, name, values: heard.append((event, values)))
+    return heard
+
+
+def test_a_run_is_not_continued_in_other_numbers(tiny, synthetic, monkeypatch):
+    """As where a run was begun on a CPU with AMX, and is gone on with on one without."""
+    run = tiny("a")
+    interrupt(run, synthetic, after=1)
     with monkeypatch.context() as patch:
         patch.setattr("attn.engine.computed_in", lambda *args: ("bf16", ""))
-        training.train([run], synthetic, torch.device("cpu"), lambda *event: heard.append(event))
+        finish(run, synthetic)
     assert not run.finished and "was computed in fp32, this machine computes in bf16" in run.failure
-    training.train([run], synthetic, torch.device("cpu"), lambda *event: None)
+    finish(run, synthetic)
     assert run.finished
+
+
+def test_epochs_after_the_last_checkpoint_are_trained_again(tiny, synthetic, monkeypatch):
+    """On a GPU not every epoch leaves a checkpoint; the rows that are ahead of it go."""
+    run, whole = tiny("a"), tiny("whole")
+    interrupt(run, synthetic, after=1)
+    monkeypatch.setitem(training.CHECKPOINT_SECONDS, "cpu", 3600)
+    finish(whole, synthetic)
+    interrupt(run, synthetic, after=2)
+    assert run.epochs_done == 2
+    assert finish(run, synthetic)[0] == ("start", {"epoch": 1, "done": 60, "total": 180})
+    one, other = (torch.load(r.folder / files.CHECKPOINT)["network"] for r in (run, whole))
+    assert all(one[name].equal(other[name]) for name in one)
+    assert rows(run.folder / "metrics.csv") == rows(whole.folder / "metrics.csv")
+    assert rows(run.folder / "scores.csv") == rows(whole.folder / "scores.csv")
+
+
+def test_waves_are_of_one_size(run, monkeypatch):
+    waves = []
+    monkeypatch.setattr(launch, "load", lambda *args: None)
+    monkeypatch.setattr(launch, "train", lambda runs, *args: waves.append(len(runs)))
+    launch._on_one_device([run] * (launch.AT_ONCE + 1), CPU, None)
+    assert len(waves) == 2 and sum(waves) == launch.AT_ONCE + 1 and max(waves) - min(waves) <= 1
 
 
 def test_skipped_cells_are_recorded_once_and_taken_back(tmp_path):
