@@ -18,9 +18,10 @@ config.register()
 
 @hydra.main(version_base="1.3", config_path="configs", config_name="eval")
 def main(cfg):
-    runs = Path(cfg.runs)
-    out = Path("results") if cfg.publish else runs / "_report"
     with config.one_line_errors():
+        runs = Path(cfg.runs)
+        out = Path("results") if cfg.publish else runs / "_report"
+        config.check_writable(out)
         device = config.choose_device(cfg)
 
         if cfg.checkpoint:
@@ -37,6 +38,10 @@ def main(cfg):
 
 
 if __name__ == "__main__":
-    if not config.is_question(sys.argv[1:]):
-        config.check_words(sys.argv[1:], config.Eval)
-    main()
+    sys.argv[1:] = words = config.at_home(sys.argv[1:])
+    with config.stoppable():
+        if not config.is_question(words):
+            config.check_words(words, config.Eval)
+            if config.is_sweep(words):
+                raise SystemExit("eval.py makes one report; leave -m out")
+        main()

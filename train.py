@@ -56,10 +56,11 @@ def checked(cfg):
 
 
 if __name__ == "__main__":
-    words = sys.argv[1:]
-    if not config.is_question(words):
-        config.check_words(words)
-        if "device=cuda" not in words:
-            workers.start()
-        config.check_cells(words)
-    main()
+    sys.argv[1:] = words = config.at_home(sys.argv[1:])
+    with config.stoppable():
+        if not config.is_question(words):
+            config.check_words(words)
+            if "device=cuda" not in words:
+                workers.start()
+            config.check_cells(words)
+        main()

@@ -22,6 +22,8 @@ TYPED = {"recipe": Recipe, "data": Data, "data.noise": Noise}
 TAKES = {int: "a whole number", float: "a number", str: "a word", bool: "true or false"}
 WORD = re.compile(r"^[+]{0,2}([A-Za-z_][\w./@]*)=(.*)$", re.DOTALL)
 SWEEP = re.compile(r",(?![^\[{(]*[\]})])")  # a comma outside of brackets
+# What Hydra reads as it stands: no bracket, = or ~, but in quotes; or a sweep's glob().
+PLAIN = re.compile(r"""([\w\-./\\:%@?|+*$, ]|\$\{[^{}]*\})*$|'[^']*'$|"[^"]*"$|glob\(.*\)$""")
 SEEDS = "the seeds of a configuration train together: seeds=5 means seeds 0 to 4, seeds=[0,3] those"
 
 
@@ -124,18 +126,28 @@ def _unknown(key: str, types: dict, groups: dict) -> str:
 
 def _check_type(key: str, text: str, hint):
     kinds = [kind for kind in typing.get_args(hint) or (hint,) if kind in TAKES]
-    if "(" in text or kinds == [str]:
+    optional = type(None) in typing.get_args(hint)
+    if kinds == [str]:
+        _check_text(key, text, optional)
+        return
+    if "(" in text:
         return
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError:
         raise UserError(f"{key}={text}: it cannot be read; a list is written [1,2]") from None
-    optional = type(None) in typing.get_args(hint)
     if not kinds or (value is None and optional and text) or type(value) in (*kinds, int):
         return
     if kinds != [float] or not _is_number(text):
         nothing = ", or null" if optional else ""
         raise UserError(f"{key}={text}: it takes {TAKES[kinds[0]]}{nothing}")
+
+
+def _check_text(key: str, text: str, optional: bool):
+    if not text or (text == "null" and not optional):
+        raise UserError(f"{key}={text}: it takes a word{', or null' if optional else ''}")
+    if not PLAIN.match(text):
+        raise UserError(f"{key}={text}: such signs need quotes inside quotes: \"{key}='{text}'\"")
 
 
 def _is_number(text: str) -> bool:

@@ -1,8 +1,9 @@
 """What values make sense, group by group. Each check raises UserError with the choices."""
 
 import inspect
+import math
 
-from attn.catalogue import TAKES
+from attn.catalogue import TAKES, choices
 from attn.errors import UserError
 from attn.schema import Config, Data, Recipe
 
@@ -14,9 +15,9 @@ AUGMENTATIONS = ("none", "crop_flip")
 FROM_ELSEWHERE = ("channels", "replaced", "num_classes")  # arguments that no YAML gives
 
 
-def one_of(key: str, value, choices):
-    if value not in choices:
-        raise UserError(f"{key}={value}: choose one of {', '.join(choices)}")
+def one_of(key: str, value, known):
+    if value not in known:
+        raise UserError(f"{key}={value}: choose one of {', '.join(known)}")
 
 
 def at_least(key: str, value, least):
@@ -25,6 +26,7 @@ def at_least(key: str, value, least):
 
 
 def check_data(data: Data):
+    one_of("data.name", data.name, choices("data"))
     one_of("data.source", data.source, SOURCES)
     noise = data.noise
     at_least("data.noise.channels", noise.channels, 0)
@@ -36,12 +38,14 @@ def check_data(data: Data):
 
 
 def check_recipe(recipe: Recipe):
+    one_of("recipe.name", recipe.name, choices("recipe"))
     one_of("recipe.schedule", recipe.schedule, SCHEDULES)
     one_of("recipe.augment", recipe.augment, AUGMENTATIONS)
     one_of("recipe.precision", recipe.precision, PRECISIONS)
     for key in ("epochs", "batch_size"):
         at_least(f"recipe.{key}", getattr(recipe, key), 1)
-    at_least("recipe.size", recipe.size, 8)
+    if not 8 <= recipe.size <= 1024:
+        raise UserError(f"recipe.size={recipe.size}: it must be from 8 to 1024 pixels")
     for key in ("images", "test_images"):
         if getattr(recipe, key) is not None:
             at_least(f"recipe.{key}", getattr(recipe, key), 10)
@@ -49,8 +53,9 @@ def check_recipe(recipe: Recipe):
         raise UserError(
             f"recipe.images={recipe.images}: it takes a multiple of 10, or null for all images"
         )
-    for key in ("lr", "momentum", "weight_decay"):
-        at_least(f"recipe.{key}", getattr(recipe, key), 0)
+    for key, end in {"lr": math.inf, "momentum": 1, "weight_decay": math.inf}.items():
+        if not 0 <= getattr(recipe, key) < end:  # nan is not
+            raise UserError(f"recipe.{key}={getattr(recipe, key)}: it must be in [0, {end})")
     if not 0 <= recipe.warmup < 1:
         raise UserError(f"recipe.warmup={recipe.warmup}: a share of all steps, in [0, 1)")
 
@@ -65,16 +70,21 @@ def check_arguments(group: str, values: dict, classes: dict):
         if key in ("name", "location", "stages"):
             continue
         if key not in arguments:
-            choices = ", ".join(sorted(arguments)) or "none at all"
-            raise UserError(f"{group}.{key}: {values['name']} takes {choices}")
+            known = ", ".join(sorted(arguments)) or "none at all"
+            raise UserError(f"{group}.{key}: {values['name']} takes {known}")
         if type(value) is not arguments[key]:
             raise UserError(f"{group}.{key}={value}: it takes {TAKES[arguments[key]]}")
 
 
 def check_last_batch(config: Config, images: int):
-    """Refuses to train on a batch of one image what normalises pooled features over images."""
+    """Refuses a batch of more images than there are, and to train on one of a single image what
+    normalises pooled features over images."""
     from attn.modules import MECHANISMS
 
+    if config.recipe.batch_size > images:
+        raise UserError(
+            f"recipe.batch_size={config.recipe.batch_size}: there are {images:,} training images"
+        )
     last = images % config.recipe.batch_size or config.recipe.batch_size
     mechanism = MECHANISMS.get(config.attention["name"])
     if last == 1 and getattr(mechanism, "norm_on_pooled", False):

@@ -5,6 +5,8 @@ heavy is imported here, so --help and tab completion answer at once.
 """
 
 import functools
+import os
+import sys
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,11 +21,12 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import CompactHydraException, HydraException
 from hydra.types import RunMode
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from attn import catalogue
 from attn.catalogue import GROUPS, explain
 from attn.checks import check_arguments, check_data, check_recipe, one_of
-from attn.errors import UserError
+from attn.errors import UserError, plain
 from attn.labels import label
 from attn.schema import Config, Data, Noise, Recipe
 
@@ -98,8 +101,9 @@ def check_cells(words: list[str]):
                 "a key has several values: add -m to sweep over them; a list is [1,2]"
             )
         for cfg in composed_cells(every):
-            if Path(cfg.runs).is_file():
-                raise ConfigError(f"runs={cfg.runs}: that is a file; name a folder")
+            check_writable(Path(cfg.runs))
+            if not sweep:
+                check_noise(cfg)
             seeds(cfg)
             choose_device(cfg)
             try:
@@ -107,8 +111,38 @@ def check_cells(words: list[str]):
             except Impossible:
                 if not sweep:
                     raise
-    except HydraException as error:
+    except OmegaConfBaseException as error:
+        raise SystemExit(str(error).partition("\n")[0]) from None
+    except (HydraException, UserError) as error:
         raise SystemExit(str(error)) from None
+
+
+def check_writable(folder: Path):
+    """Raises ConfigError where no run could be written below the folder."""
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise ConfigError(f"runs={folder}: {there} is a file; name a folder")
+    if not os.access(there, os.W_OK):
+        raise ConfigError(f"runs={folder}: {there} cannot be written to; name another folder")
+
+
+def at_home(words: list[str]) -> list[str]:
+    """The command line with ~ as this user's folder, which no shell puts there behind a =."""
+    pairs = (word.partition("=") for word in words)
+    return [
+        f"{key}={Path(value).expanduser()}" if value.startswith("~/") else key + equals + value
+        for key, equals, value in pairs
+    ]
+
+
+@contextmanager
+def stoppable():
+    """Ends the program with a word, and no traceback, where a person interrupts it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print("\nStopped.", file=sys.stderr)
+        sys.exit(130)
 
 
 def is_sweep(words: list[str]) -> bool:
@@ -126,10 +160,13 @@ def one_line_errors():
     """Ends the program, or in a sweep this cell, with a person's mistake and no traceback."""
     try:
         yield
-    except (UserError, ConfigError) as error:
+    except (UserError, ConfigError, OmegaConfBaseException, OSError) as error:
+        message = plain(error) if isinstance(error, OSError) else str(error)
+        if not message:
+            raise
         if HydraConfig.get().mode == RunMode.MULTIRUN:  # the next cells go on
-            raise ConfigError(str(error)) from None
-        raise SystemExit(str(error)) from None
+            raise ConfigError(message) from None
+        raise SystemExit(message) from None
 
 
 def cells(words: list[str]) -> list[list[str]]:
@@ -174,6 +211,7 @@ def check(cfg) -> Config:
     try:
         check_data(values.data)
         check_recipe(values.recipe)
+        _one_form(values.data, values.recipe)
         check_arguments("backbone", values.backbone, BACKBONES)
         location, stages, attention = _placement(values)
         if location != "none":
@@ -182,8 +220,6 @@ def check(cfg) -> Config:
             raise UserError("strict=true: compiled kernels are chosen by timing; leave compile out")
     except UserError as error:
         raise ConfigError(str(error)) from None
-    if not values.data.noise.channels:
-        values.data.noise = Noise()  # of channels that are not there nothing else matters
     groups = {"backbone": values.backbone, "attention": attention}
     groups |= {"data": asdict(values.data), "recipe": asdict(values.recipe)}
     config = Config(
@@ -206,6 +242,30 @@ def check(cfg) -> Config:
 _known_to_build = set()
 
 
+def _one_form(data: Data, recipe: Recipe):
+    """The same input channels have one name and one description."""
+    if data.noise.size is not None and data.noise.size > recipe.size:
+        raise UserError(f"data.noise.size={data.noise.size}: the input has size {recipe.size}")
+    if not data.noise.channels:
+        data.noise = Noise()  # of channels that are not there nothing else matters
+    if data.name in ("rgb", "rgb_noise"):
+        data.name = "rgb_noise" if data.noise.channels else "rgb"
+
+
+def check_noise(cfg):
+    """Raises ConfigError where noise channels are described that are not there.
+
+    In a sweep they may be those of its other cells.
+    """
+    noise = cfg.data.noise
+    for key, value in {"kind": noise.kind, "size": noise.size}.items():
+        if not noise.channels and value != getattr(Noise(), key):
+            raise ConfigError(
+                f"data.noise.{key}={value}: there are no noise channels; add data=rgb_noise, "
+                "or data.noise.channels=3"
+            )
+
+
 def _placement(values) -> tuple:
     """(location, stages, attention) in their one canonical form each."""
     from attn.place import INSIDE, LOCATIONS
@@ -221,8 +281,14 @@ def _placement(values) -> tuple:
     whole = isinstance(stages, list) and all(type(stage) is int for stage in stages)
     if stages not in STAGES and not whole:
         raise UserError(f"stages={stages}: choose {', '.join(STAGES)}, or a list such as [1,2]")
+    if location not in INSIDE and stages != "all":
+        raise Impossible(
+            f"stages={stages}: location={location} is in no stage; choose {' or '.join(INSIDE)}"
+        )
+    if whole:
+        stages = sorted(set(stages))
     attention = {k: v for k, v in declared.items() if k not in ("location", "stages")}
-    return location, stages if location in INSIDE else "all", attention
+    return location, stages, attention
 
 
 def _try_to_build(config: Config):

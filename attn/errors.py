@@ -1,5 +1,7 @@
 """Mistakes that a person can mend: the programs print the message alone, without a traceback."""
 
+from errno import ENOSPC
+
 
 class UserError(Exception):
     """One sentence that names the value, the place and the choices."""
@@ -15,3 +17,12 @@ class DataMissing(DataError):
 
 class RunError(UserError):
     """A run folder that cannot be used as asked."""
+
+
+def plain(error: Exception) -> str:
+    """What a person can mend, in one line: a mistake, a full disk; empty where it is a bug."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, OSError) and error.strerror and (error.filename or error.errno == ENOSPC):
+        return f"{error.filename or 'writing a file'}: {error.strerror}"
+    return ""

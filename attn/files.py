@@ -73,14 +73,13 @@ def save_checkpoint(folder: Path, state: dict):
 
 def load_checkpoint(folder: Path, complain=print) -> dict | None:
     """The newest whole checkpoint, or None; complain(message) names each that is passed over."""
-    for name in (CHECKPOINT, PREVIOUS):
-        path = folder / name
-        if not path.exists():
-            continue
+    paths = [folder / name for name in (CHECKPOINT, PREVIOUS) if (folder / name).exists()]
+    for path in paths:
         data = path.read_bytes()
         if hashlib.sha256(data).hexdigest() in _checksums(folder):
             return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-        complain(f"{path} is damaged (its checksum is wrong); going back to the one before it")
+        instead = "nothing is left of the run" if path == paths[-1] else "taking the one before it"
+        complain(f"{path} is damaged (its checksum is wrong); {instead}")
     return None
 
 

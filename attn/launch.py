@@ -8,7 +8,7 @@ import torch
 
 from attn import workers
 from attn.data import load
-from attn.errors import RunError, UserError
+from attn.errors import RunError, plain
 from attn.progress import Progress
 from attn.runs import Run
 from attn.training import train
@@ -101,9 +101,5 @@ def _work(run: Run, events, compiled, processor):
     try:
         data = load(run.config.data.source, run.config.data.root)
         train([run], data, torch.device("cpu"), report, compiled)
-    except UserError as error:
-        report("failed", run.name, {"reason": str(error)})
-    except KeyboardInterrupt:
-        pass  # the parent says what there is to say
-    except Exception:
-        report("failed", run.name, {"reason": traceback.format_exc()})
+    except Exception as error:
+        report("failed", run.name, {"reason": plain(error) or traceback.format_exc()})

@@ -51,10 +51,9 @@ class Run:
     def finished(self) -> bool:
         """Whether it has a whole summary; a damaged one is written again from the checkpoint."""
         try:
-            json.loads((self.folder / "summary.json").read_text())
-        except (FileNotFoundError, ValueError):
+            return "test_accuracy" in json.loads((self.folder / "summary.json").read_text())
+        except (FileNotFoundError, ValueError, TypeError):
             return False
-        return True
 
     @property
     def epochs_done(self) -> int:

@@ -4,7 +4,7 @@ import gc
 import io
 import time
 import traceback
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from attn.data import Dataset, subset
 from attn.data.inputs import Inputs
 from attn.draws import Draws
 from attn.engine import Trainer, train_together
-from attn.errors import RunError, UserError
+from attn.errors import RunError, plain
 from attn.evaluation import (
     POST_IMAGES,
     Predictor,
@@ -297,11 +297,11 @@ class Session:
         if self.over:
             return
         self.over = True
-        known = isinstance(error, UserError)
-        trace = "".join(traceback.format_exception(error))
+        message, trace = plain(error), "".join(traceback.format_exception(error))
         if self.writing:
-            self.run.fail(str(error) if known else f"{type(error).__name__}: {error}\n\n{trace}")
-        self.report("failed", reason=str(error) if known else trace)
+            with suppress(OSError):  # a full disk, which may be why
+                self.run.fail(message or f"{type(error).__name__}: {error}\n\n{trace}")
+        self.report("failed", reason=message or trace)
 
 
 def device_name(device: torch.device) -> str:

@@ -5,6 +5,7 @@ Nothing heavy is imported here: `start` lets that process import torch while thi
 
 import multiprocessing
 import os
+import signal
 import threading
 from multiprocessing import connection, forkserver
 
@@ -20,7 +21,10 @@ def start():
     tunables = ":".join(f"glibc.malloc.{name}={value}" for name, value in ALLOCATOR.items())
     os.environ.setdefault("GLIBC_TUNABLES", tunables)  # read as that process starts
     CONTEXT.set_forkserver_preload(["attn.launch"])
+    # A person's Ctrl-C reaches all: this process answers it, and ends the others.
+    answer = signal.signal(signal.SIGINT, signal.SIG_IGN)
     forkserver.ensure_running()
+    signal.signal(signal.SIGINT, answer)
 
 
 def processors() -> int:

@@ -7,19 +7,16 @@ python scripts/status.py location=first,last seeds=3         a sweep without an 
 
 import functools
 import json
-import os
 import sys
 from collections import Counter, defaultdict
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-os.chdir(ROOT)
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from hydra.errors import HydraException  # noqa: E402
+from hydra.errors import HydraException
 
-from attn import config, workers  # noqa: E402
-from attn.errors import UserError  # noqa: E402
+from attn import config, workers
+from attn.errors import UserError
 
 
 def state(run) -> tuple[str, str]:
@@ -119,6 +116,7 @@ def main(words: list[str]):
 
 if __name__ == "__main__":
     try:
-        main(sys.argv[1:])
+        with config.stoppable():
+            main(config.at_home(sys.argv[1:]))
     except (UserError, HydraException) as error:
         sys.exit(str(error))

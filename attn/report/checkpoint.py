@@ -17,9 +17,10 @@ from attn.evaluation import POST_IMAGES, Predictor, evaluate, fixed_test_order, 
 from attn.inspection import inspect
 from attn.precision import set_backends
 from attn.report import accuracy_figures, inspection_figures, score_figures
+from attn.report.collect import UNREADABLE
 from attn.report.formats import markdown
 from attn.report.group import SOURCES, write_csv
-from attn.schema import Config
+from attn.schema import NUMERICS, Config
 from attn.scores import of_input_channels
 from attn.training import split_inputs
 
@@ -92,11 +93,17 @@ def read_run(path: Path):
     try:
         values = yaml.safe_load((folder / "config.yaml").read_text())
         state = files.load_checkpoint(folder)
+        config, seed = Config.from_dict(values), values["seed"]
     except FileNotFoundError:
         raise RunError(f"checkpoint={path}: no run folder (no config.yaml there)") from None
+    except (*UNREADABLE, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise RunError(f"{folder / 'config.yaml'} is damaged ({reason})") from None
     if state is None:
         raise RunError(f"checkpoint={path}: no whole checkpoint.pt there")
-    return Config.from_dict(values), values["seed"], state
+    if values["numerics"] == NUMERICS and state["run"]["key"] != config.key:
+        raise RunError(f"{folder / 'config.yaml'} is not what this run was trained with")
+    return config, seed, state
 
 
 def _predictor(config: Config, seed: int, state: dict, device) -> tuple[Predictor, Dataset]:

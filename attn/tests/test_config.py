@@ -7,7 +7,7 @@ import pytest
 from attn import config
 from attn.catalogue import SWEEP, choices, sweep
 from attn.checks import check_last_batch
-from attn.config import ConfigError
+from attn.config import ConfigError, Impossible
 from attn.errors import UserError
 from attn.runs import Run
 from attn.tests.conftest import configuration
@@ -68,11 +68,15 @@ def test_published_is_what_the_mechanism_declares():
     assert configuration("attention=bam", "stages=[2,3]").stages == [2, 3]
 
 
-def test_stages_count_only_where_they_restrict():
+def test_stages_restrict_what_stands_in_stages_and_have_one_form():
     per_stage = configuration("attention=se", "location=per_stage", "stages=[4,5]")
     assert per_stage.stages == [4, 5] and "-per_stage-stages4+5-" in Run(per_stage, 0, None).name
-    last = [configuration("location=last", "stages=[1]"), configuration("location=last")]
-    assert last[0].key == last[1].key != per_stage.key
+    again = configuration("attention=se", "location=per_stage", "stages=[5,4,4]")
+    assert again.key == per_stage.key
+    for words in (["location=last"], ["location=first", "data=rgb_noise"], []):
+        with pytest.raises(Impossible, match=r"stages=\[1\]: location=(last|first) is in no stage"):
+            configuration("stages=[1]", *words)
+    assert configuration("stages=[1]", "location=none").key == configuration("location=none").key
     for wrong in ("stages=[9]", "stages=[]", "stages=first", "stages=[one]", "stages=2"):
         with pytest.raises(ConfigError, match="choose all, between, or a list"):
             configuration("attention=se", wrong)
@@ -103,7 +107,9 @@ def test_a_label_says_what_was_changed():
     made = configuration("recipe.epochs=3", "attention.reduction=4", "data.noise.channels=1")
     assert made.labels["recipe"] == "post+epochs=3"
     assert made.labels["attention"] == "cbam_channel+reduction=4"
-    assert made.labels["data"] == "rgb+channels=1"
+    assert made.labels["data"] == "rgb_noise+channels=1"
+    assert configuration("data.noise.channels=3").labels["data"] == "rgb_noise"
+    assert configuration("data=rgb_noise", "data.noise.channels=0").labels["data"] == "rgb"
 
 
 def test_identity_is_what_decides_the_numbers():
@@ -153,7 +159,7 @@ def test_wrong_seeds_say_what_is_right(value):
         ("recipe.precision=fp8", "recipe.precision=fp8: choose one of fp32, tf32, bf16"),
         ("recipe.schedule=step", "recipe.schedule=step: choose one of constant, linear, cosine"),
         ("recipe.warmup=1.5", "recipe.warmup=1.5: a share of all steps"),
-        ("recipe.lr=-1", "recipe.lr=-1.0: it must be at least 0"),
+        ("recipe.lr=-1", "recipe.lr=-1.0: it must be in [0, inf)"),
         (
             "attention.reduction=0",
             "features: cbam on 1280 channels: reduction=0 is below 1",
@@ -161,6 +167,12 @@ def test_wrong_seeds_say_what_is_right(value):
         ("+attention.ratio=4", "attention.ratio: cbam_channel takes bias, pools, reduction"),
         ("+backbone.depth=4", "backbone.depth: mobilenet_v2 takes pretrained, refine_at, stem"),
         ("data.noise.kind=pink", "data.noise.kind=pink: choose one of uniform, gaussian, image"),
+        ("recipe.lr=inf", "recipe.lr=inf: it must be in [0, inf)"),
+        ("recipe.momentum=1", "recipe.momentum=1.0: it must be in [0, 1)"),
+        ("recipe.size=4000", "recipe.size=4000: it must be from 8 to 1024 pixels"),
+        ("recipe.name=mine", "recipe.name=mine: choose one of cifar, post, quick"),
+        ("data.name=noise", "data.name=noise: choose one of rgb, rgb_noise"),
+        ("data.noise.size=200", "data.noise.size=200: the input has size 112"),
         ("recipe.augment=mixup", "recipe.augment=mixup: choose one of none, crop_flip"),
         ("backbone.stem=wide", "stem=wide; choose one of imagenet, cifar"),
         ("backbone.refine_at=end", "refine_at=end; choose one of expansion, projection"),

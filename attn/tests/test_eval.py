@@ -6,6 +6,8 @@ import shutil
 import pandas as pd
 import pytest
 
+from attn.errors import RunError
+from attn.report.checkpoint import read_run
 from attn.tests.conftest import folders, needs_cifar10, program, rows
 
 
@@ -84,6 +86,24 @@ def test_eval_of_a_network_without_attention(trained, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda text: "{", "config.yaml is damaged"),
+        (lambda text: "nothing", "config.yaml is damaged"),
+        (lambda text: text.replace("lr: 0.05", "lr: 0.5"), "is not what this run was trained with"),
+    ],
+)
+def test_a_config_that_was_changed_is_refused(trained, tmp_path, change, message):
+    folder = shutil.copytree(folders(trained[0])[0], tmp_path / "run")
+    before = (folder / "config.yaml").read_text()
+    assert read_run(folder)[1] == 0
+    (folder / "config.yaml").write_text(change(before))
+    assert change(before) != before
+    with pytest.raises(RunError, match=message):
+        read_run(folder)
+
+
 def test_eval_looks_into_every_network_once(trained, tmp_path):
     root = tmp_path / "runs"
     shutil.copytree(trained[0], root)

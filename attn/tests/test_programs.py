@@ -206,13 +206,21 @@ def test_an_interrupted_sweep_stops_and_says_how_to_go_on(tmp_path):
     assert "Traceback" not in output
 
 
+def test_an_interruption_before_anything_trains_is_one_word(tmp_path):
+    process = start("train.py", *TINY, f"runs={tmp_path}")
+    wait_for(lambda: (tmp_path / "_jobs").exists(), process)
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.communicate(timeout=30)[0].split("\n", 2)[1].startswith("Stopped.")
+    assert process.returncode == 130
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["recipe.epoch=3"], "Did you mean recipe.epochs?"),
         (["seeds=0,3"], "add -m to sweep over them; a list is [1,2]"),
         (["seeds=99999999999"], "at most 1000"),
-        (["runs=README.md"], "runs=README.md: that is a file"),
+        (["runs=README.md"], "runs=README.md: README.md is a file"),
         (["recipe.images="], "recipe.images=: it takes a whole number, or null"),
         (["attention.kernel=3"], "There are attention.bias, attention.location"),
         (["seed=0,1"], "seeds=5 means seeds 0 to 4"),

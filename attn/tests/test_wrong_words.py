@@ -1,6 +1,7 @@
 """Wrong command lines: each ends in one line, without a traceback, before a folder is made."""
 
 import random
+from pathlib import Path
 
 import pytest
 from hydra.errors import HydraException
@@ -44,6 +45,7 @@ def wrong_words(random_):
         f"device={random_.choice(['gpu', '0', 'mps'])}",
         f"data.noise.channels={random_.choice(['-1', 'x', '1.5', 'null'])}",
         f"data.noise.kind={misspell(random_, 'gaussian')}",
+        f"runs={random_.choice(['', 'null', 'a=b', 'f(x)', '~a', '[b]'])}",
         f"data.source={misspell(random_, 'synthetic')}",
         f"recipe.precision={random_.choice(['fp16', '32', 'half'])}",
         f"recipe.schedule={misspell(random_, 'cosine')}",
@@ -63,10 +65,7 @@ def refusal(words):
     """What the programs say of a command line, with all that main does before it trains."""
     try:
         config.check_words(words)
-        cfg = config.composed(words)
-        config.seeds(cfg)
-        config.choose_device(cfg)
-        config.check(cfg)
+        config.check_cells(words)
     except (SystemExit, HydraException) as error:
         return str(error)
     return pytest.fail(f"nothing wrong with {words}")
@@ -83,6 +82,37 @@ def test_three_hundred_wrong_command_lines_end_in_one_line(tmp_path, monkeypatch
         kinds.add(words[1].partition("=")[0])
     assert len(kinds) > 80
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["data.noise.kind=gaussian"], "data.noise.kind=gaussian: there are no noise channels"),
+        (
+            ["data.noise.size=8"],
+            "data.noise.size=8: there are no noise channels; add data=rgb_noise",
+        ),
+        (["runs=FILE"], "FILE is a file; name a folder"),
+        (["runs=FILE/below"], "FILE is a file; name a folder"),
+        (["runs='${nowhere}'"], "Interpolation key 'nowhere' not found"),
+    ],
+)
+def test_what_no_single_run_can_mean_ends_in_one_line(tmp_path, words, message):
+    (tmp_path / "file").touch()
+    words = [word.replace("FILE", str(tmp_path / "file")) for word in words]
+    assert message.replace("FILE", str(tmp_path / "file")) in refusal(words)
+
+
+def test_a_sweep_may_describe_the_noise_of_some_of_its_cells():
+    config.check_cells(["experiment=noise", "data.noise.kind=gaussian"])
+
+
+def test_home_is_this_users():
+    assert config.at_home(["runs=~/a", "seeds=2", "-m"]) == [
+        f"runs={Path.home()}/a",
+        "seeds=2",
+        "-m",
+    ]
 
 
 def test_right_words_pass():
