@@ -120,6 +120,8 @@ def _unknown(key: str, types: dict, groups: dict) -> str:
     ending = [k for k in every if k.rpartition(".")[2] == key.rpartition(".")[2]]
     near = ending or difflib.get_close_matches(key, every, n=1, cutoff=0.75)
     hint = f" Did you mean {near[0]}?" if near else ""
+    if not groups and group in GROUPS:
+        hint = " It is a word of train.py."
     known = [k for k in known if not k.endswith(".name")]
     return f"{key}: there is no such key here.{hint} There are {', '.join(known) or 'none'}"
 
