@@ -8,6 +8,7 @@ import yaml
 
 from attn import catalogue
 from attn.errors import UserError
+from attn.labels import DEFAULTS, label
 from attn.place import LOCATIONS
 from attn.schema import Recipe, recipe_key
 from attn.stats import DIRECTIONS, MOST_SEEDS
@@ -126,6 +127,23 @@ def command_words(group: str, label: str) -> list[str]:
     return [f"{group}={name}", *(f"{prefix}.{key}={value}" for key, value in pairs)]
 
 
+def _named(group: str, text: str) -> dict:
+    """{key: value} of a group's label, as its YAML and the changes in the label say.
+
+    Raises UserError where a value is of another type than the YAML's.
+    """
+    chosen, *changes = command_words(group, text)
+    file = catalogue.read(group, chosen.partition("=")[2])
+    values = catalogue.flat(DEFAULTS[group]) | catalogue.flat(file)
+    for word in changes:
+        key, _, value = word.partition("=")
+        key, value = key.partition(".")[2], yaml.safe_load(value)
+        if values[key] is not None and type(value) is not type(values[key]):
+            raise UserError(f"{word}: it takes {catalogue.TAKES[type(values[key])]}")
+        values[key] = value
+    return values
+
+
 def _each(path: Path, kind: str, values: dict, make) -> list:
     """The entries of one list, made one by one; an error gets the entry's name in front."""
     made = []
@@ -135,6 +153,8 @@ def _each(path: Path, kind: str, values: dict, make) -> list:
             if not isinstance(entry, dict):
                 raise ClaimError("it is not a set of keys")
             name = entry.get("id", name)
+            if not isinstance(name, str):
+                raise ClaimError("its id is a word")
             if name in [other.id for other in made]:
                 raise ClaimError("there are two of this id")
             made.append(make(entry))
@@ -169,8 +189,12 @@ def _table(entry: dict) -> Table:
     _one_of("baseline", table.baseline, models)
     if table.scores:
         _one_of("scores.row", table.scores.get("row"), models)
-        for value in table.scores.get("values") or [None]:
+        values = table.scores.get("values") or [None]
+        for value in values:
             _number("scores.values", value)
+        channels = 3 + _named("data", table.row(table.scores["row"]).data)["noise.channels"]
+        if len(values) != channels:
+            raise ClaimError(f"scores.values: {len(values)} of them, for {channels} channels")
     return table
 
 
@@ -179,12 +203,18 @@ def _row(entry: dict) -> Row:
     if row.published is not None:
         _number("published", row.published)
     row.stages = str(row.stages)
+    if not re.fullmatch(r"all|between|[1-9](\+[1-9])*", row.stages):
+        raise ClaimError(f"row {row.model}: stages={row.stages}: write all, between, 1 or 1+2")
     _one_of("location", row.location, LOCATIONS)
     for group in ("data", "attention"):
+        text = getattr(row, group)
         try:
-            catalogue.check_words(command_words(group, getattr(row, group)), catalogue.GROUPS, {})
+            catalogue.check_words(command_words(group, text), catalogue.GROUPS, {})
+            called = label(group, _named(group, text))
         except UserError as error:
             raise ClaimError(f"row {row.model}: {error}") from None
+        if called != text:
+            raise ClaimError(f"row {row.model}: {group}={text}: runs with this are called {called}")
     if (row.attention == "none") != (row.location == "none"):
         raise ClaimError(f"row {row.model}: attention and location are none together or not at all")
     return row
