@@ -10,16 +10,20 @@ from matplotlib.ticker import MaxNLocator
 
 from attn import stats
 from attn.report.claims import METRICS, Claim, Table
-from attn.report.group import Group
-from attn.report.style import BOUND, NUMBER, STYLE, VERDICTS, finish, look
+from attn.report.group import Group, with_variant
+from attn.report.style import BOUND, NUMBER, STYLE, VERDICTS, finish, look, whole_epochs
+from attn.report.tables import configurations_of
 from attn.report.verdicts import Judged
 
 LINES = ["-", "--", ":", "-."]
 
 
 def over_epochs(group: Group, tables: list[Table], folder: Path) -> list[Path]:
-    """A figure for each table with runs: thin a seed, thick the mean, shaded its 95% interval."""
+    """A figure for each table with runs: every seed, the mean and its 95% interval."""
     paths = []
+    draw, explained = _curves, "Thin: a seed. Thick: their mean. Shaded: its 95% interval."
+    if group.epochs["epoch"].nunique() == 1:
+        draw, explained = _points, "Dots: seeds. Large: their mean. Bar: its 95% interval."
     for table in tables:
         every = [(b, _rows(table, runs)) for b, runs in group.runs.groupby("backbone")]
         every = [(backbone, rows) for backbone, rows in every if len(rows) > 1]
@@ -29,23 +33,20 @@ def over_epochs(group: Group, tables: list[Table], folder: Path) -> list[Path]:
             size = (2 + 5.5 * len(every), 4.8)
             figure, panels = plt.subplots(1, len(every), figsize=size, squeeze=False)
             for panel, (backbone, rows) in zip(panels[0], every, strict=True):
-                for style, (model, runs) in zip(_styles(rows), rows, strict=True):
-                    _curve(panel, group.epochs, runs, f"{model} (n={len(runs)})", style)
+                draw(panel, group.epochs, rows)
                 panel.set_title(backbone, loc="left", fontsize=10)
                 panel.set_xlabel("epoch")
-                panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+                whole_epochs(panel)
                 panel.grid(alpha=0.3)
-                panel.legend(frameon=False, fontsize=8, loc="lower right")
             panels[0][0].set_ylabel("test accuracy, %")
-            drawn = "Thin: a seed. Thick: their mean. Shaded: its 95% interval."
-            heading = f"{table.title}\n{group.title}\n{drawn}{_tested(group)}"
+            heading = f"{table.title}\n{group.title}\n{explained}{_tested(group)}"
             paths.append(finish(figure, heading, folder / f"{table.id}-epochs.png"))
     return paths
 
 
 def _rows(table: Table, runs: pd.DataFrame) -> list:
-    found = [(row.model, row.of(runs)) for row in table.rows]
-    return [(model, chosen) for model, chosen in found if len(chosen)]
+    found = [pair for row in table.rows for pair in configurations_of(row, runs)]
+    return [(label, chosen) for label, chosen in found if len(chosen)]
 
 
 def _styles(rows) -> list[dict]:
@@ -69,17 +70,42 @@ def _tested(group) -> str:
     return f"\nLast epoch: all {most:,} test images; before it: always the same {fewest:,}."
 
 
-def _curve(panel, epochs, runs, label: str, style: dict):
+def _by_epoch(epochs, runs) -> pd.DataFrame:
+    """Test accuracies in percent, an epoch (from 1) a row and a run a column."""
     mine = epochs[epochs["run"].isin(runs["run"])]
     wide = 100 * mine.pivot(index="epoch", columns="run", values="test_accuracy")
-    at = wide.index + 1
+    return wide.set_index(wide.index + 1)
+
+
+def _points(panel, epochs, rows):
+    """Of a single epoch: the rows side by side, their seeds to the left of the mean."""
+    for i, (style, (label, runs)) in enumerate(zip(_styles(rows), rows, strict=True)):
+        (accuracies,) = _by_epoch(epochs, runs).to_numpy()
+        at = 1 + (i - (len(rows) - 1) / 2) / len(rows)
+        seeds = np.full(len(accuracies), at - 0.1 / len(rows))
+        panel.plot(seeds, accuracies, ".", color=style["color"], alpha=0.4)
+        found = stats.estimate(accuracies)
+        bar = [[found.mean - found.low], [found.high - found.mean]] if found.n > 2 else None
+        style |= {"linestyle": "", "label": f"{label} (n={len(runs)})"}
+        panel.errorbar(at, found.mean, yerr=bar, capsize=3, **style)
+    panel.set_xlim(0.4, 1.6)
+    panel.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(0, -0.12))
+
+
+def _curves(panel, epochs, rows):
+    for style, (label, runs) in zip(_styles(rows), rows, strict=True):
+        _curve(panel, _by_epoch(epochs, runs), f"{label} (n={len(runs)})", style)
+    panel.legend(frameon=False, fontsize=8, loc="lower right")
+
+
+def _curve(panel, wide, label: str, style: dict):
     line, colour = style["linestyle"], style["color"]
-    panel.plot(at, wide, line, color=colour, linewidth=0.5, alpha=0.25)
+    panel.plot(wide.index, wide, line, color=colour, linewidth=0.5, alpha=0.25)
     band = [stats.estimate(row.dropna()) for _, row in wide.iterrows()]
     if wide.shape[1] > 2:  # two seeds' interval is wider than any accuracy
         low, high = [e.low for e in band], [e.high for e in band]
-        panel.fill_between(at, low, high, color=colour, alpha=0.12, linewidth=0)
-    panel.plot(at, [e.mean for e in band], **style, label=label, linewidth=2)
+        panel.fill_between(wide.index, low, high, color=colour, alpha=0.12, linewidth=0)
+    panel.plot(wide.index, [e.mean for e in band], **style, label=label, linewidth=2)
 
 
 def forest(judged: list[Judged], heading: str, path: Path) -> list[Path]:
@@ -203,6 +229,7 @@ def _cost_point(axis, row):
     style = look(row.attention)
     place = "" if row.location == "none" else f" {row.location}"
     stages = "" if row.stages == "all" else f" {row.stages}"
+    name = with_variant(f"{row.attention}{place}{stages}", row.variant)
     axis.errorbar(
         row.parameters / 1e6,
         row.mean,
@@ -213,7 +240,7 @@ def _cost_point(axis, row):
         elinewidth=1,
         capsize=2,
         ms=6,
-        label=f"{row.mean:.1f}  {row.attention}{place}{stages} (n={row.n})",
+        label=f"{row.mean:.1f}  {name} (n={row.n})",
     )
 
 

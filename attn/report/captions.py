@@ -1,14 +1,15 @@
 """What stands below the tables: what the numbers are, and the command that makes them."""
 
+from pathlib import Path
+
 from attn.report.claims import Table
 from attn.report.group import Group
 from attn.stats import SMOKE
 
-REMAKE = "python eval.py runs=results publish=true"  # everything published, from its data files
 ACCURACY = (
     "Top-1 test accuracy in percent after the last epoch; sd and Student's t-intervals over seeds; "
-    "differences to {baseline}, seed by seed. Bold: the best, and what is not told apart from it, "
-    f"of at least {SMOKE} seeds."
+    "differences to {baseline}, over the seeds that both have. Bold: the best, and what is not "
+    f"told apart from it, of at least {SMOKE} seeds."
 )
 CONFIGURATIONS = ACCURACY.format(baseline="the configuration without attention on the same data")
 INPUTS = "Mean score over the whole test set after the last epoch; sd and t-interval over seeds."
@@ -31,6 +32,13 @@ GATES = (
 )
 
 
+def remake(root: Path, publish: bool) -> str:
+    """The command that makes the tables of the runs in root, or all that is published, again."""
+    if publish:
+        return "python eval.py runs=results publish=true"  # from its data files
+    return "python eval.py" if root == Path("runs") else f"python eval.py runs={root}"
+
+
 def of_table(group: Group, table: Table, backbones: list[str]) -> str:
     """Below a published table, whose rows have these backbones; elsewhere it says so."""
     lines = [ACCURACY.format(baseline=f"`{table.baseline}`")]
@@ -48,6 +56,6 @@ def of_table(group: Group, table: Table, backbones: list[str]) -> str:
     return " ".join(lines)
 
 
-def of_other(text: str, group: Group) -> str:
+def of_other(text: str, group: Group, remake: str) -> str:
     train = f"python train.py recipe={group.recipe.partition('+')[0]}"
-    return f"{text} `{train}` and the like train them, `{REMAKE}` makes this table."
+    return f"{text} `{train}` and the like train them, `{remake}` makes this table."

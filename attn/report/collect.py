@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from attn.report.group import FRAMES, KEY, ORDER, SOURCES, Group, read_csv
+from attn.report.group import FRAMES, KEY, NAMES, ORDER, SOURCES, Group, read_csv
 from attn.runs import Run
 from attn.schema import Config
 from attn.scores import of_input_channels
@@ -39,6 +39,7 @@ class Collected:
 class _Read:
     """What one finished run's folder holds."""
 
+    folder: Path
     summary: dict
     frames: dict[str, pd.DataFrame]  # by the names of the group's
     pictures: dict[str, np.ndarray]
@@ -84,7 +85,7 @@ def _finished(folder: Path) -> _Read:
     if len(scores):
         frames |= {"scores": _kept(scores), "health": _health(scores, epochs)}
     frames = {name: frame.assign(run=folder.name) for name, frame in frames.items()}
-    return _Read(summary, frames, _pictures(folder, scores))
+    return _Read(folder, summary, frames, _pictures(folder, scores))
 
 
 def _unfinished(folder: Path) -> dict:
@@ -114,6 +115,9 @@ def _why(run: dict) -> str:
 
 def _group(read: list[_Read], unfinished: pd.DataFrame) -> Group:
     runs = pd.DataFrame([one.summary for one in read]).sort_values(ORDER, ignore_index=True)
+    settings = _edited(runs, {one.summary["run"]: one.folder for one in read})
+    if settings:
+        runs["settings"] = runs["configuration"].map(settings)
     if len(unfinished):
         same = [key for key in KEY if key != "source"]  # which only the data can tell
         unfinished = unfinished[(unfinished[same] == runs.iloc[0][same]).all(axis=1)]
@@ -138,6 +142,35 @@ def _group(read: list[_Read], unfinished: pd.DataFrame) -> Group:
             }
     joined = {name: _joined(parts) for name, parts in frames.items()}
     return Group("", runs=runs, unfinished=unfinished, **joined, pictures=pictures)
+
+
+def _edited(runs: pd.DataFrame, folders: dict[str, Path]) -> dict[str, str]:
+    """By configuration, the settings in which those of the same names differ.
+
+    As where a YAML was edited between two runs; by the words that train.py takes.
+    """
+    words = {}
+    for _, alike in runs.drop_duplicates([*NAMES, "configuration"]).groupby(NAMES):
+        known = {run.configuration: _settings(folders[run.run]) for run in alike.itertuples()}
+        every = dict.fromkeys(key for settings in known.values() for key in settings)
+        differing = [key for key in every if len({s.get(key) for s in known.values()}) > 1]
+        for configuration, settings in known.items():
+            words[configuration] = ", ".join(
+                f"{key}={settings[key]}" for key in differing if key in settings
+            )
+    return {configuration: text for configuration, text in words.items() if text}
+
+
+def _settings(folder: Path) -> dict[str, str]:
+    """What decides a run's numbers, but for `strict`; nothing where its config.yaml is damaged."""
+    try:
+        config = Config.from_dict(yaml.safe_load((folder / "config.yaml").read_text()))
+    except (*UNREADABLE, yaml.YAMLError):
+        return {}
+    (values,) = pd.json_normalize(config.identity()).to_dict("records")
+    values.pop("strict", None)
+    compact = json.JSONEncoder(separators=(",", ":")).encode
+    return {k: v if isinstance(v, str) else compact(v) for k, v in values.items()}
 
 
 def _rows(folder: Path, file: str) -> pd.DataFrame:

@@ -25,21 +25,25 @@ def interval(low, high, digits: int = 2, sign: bool = False) -> str:
     return f"{number(low, digits, sign)} to {number(high, digits, sign)}"
 
 
+def counted(count: int, what: str) -> str:
+    """1 seed, 2 seeds."""
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+
+
 def whole(value) -> str:
     return "" if value is None or pd.isna(value) else f"{int(value):,}"
 
 
 def accuracy(frame: pd.DataFrame) -> pd.DataFrame:
     """An accuracy table in words; its best rows stay marked in a column of their own."""
-    names = ("backbone", "data", "location", "stages", "attention", "model")
-    shown = frame[[name for name in names if name in frame]].copy()
+    shown = _named(frame, "backbone", "data", "location", "stages", "attention", "model")
     shown["n"] = frame["n"]
     shown["accuracy, %"] = frame["mean"].map(number)
     shown["sd"] = frame["sd"].map(number)
     shown["95% interval"] = _intervals(frame, "low", "high")
     if "published" in frame:
         shown["published"] = frame["published"].map(number)
-    shown["to baseline"] = frame["difference"].map(lambda d: number(d, sign=True))
+    shown["to baseline"] = [_to_baseline(row) for row in frame.itertuples()]
     shown["its 95% interval"] = _intervals(frame, "difference_low", "difference_high", sign=True)
     shown["parameters"] = frame["parameters"].map(whole)
     shown["multiply-adds, M"] = (frame["multiply_adds"] / 1e6).map(number)
@@ -50,12 +54,24 @@ def accuracy(frame: pd.DataFrame) -> pd.DataFrame:
     return shown.assign(**{BEST: frame["best"]})
 
 
+def _named(frame: pd.DataFrame, *columns: str) -> pd.DataFrame:
+    """Those of the columns that are there, and what tells configurations of one name apart."""
+    return frame[[name for name in (*columns, "variant") if name in frame]].copy()
+
+
+def _to_baseline(row) -> str:
+    """A difference by seed; of how many pairs, where a seed of either has no partner."""
+    text = number(row.difference, sign=True)
+    unpaired = row.pairs and row.pairs < max(row.n, row.baseline_n)
+    return f"{text} ({counted(row.pairs, 'pair')})" if unpaired else text
+
+
 def _intervals(frame, low: str, high: str, digits: int = 2, sign: bool = False):
     return [interval(*pair, digits, sign) for pair in zip(frame[low], frame[high], strict=True)]
 
 
 def separation(frame: pd.DataFrame) -> pd.DataFrame:
-    shown = frame[["backbone", "data", "attention", "n"]].copy()
+    shown = _named(frame, "backbone", "data", "attention").assign(n=frame["n"])
     shown["AUC"] = frame["noise_auc"].map(lambda v: number(v, 3))
     shown["95% interval"] = _intervals(frame, "noise_auc_low", "noise_auc_high", 3)
     gap = "lowest colour less highest noise"
@@ -67,7 +83,8 @@ def separation(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def importance(frame: pd.DataFrame) -> pd.DataFrame:
-    shown = frame[["backbone", "data", "location", "attention", "n", "channels"]].copy()
+    shown = _named(frame, "backbone", "data", "location", "attention")
+    shown[["n", "channels"]] = frame[["n", "channels"]]
     for name in ("score", "score_x_sd", "sd"):
         label = name.replace("_x_", " x ")
         shown[f"rank correlation, {label}"] = frame[name].map(lambda v: number(v, 2, sign=True))
@@ -79,7 +96,8 @@ def importance(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def input_channels(frame: pd.DataFrame) -> pd.DataFrame:
-    shown = frame[["backbone", "data", "attention", "channel", "n"]].copy()
+    shown = _named(frame, "backbone", "data", "attention")
+    shown[["channel", "n"]] = frame[["channel", "n"]]
     shown["score"] = frame["score"].map(lambda v: number(v, 3))
     shown["sd"] = frame["sd"].map(lambda v: number(v, 3))
     shown["95% interval"] = _intervals(frame, "low", "high", 3)
@@ -87,8 +105,8 @@ def input_channels(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def gates(frame: pd.DataFrame) -> pd.DataFrame:
-    places = ["backbone", "data", "location", "stages", "attention", "part", "n"]
-    shown = frame[places].copy()
+    shown = _named(frame, "backbone", "data", "location", "stages", "attention")
+    shown[["part", "n"]] = frame[["part", "n"]]
     for name in ("first", "last", "moved", "spread", "saturated"):
         shown[name] = frame[name].map(lambda v: number(v, 3))
     for name in ("first", "last"):
@@ -159,6 +177,7 @@ def latex(frame: pd.DataFrame, caption: str) -> str:
 
 LATEX = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_"}
 LATEX |= {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}"}
+LATEX |= {"≤": r"$\leq$", "≠": r"$\neq$"}
 LATEX |= {"{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 
 

@@ -1,5 +1,6 @@
 """Runs that may be compared, as the data files that all tables, figures and verdicts come from."""
 
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -9,8 +10,9 @@ import pandas as pd
 from attn.files import write
 
 KEY = ["recipe", "recipe_key", "source", "fingerprint", "numerics"]  # never mixed in a table
-ORDER = ["backbone", "data", "location", "stages", "attention", "configuration", "seed"]
-CONFIGURATION = ORDER[:-1]
+NAMES = ["backbone", "data", "location", "stages", "attention"]
+ORDER = [*NAMES, "configuration", "seed"]
+CONFIGURATION = [*NAMES, "configuration", "variant"]
 SOURCES = {
     "archive": "CIFAR-10",
     "images": "CIFAR-10 as image files (not the official pixels)",
@@ -20,17 +22,18 @@ SOURCES = {
 FRAMES = ("runs", "epochs", "scores", "health", "unfinished", "importance", "classes")
 INSPECTED = ("importance", "classes")
 # What a CSV would read as numbers: a hash such as 12345678, stages such as 1.
-TEXTS = dict.fromkeys((*KEY[:-1], *CONFIGURATION, "commit", "reason"), str)
+TEXTS = dict.fromkeys((*KEY[:-1], *CONFIGURATION, "settings", "commit", "reason"), str)
 
 
 @dataclass
 class Group:
     """Runs of one recipe, one dataset and one `numerics`.
 
-    epochs: a row an epoch. scores: of input channels every epoch; of other places the last, of one
-    seed. health: what each run's gates were at first and became. unfinished: run folders without a
-    result, and why. importance: of the networks that were inspected; classes: of their last place,
-    of one seed. pictures: arrays by name, see `collect`.
+    runs: with `variant`, what tells a configuration from others of its names. epochs: a row an
+    epoch. scores: of input channels every epoch; of other places the last, of one seed. health:
+    what each run's gates were at first and became. unfinished: run folders without a result, and
+    why. importance: of the networks that were inspected; classes: of their last place, of one seed.
+    pictures: arrays by name, see `collect`.
     """
 
     name: str
@@ -42,6 +45,9 @@ class Group:
     importance: pd.DataFrame
     classes: pd.DataFrame
     pictures: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def __post_init__(self):
+        self.runs = self.runs.assign(variant=_variants(self.runs))
 
     @property
     def key(self) -> tuple:
@@ -66,7 +72,8 @@ class Group:
     def write(self, folder: Path):
         folder.mkdir(parents=True, exist_ok=True)
         for name in FRAMES:
-            path, frame = folder / f"{name}.csv", getattr(self, name)
+            path = folder / f"{name}.csv"
+            frame = getattr(self, name).drop(columns="variant", errors="ignore")
             if frame.empty:
                 path.unlink(missing_ok=True)
             else:
@@ -104,6 +111,36 @@ class Group:
             frames[name] = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
         frames["runs"] = frames["runs"].sort_values(ORDER, ignore_index=True)
         return replace(self, **frames, pictures=older.pictures | self.pictures)
+
+
+def with_variant(name: str, variant: str) -> str:
+    return f"{name} [{variant}]" if variant else name
+
+
+def _variants(runs: pd.DataFrame) -> pd.Series:
+    """Of each run what tells its configuration from others of the same names, in words."""
+    words = pd.Series("", index=runs.index)
+    for _, alike in runs.groupby(NAMES):
+        if alike["configuration"].nunique() > 1:
+            words[alike.index] = alike["configuration"].map(_told_apart(alike))
+    return words
+
+
+def _told_apart(alike: pd.DataFrame) -> dict[str, str]:
+    """Words by configuration; its hash only where nothing else is known of a difference."""
+    firsts = alike.drop_duplicates("configuration").to_dict("records")
+    words = {run["configuration"]: _differing(run) for run in firsts}
+    counts = Counter(words.values())
+    return {
+        key: text if counts[text] == 1 else f"{text}, configuration {key}".lstrip(", ")
+        for key, text in words.items()
+    }
+
+
+def _differing(run: dict) -> str:
+    strict = run.get("strict") == True  # noqa: E712 (numpy's, or NaN where runs are older)
+    words = ["strict" if strict else "", run.get("settings")]
+    return ", ".join(word for word in words if isinstance(word, str) and word)
 
 
 def published(root: Path) -> list[Group]:

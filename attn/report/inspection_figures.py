@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 from attn.data import CLASSES
-from attn.report.group import CONFIGURATION, Group
+from attn.report.group import CONFIGURATION, Group, with_variant
 from attn.report.style import STYLE, finish, look
 from attn.report.tables import channel_name
 from attn.report.verdicts import COLOURS
@@ -67,7 +67,7 @@ def _classes_of(group: Group, runs: pd.DataFrame) -> dict:
 def _configuration(run) -> str:
     data = "" if run["data"] == "rgb" else f", {run['data']}"
     stages = "" if run["stages"] == "all" else f", stages {run['stages']}"
-    return f"{run['attention']}{stages}{data}"
+    return f"{with_variant(run['attention'], run['variant'])}{stages}{data}"
 
 
 def gates_over_images(images, maps: dict, title: str, path: Path) -> Path:
@@ -180,10 +180,9 @@ def _lost_panels(axes, mine: pd.DataFrame, location: str):
         axis.set_xlabel(f"{name} of the channel")
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("points lost")
-    runs = mine["run"].nunique()
-    axes[0].set_title(
-        f"{mine['attention'].iloc[0]}, {mine['data'].iloc[0]} (n={runs})", loc="left", fontsize=9
-    )
+    first, runs = mine.iloc[0], mine["run"].nunique()
+    name = with_variant(first["attention"], first["variant"])
+    axes[0].set_title(f"{name}, {first['data']} (n={runs})", loc="left", fontsize=9)
     if location == "first":
         for channel, one in mine[mine["channel"] < COLOURS].groupby("channel"):
             at = (one["score"].mean(), one["lost"].mean())

@@ -10,7 +10,7 @@ import jinja2
 from attn.files import write
 from attn.report import verdict_text
 from attn.report.claims import command_words
-from attn.report.formats import html_table, number
+from attn.report.formats import counted, html_table, number
 from attn.report.verdicts import Judged
 from attn.stats import CONTRADICTED, INCONCLUSIVE, NOT_RUN, REPRODUCED
 
@@ -46,7 +46,7 @@ def write_page(sections, own: list[Judged], skipped: list[str], out: Path):
         sections=[_section(section) for section in sections],
         skipped=skipped,
         note=verdict_text.NOTE,
-        runs=sum(len(section.group.runs) for section in sections),
+        runs=counted(sum(len(section.group.runs) for section in sections), "run"),
     )
     write(out / "report.html", text)
 
@@ -78,7 +78,8 @@ def _summary(group) -> str:
     seconds = runs["train_seconds"].sum()
     took = f"{seconds / 3600:.1f} hours" if seconds > 5400 else f"{seconds / 60:.0f} minutes"
     return (
-        f"{len(runs)} runs of {runs['configuration'].nunique()} configurations, "
+        f"{counted(len(runs), 'run')} of "
+        f"{counted(runs['configuration'].nunique(), 'configuration')}, "
         f"{', '.join(sorted(set(runs['backbone'])))}, on {', '.join(sorted(set(runs['device'])))}; "
         f"{took} of training in all."
     )
@@ -88,9 +89,8 @@ def _verdict(one: Judged) -> dict:
     """What a verdict's card shows."""
     claim = one.claim
     words = verdict_text.shown([one]).iloc[0].to_dict()
-    treatment = claim.treatment.model
     against = claim.control.model if claim.control else f"{claim.against:g}"
-    setting = f"{claim.table.title}: {treatment}, against {against}"
+    setting = f"{claim.table.title}: {claim.treatment.model}, against {against}"
     return {
         **{key.split(" ")[0]: value for key, value in words.items() if key != "95% interval"},
         "interval": words["95% interval"],
@@ -99,15 +99,36 @@ def _verdict(one: Judged) -> dict:
         "statement": claim.statement,
         "source": claim.source,
         "setting": setting,
-        "about": one.group.title if one.group else "",
+        "about": _about(one),
         "metric": claim.metric.replace("_", " "),
-        "smoke": one.smoke,
+        "smoke": counted(one.found.n, "seed") if one.smoke else "",
         "number": one.number,
         "seeds": verdict_text.seeds_of(one),
-        "runs": one.runs,
+        "behind": _behind(one),
         "command": one.command,
         "missing": one.missing,
     }
+
+
+def _about(one: Judged) -> str:
+    """On what it was judged; the network is named beside that of the claim."""
+    if one.group is None:
+        return ""
+    table = one.claim.table
+    other = "" if one.backbone == table.backbone else f" in place of {table.backbone}"
+    return f"{one.backbone}{other}, {one.group.title}"
+
+
+def _behind(one: Judged) -> list[tuple]:
+    """(row, the command that trains its runs, these) of the treatment and the control."""
+    if not one.runs:
+        return []
+    runs = one.group.runs.set_index("run", drop=False).loc[one.runs]
+    rows = [row for row in (one.claim.treatment, one.claim.control) if row]
+    chosen = [(row.model, row.of(runs)) for row in rows]
+    return [
+        (model, command_of(mine.iloc[0], mine["seed"]), list(mine["run"])) for model, mine in chosen
+    ]
 
 
 def _table(table, group) -> dict:
@@ -139,6 +160,8 @@ def command_of(run, seeds) -> str:
         words.append("strict=true")
     if run.get("source") == "synthetic":
         words.append("data.source=synthetic")
+    if isinstance(run.get("settings"), str):
+        words += run["settings"].split(", ")
     listed = ",".join(str(seed) for seed in sorted(set(seeds)))
     return " ".join(["python train.py", *words, f"seeds=[{listed}]"])
 

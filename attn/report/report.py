@@ -81,8 +81,11 @@ def report(root: Path, out: Path, publish: bool = False):
     for stale in {path.parent for path in out.glob("*/runs.csv")}:
         if stale.name not in names:  # of runs that are gone, or in a folder of another name
             shutil.rmtree(stale)
+    remake = captions.remake(root, publish)
     # From the files alone, as whoever makes them again from published ones has.
-    sections = [write_tables(Group.read(out / name), definitions, claims, out) for name in names]
+    sections = [
+        write_tables(Group.read(out / name), definitions, claims, out, remake) for name in names
+    ]
     write_verdicts(sections, claims, out)
     for section in sections:
         section.figures = _draw(section, definitions, out / section.group.name)
@@ -106,8 +109,10 @@ def _read_skipped(out: Path) -> list[str]:
     return json.loads(path.read_text()) if path.exists() else []
 
 
-def write_tables(group: Group, definitions: list[Table], claims: list[Claim], out: Path) -> Section:
-    """Every table of a group as CSV, Markdown and LaTeX."""
+def write_tables(
+    group: Group, definitions: list[Table], claims: list[Claim], out: Path, remake: str
+) -> Section:
+    """Every table of a group as CSV, Markdown and LaTeX; remake: the command that does so."""
     folder = out / group.name
     shown = []
     for definition in definitions:
@@ -122,8 +127,10 @@ def write_tables(group: Group, definitions: list[Table], claims: list[Claim], ou
     for name, title, make, word, caption in OTHERS:
         frame = make(group)
         if len(frame):
+            if not frame["variant"].any():
+                frame = frame.drop(columns="variant")
             labels = [_label(row) for row in frame.to_dict("records")]
-            caption = captions.of_other(caption, group)
+            caption = captions.of_other(caption, group, remake)
             heading = f"{title}: {group.title}"
             shown.append(_write(folder, name, heading, frame, word(frame), caption, labels))
     return Section(group, verdicts.judge(group, claims), shown)
@@ -171,8 +178,9 @@ def _write(folder, name, title, frame, words, caption, labels) -> Shown:
 
 
 def _label(row: dict) -> str:
-    keys = ("backbone", "data", "location", "stages", "attention", "part", "channel")
-    return ", ".join(str(row[key]) for key in keys if isinstance(row.get(key), str))
+    keys = ("backbone", "data", "location", "stages", "attention", "variant", "part", "channel")
+    values = [row.get(key) for key in keys]
+    return ", ".join(value for value in values if isinstance(value, str) and value)
 
 
 def own_verdicts(sections: list[Section], claims: list[Claim]) -> list[Judged]:
@@ -262,5 +270,5 @@ def _say(sections: list[Section], claims: list[Claim], out: Path):
         print("\n" + textwrap.fill(f"== {title} ==", formats.WIDTH) + "\n")
         print(verdict_text.terminal(judged))
     runs = sum(len(section.group.runs) for section in sections)
-    print(f"\n{runs} runs. Tables, figures and their data: {out}")
+    print(f"\n{formats.counted(runs, 'run')}. Tables, figures and their data: {out}")
     print(f"all of it on one page: {out / 'report.html'}")

@@ -5,12 +5,11 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.ticker import MaxNLocator
 
 from attn.evaluation import POST_IMAGES
 from attn.report.claims import Table
-from attn.report.group import Group
-from attn.report.style import NOISE, STYLE, channel_colour, finish, look
+from attn.report.group import CONFIGURATION, Group, with_variant
+from attn.report.style import NOISE, STYLE, channel_colour, finish, look, whole_epochs
 from attn.report.tables import channel_name
 from attn.report.verdicts import COLOURS
 from attn.scores import of_input_channels
@@ -31,15 +30,18 @@ def of_inputs(group: Group, tables: list[Table], folder: Path) -> list[Path]:
     at_input = group.scores[group.scores["module"].map(of_input_channels)]
     scored = group.runs[group.runs["run"].isin(at_input["run"])]
     paths = []
-    for key, runs in scored.groupby("configuration", sort=False):
+    for _, runs in scored.groupby(CONFIGURATION, sort=False):
         first = runs.iloc[0]
+        key = first["configuration"]
         mine = at_input[at_input["run"].isin(runs["run"])]
         words = [first[column] for column in ("backbone", "attention", "data")]
         name = f"{'-'.join([*words, key])}.png".replace("=", "")
-        title = f"{words[1]} at first, {words[0]}, {words[2]}\n{group.title}\n"
+        what = with_variant(f"{words[1]} at first", first["variant"])
+        title = f"{what}, {words[0]}, {words[2]}\n{group.title}\n"
         picture = group.pictures.get(f"example/{key}")
         if picture is not None:
-            seeds = f"From left to right: seeds {', '.join(map(str, sorted(runs['seed'])))}."
+            listed = ", ".join(map(str, sorted(runs["seed"])))
+            seeds = f"From left to right: seeds {listed}." if len(runs) > 1 else f"Seed {listed}."
             final = mine[mine["epoch"] == mine["epoch"].max()]
             path, known = folder / f"scores-{name}", _published(group, first, tables)
             paths.append(of_input(picture, runs, final, title + seeds, path, known))
@@ -128,7 +130,7 @@ def over_epochs(runs, scores, title: str, path: Path) -> Path:
             mean = wide.mean(axis=1)
             axis.plot(wide.index + 1, mean, line, color=colour, linewidth=2.2, label=name)
         axis.set(ylim=(-0.02, 1.02), xlabel="epoch", ylabel="attention score")
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        whole_epochs(axis)
         axis.grid(alpha=0.3)
         axis.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
         note = f"Thin: a seed (n={len(runs)}). Thick: their mean. Epoch 0: untrained."
@@ -159,7 +161,7 @@ def by_layer(group: Group, folder: Path) -> list[Path]:
 def _panel_title(run) -> str:
     stages = "" if run["stages"] == "all" else f", stages {run['stages']}"
     data = "" if run["data"] == "rgb" else f", {run['data']}"
-    return f"{run['attention']}{stages}{data}, seed {run['seed']}"
+    return f"{with_variant(run['attention'], run['variant'])}{stages}{data}, seed {run['seed']}"
 
 
 def _rows_of(scores: pd.DataFrame) -> dict:
@@ -236,7 +238,7 @@ def health(gates: pd.DataFrame, title: str, path: Path) -> list[Path]:
 def _health_name(row, several: bool) -> str:
     stages = "" if row.stages == "all" else f" {row.stages}"
     words = [row.backbone] if several else []
-    words += [row.attention, row.location + stages]
+    words += [with_variant(row.attention, row.variant), row.location + stages]
     words += [row.data] if row.data != "rgb" else []
     words += [row.part] if row.part != "gate" else []
     return f"{', '.join(words)} (n={row.n})"

@@ -1,11 +1,13 @@
 """How every figure looks: one colour for one thing, told apart by colour-blind readers."""
 
+import textwrap
 from pathlib import Path
 
 import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+from matplotlib.ticker import MaxNLocator
 
 from attn.modules import MECHANISMS
 from attn.stats import CONTRADICTED, INCONCLUSIVE, NOT_RUN, REPRODUCED
@@ -51,12 +53,31 @@ def channel_colour(name: str) -> str:
     return CHANNELS.get(name, NOISE)
 
 
+def whole_epochs(axis):
+    """Epochs are counted, also where there is only one."""
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+
+
 def finish(figure, heading: str, path: Path) -> Path:
     """Puts the heading above the figure, writes PNG and SVG and forgets it; the PNG's path."""
-    figure.suptitle(heading, x=0.01, ha="left", fontsize=10)
+    _set_heading(figure, heading.split("\n"))
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
     figure.set_layout_engine("none")  # as it was laid out: that takes longer than drawing
     figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
     plt.close(figure)
     return path
+
+
+def _set_heading(figure, lines: list[str]):
+    """Breaks the lines that are wider than the figure, which grows by what that adds."""
+    text = figure.suptitle("", x=0.01, ha="left", fontsize=10)
+    broken = []
+    for line in lines:
+        text.set_text(line)
+        share = text.get_window_extent().width / (0.97 * figure.bbox.width)
+        # Not all letters are as wide as each other.
+        broken += [line] if share <= 1 else textwrap.wrap(line, int(0.95 * len(line) / share))
+    text.set_text("\n".join(broken))
+    added = (len(broken) - len(lines)) * text.get_fontsize() * 1.2 / 72
+    figure.set_figheight(figure.get_figheight() + added)

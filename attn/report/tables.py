@@ -5,8 +5,8 @@ from dataclasses import replace
 import pandas as pd
 
 from attn import stats
-from attn.report.claims import COST, Table
-from attn.report.group import CONFIGURATION, Group
+from attn.report.claims import COST, Row, Table
+from attn.report.group import CONFIGURATION, Group, with_variant
 from attn.report.verdicts import (
     BOUNDS,
     COLOURS,
@@ -30,8 +30,8 @@ def accuracy(group: Group, table: Table) -> pd.DataFrame:
         baseline = one_configuration(table.row(table.baseline).of(runs))
         mine = []
         for row in table.rows:
-            for model, chosen in _configurations_of(row.model, row.of(runs)):
-                entry = {"backbone": backbone, "model": model, **_summary(chosen, baseline)}
+            for label, chosen in configurations_of(row, runs):
+                entry = {"backbone": backbone, "model": label, **_summary(chosen, baseline)}
                 if published and group.source != "synthetic":
                     entry["published"] = row.published
                 entry["missing"] = "; ".join(missing(group, backbone, row, _seeds(table, runs)))
@@ -47,12 +47,15 @@ def _seeds(table: Table, runs: pd.DataFrame) -> set:
     return set().union(*(row.of(runs)["seed"] for row in table.rows))
 
 
-def _configurations_of(model: str, runs: pd.DataFrame):
-    """(model, its runs); several where a YAML was edited between runs of the same name."""
-    keys = sorted(runs["configuration"].unique())
-    if len(keys) < 2:
-        return [(model, runs)]
-    return [(f"{model} [{key}]", runs[runs["configuration"] == key]) for key in keys]
+def configurations_of(row: Row, runs: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """(label, runs) of a row on one backbone.
+
+    Several where its runs are of several configurations, as strict ones and others.
+    """
+    mine = row.of(runs)
+    if mine.empty:
+        return [(row.model, mine)]
+    return [(with_variant(row.model, variant), one) for variant, one in mine.groupby("variant")]
 
 
 def configurations(group: Group) -> pd.DataFrame:
@@ -78,6 +81,7 @@ def _summary(runs: pd.DataFrame, baseline: pd.DataFrame) -> dict:
     to_baseline = stats.estimate([] if is_baseline else pairs.differences)
     entry |= {"difference": to_baseline.mean, "difference_low": to_baseline.low}
     entry["difference_high"] = to_baseline.high
+    entry |= {"pairs": to_baseline.n, "baseline_n": len(baseline)}
     for name in COST:
         entry[name] = int(runs.iloc[0][name]) if len(runs) else None
     entry["train_seconds"] = runs["train_seconds"].mean()
@@ -105,7 +109,7 @@ def separation(group: Group) -> pd.DataFrame:
     rows = []
     for key, runs in measured.groupby(CONFIGURATION, sort=False):
         names = dict(zip(CONFIGURATION, key, strict=True))
-        row = {name: names[name] for name in ("backbone", "data", "attention")}
+        row = {name: names[name] for name in ("backbone", "data", "attention", "variant")}
         row["n"] = len(runs)
         for name in ("noise_auc", "score_gap"):
             found = stats.within(stats.estimate(runs[name]), BOUNDS[name])
@@ -129,7 +133,9 @@ def importance(group: Group) -> pd.DataFrame:
     rows = []
     for key, mine in merged.groupby([*CONFIGURATION, "module"], sort=False):
         names = dict(zip([*CONFIGURATION, "module"], key, strict=True))
-        row = {k: names[k] for k in ("backbone", "data", "location", "attention", "module")}
+        row = {
+            k: names[k] for k in ("backbone", "data", "location", "attention", "variant", "module")
+        }
         row |= {"n": mine["run"].nunique(), "channels": mine["channel"].nunique()}
         scaled = mine.assign(scaled=mine["score"] * mine["sd"])
         for name, column in (("score", "score"), ("score_x_sd", "scaled"), ("sd", "sd")):
@@ -166,7 +172,7 @@ def input_channels(group: Group) -> pd.DataFrame:
     for key, mine in means.groupby([*CONFIGURATION, "channel"], sort=False):
         names = dict(zip([*CONFIGURATION, "channel"], key, strict=True))
         found = stats.estimate(mine["mean"])
-        row = {k: names[k] for k in ("backbone", "data", "attention")}
+        row = {k: names[k] for k in ("backbone", "data", "attention", "variant")}
         row |= {"channel": channel_name(names["channel"]), "n": found.n, "score": found.mean}
         row |= {"sd": found.sd, "low": found.low, "high": found.high}
         rows.append(row | {"runs": " ".join(mine["run"])})

@@ -5,20 +5,22 @@ import textwrap
 import pandas as pd
 
 from attn.report.claims import METRICS, Claim
-from attn.report.formats import WIDTH, interval, number, plain
+from attn.report.formats import MINUS, WIDTH, interval, number, plain
 from attn.report.group import Group
 from attn.report.verdicts import Judged
-from attn.stats import INCONCLUSIVE, NOT_RUN, SMOKE
+from attn.stats import INCONCLUSIVE, MOST_SEEDS, NOT_RUN, SMOKE
 
 NOTE = (
-    "Treatment less control by seed, with Student's t-interval; bound: the smallest effect of "
-    "interest, or the margin; r: the correlation of the pairs; P: in how many of the pairs the "
-    "treatment is above the control, ties a half; p: adjusted by Holm over the table's claims. "
-    "Reproduced: the interval excludes 0 on the claimed side and p is below 5%; contradicted: it "
-    'reaches 0 and lies below the smallest effect of interest. Of "no worse": the difference is '
-    "above minus the margin by a one-sided test, or the interval wholly below. Of parameters and "
-    "multiply-adds: per cent of the control's, counted, at most the margin. number: whether the "
-    "published number holds, by two one-sided tests within its margin. "
+    "Treatment less control by seed, with Student's t-interval; of a claim that holds a metric "
+    "against a number, the metric itself. claimed: where it lies by the claim; bound: the "
+    "smallest effect of interest, counted from there, or the margin; r: the correlation of the "
+    "pairs; P: in how many of the pairs the treatment is above the control, ties a half; p: "
+    "adjusted by Holm over the table's claims. Reproduced: the whole interval lies where it is "
+    "claimed and p is below 5%; contradicted: it does not, and all of it lies below the smallest "
+    'effect of interest. Of "no worse": the difference is above minus the margin by a one-sided '
+    "test, or the interval wholly below. Of parameters and multiply-adds: per cent of the "
+    "control's, counted, at most the margin. number: whether the published number holds, by two "
+    "one-sided tests within its margin. "
     f"Fewer than {SMOKE} seeds are a smoke test; a verdict takes each claim's minimum. Needed "
     "seeds: 80% power for the bound at the sd seen, before adjustment."
 )
@@ -36,6 +38,7 @@ def shown(judged: list[Judged]) -> pd.DataFrame:
                 "n": found.n,
                 "difference": _value(claim, found.mean),
                 "95% interval": _interval(one),
+                "claimed": claimed(claim),
                 "bound": bound(claim),
                 "published": published(one),
                 "number": one.number,
@@ -60,6 +63,18 @@ def verdict(one: Judged) -> str:
 def elsewhere(group: Group, backbone: str) -> str:
     """What verdicts are about that are not the published experiments'."""
     return f"Not the published experiment: {backbone}, {group.title}"
+
+
+def claimed(claim: Claim) -> str:
+    """Where the difference lies by the claim, or the metric that is held against a number."""
+    if claim.direction == "no_worse":
+        text = f"> {-claim.margin:g}"
+    elif claim.direction == "at_most":
+        text = f"≤ {claim.margin:g}%"
+    else:
+        sign = {"more": ">", "less": "<", "either": "≠"}[claim.direction]
+        text = f"{sign} {claim.against or 0:g}"
+    return text.replace("-", MINUS)
 
 
 def bound(claim: Claim) -> str:
@@ -106,6 +121,7 @@ def terminal(judged: list[Judged]) -> str:
             "n": one.found.n,
             "difference": _value(one.claim, one.found.mean),
             "95% interval": _interval(one),
+            "claimed": claimed(one.claim),
             "published": published(one),
             "verdict": _short(one),
         }
@@ -127,13 +143,14 @@ def terminal(judged: list[Judged]) -> str:
 
 def _short(one: Judged) -> str:
     if one.verdict != INCONCLUSIVE:
-        return f"{one.verdict}{one.place}"
+        where, changed, _ = one.place.partition("+")  # all of it stands above the table
+        return f"{one.verdict}{where}{changed and '+…'}"
     if one.found.n < 2:
-        return f"inconclusive: {one.claim.minimum} seeds"
-    return f"inconclusive: {one.needs:,} seeds" if one.needs else "inconclusive: >1,000 seeds"
+        return f"{INCONCLUSIVE}, needs {one.least:,} seeds"
+    return f"{INCONCLUSIVE}, needs {f'~{one.needs:,}' if one.needs else f'>{MOST_SEEDS:,}'} seeds"
 
 
 def seeds_of(one: Judged) -> str:
-    """Every pair's difference by seed."""
+    """Every pair's difference by seed; of a claim that holds a metric against a number, that."""
     pairs = zip(one.seeds, one.differences, strict=True)
-    return "  ".join(f"{seed}: {number(value, sign=True)}" for seed, value in pairs)
+    return "  ".join(f"{seed}: {_value(one.claim, value)}" for seed, value in pairs)

@@ -66,18 +66,19 @@ class Judged:
 
     @property
     def command(self) -> str:
-        """What trains it, with as many seeds as are needed."""
+        """What trains its table, here."""
         table = self.claim.table
-        words = table.command()
-        if not self.own:
-            words = table.command(self.group.recipe, self.backbone)
-        few = not self.needs or self.needs <= self.claim.minimum
-        return words if few else f"{words} seeds={self.needs}"
+        return table.command() if self.own else table.command(self.group.recipe, self.backbone)
 
     @property
     def place(self) -> str:
         """What a verdict carries where it is not of the published experiment."""
         return f" on {self.elsewhere}" if self.elsewhere and self.found.n else ""
+
+    @property
+    def least(self) -> int:
+        """Seeds without which nothing is decided."""
+        return max(self.claim.minimum, self.found.n + 1)
 
     @property
     def text(self) -> str:
@@ -92,7 +93,7 @@ class Judged:
         most = f"more than {stats.MOST_SEEDS:,}"
         needs = f"about {self.needs:,}" if self.needs else most
         if self.found.n < 2:
-            needs = f"at least {self.claim.minimum}"
+            needs = f"at least {self.least:,}"
         return f"{self.verdict} (needs {needs} seeds)"
 
 
@@ -213,7 +214,7 @@ def _decide(judged: Judged):
             needed = stats.seeds_needed(found.sd, claim.smallest)
         if _verdict(judged, 2) != stats.INCONCLUSIVE:  # nothing but the minimum is missing
             needed = claim.minimum
-        judged.needs = needed and max(needed, claim.minimum, found.n + 1)
+        judged.needs = needed and max(needed, judged.least)
 
 
 def _verdict(judged: Judged, minimum: int) -> str:
@@ -242,6 +243,7 @@ def frame(judged: list[Judged]) -> pd.DataFrame:
                 "n": found.n,
                 "smoke_test": one.smoke,
                 "metric": claim.metric,
+                "against": claim.against,
                 "difference": found.mean,
                 "low": found.low,
                 "high": found.high,

@@ -71,6 +71,44 @@ def test_every_curve_has_a_band_from_three_seeds_on(tmp_path, monkeypatch):
     ]
 
 
+def test_strict_runs_are_a_curve_of_their_own(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(accuracy_figures, "finish", lambda figure, *rest: drawn.append(figure))
+    run(tmp_path, 0, 0.8)
+    for strict, key in ((False, "c1"), (True, "c2")):
+        run(tmp_path, 0, 0.83, **ATTENDED | {"configuration": key, "strict": strict})
+    accuracy_figures.over_epochs(group_of(tmp_path), TABLES, tmp_path)
+    labels = drawn[0].axes[0].get_legend_handles_labels()[1]
+    model = "RGB + 3 noise channels + attention at first"
+    assert labels[1:] == [f"{model} (n=1)", f"{model} [strict] (n=1)"]
+
+
+def test_a_single_epoch_is_one_tick_with_an_error_bar(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(accuracy_figures, "finish", lambda figure, *rest: drawn.append(figure))
+    for seed in range(3):
+        run(tmp_path, seed, 0.83 + 0.01 * seed)
+        run(tmp_path, seed, 0.84, **ATTENDED)
+    group = group_of(tmp_path)
+    group.epochs = group.epochs[group.epochs["epoch"] == 0]
+    accuracy_figures.over_epochs(group, TABLES, tmp_path)
+    (axis,) = drawn[0].axes
+    low, high = axis.get_xlim()
+    assert [tick for tick in axis.get_xticks() if low <= tick <= high] == [1]
+    assert all(container.has_yerr for container in axis.containers)
+    assert len(axis.containers) == 2
+
+
+def test_a_long_heading_is_broken_and_the_figure_grows(tmp_path, monkeypatch):
+    monkeypatch.setattr(style.plt, "close", lambda figure: None)
+    figure = style.plt.figure(figsize=(4, 3))
+    style.finish(figure, "short\n" + "a-run-of-a-long-name+epochs1" * 3, tmp_path / "a.png")
+    heading = figure.get_suptitle().split("\n")
+    assert heading[0] == "short" and len(heading) > 2
+    assert figure._suptitle.get_window_extent().x1 < figure.bbox.width
+    assert figure.get_figheight() > 3.1
+
+
 def test_one_colour_for_one_thing():
     looks = {tuple(style.look(name).values()) for name in MECHANISMS}
     assert len(looks) == len(MECHANISMS)

@@ -2,10 +2,12 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from attn.report import captions
 from attn.report.claims import load
 from attn.report.collect import collect
 from attn.report.group import Group, named, published
@@ -55,6 +57,14 @@ def test_publishing_again_changes_nothing(tmp_path):
     assert len(pd.read_csv(post / "unfinished.csv")) == 1
 
 
+def test_a_users_own_page_says_what_makes_it(tmp_path):
+    made_up_runs(tmp_path)
+    report(tmp_path, tmp_path / "out")
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert f"<code>python eval.py runs={tmp_path}</code> makes this table" in page
+    assert "publish=true" not in page
+
+
 SAME = (".csv", ".md", ".tex", ".html", ".svg", ".json")
 
 
@@ -82,7 +92,8 @@ def test_what_is_published_is_made_again_from_its_data_to_the_byte(tmp_path):
     assert len(committed) > 30
     for path in committed:
         (copy / path).unlink()
-    sections = [write_tables(group, TABLES, CLAIMS, copy) for group in named(PUBLISHED)]
+    remake = captions.remake(Path("results"), publish=True)
+    sections = [write_tables(group, TABLES, CLAIMS, copy, remake) for group in named(PUBLISHED)]
     write_verdicts(sections, CLAIMS, copy)
     for section in sections:  # the page in the order in which the figures were drawn
         section.figures = _figures_in_order(ROOT / "results" / "report.html", section, copy)

@@ -3,17 +3,21 @@
 import json
 import math
 import shutil
+from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from attn.errors import RunError
 from attn.report import formats, tables
 from attn.report.claims import load
 from attn.report.collect import collect
-from attn.report.group import named
+from attn.report.group import Group, named
+from attn.report.page import command_of
 from attn.report.report import report, write_tables
+from attn.tests.conftest import configuration
 from attn.tests.made_up import ATTENDED, SCORES, group_of, made_up_runs, run
 
 TABLES, CLAIMS = load()
@@ -54,7 +58,8 @@ def test_what_is_not_the_posts_experiment_has_no_published_column(tmp_path, chan
     group = group_of(tmp_path / "runs")
     assert "published" not in tables.accuracy(group, NOISE).columns
     if "backbone" not in changes:
-        section = write_tables(named([group])[0], TABLES, CLAIMS, _folder(tmp_path, group))
+        folder = _folder(tmp_path, group)
+        section = write_tables(named([group])[0], TABLES, CLAIMS, folder, "python eval.py")
         assert "alone can be held against published ones" in section.tables[0].caption
 
 
@@ -80,9 +85,51 @@ def test_runs_that_cannot_be_compared_are_in_groups_of_their_own(tmp_path, key):
 def test_an_edited_yaml_makes_a_row_of_its_own(tmp_path):
     run(tmp_path, 0, 0.5)
     run(tmp_path, 0, 0.6, configuration="c9")
-    run(tmp_path, 0, 0.6, **ATTENDED)
-    models = tables.accuracy(group_of(tmp_path), NOISE)["model"].tolist()
-    assert models[1:3] == ["RGB + 3 noise channels [c0]", "RGB + 3 noise channels [c9]"]
+    for key, reduction in (("c1", 4), ("c2", 8)):
+        folder = run(tmp_path, 0, 0.6, **ATTENDED | {"configuration": key})
+        words = ["data=rgb_noise", "location=first", f"attention.reduction={reduction}"]
+        values = asdict(configuration(*words)) | {"seed": 0}
+        (folder / "config.yaml").write_text(yaml.safe_dump(values))
+    group = named([group_of(tmp_path)])[0]
+    group.write(tmp_path / "out")
+    for known in (group, Group.read(tmp_path / "out")):
+        assert tables.accuracy(known, NOISE)["model"].tolist()[1:5] == [
+            "RGB + 3 noise channels [configuration c0]",
+            "RGB + 3 noise channels [configuration c9]",
+            "RGB + 3 noise channels + attention at first [attention.reduction=4]",
+            "RGB + 3 noise channels + attention at first [attention.reduction=8]",
+        ]
+        edited = known.runs[known.runs["configuration"] == "c2"].iloc[0]
+        assert command_of(edited, [0]).endswith("recipe=post attention.reduction=8 seeds=[0]")
+
+
+def test_a_strict_run_is_a_row_of_its_own_in_every_table(tmp_path):
+    for seed in range(2):
+        run(tmp_path / "runs", seed, 0.8)
+        run(tmp_path / "runs", seed, 0.83, scores=SCORES, **ATTENDED)
+    strict = ATTENDED | {"configuration": "c2", "strict": True}
+    run(tmp_path / "runs", 0, 0.84, scores=SCORES, **strict)
+    report(tmp_path / "runs", tmp_path / "out")
+    frame = pd.read_csv(tmp_path / "out" / "post" / "noise.csv").set_index("model")
+    model = NOISE.rows[2].model
+    assert frame.loc[[model, f"{model} [strict]"], "n"].tolist() == [2, 1]
+    for name in ("configurations", "separation", "inputs", "gates"):
+        rows = pd.read_csv(tmp_path / "out" / "post" / f"{name}.csv")
+        counts = rows[rows["attention"] == "cbam_channel"].groupby("variant", dropna=False)["n"]
+        assert counts.first().tolist() == [1, 2], name
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "data=rgb_noise recipe=post strict=true seeds=[0]" in page.replace("location=first ", "")
+
+
+def test_a_difference_of_fewer_pairs_than_seeds_says_of_how_many(tmp_path):
+    run(tmp_path, 0, 0.8, data="rgb", configuration="c2")
+    for seed in range(3):
+        run(tmp_path, seed, 0.81 + 0.01 * seed)
+    run(tmp_path, 0, 0.85, **ATTENDED)
+    words = formats.accuracy(tables.accuracy(group_of(tmp_path), NOISE))
+    assert words["to baseline"].tolist() == ["", "+1.00 (1 pair)", "+5.00", ""]
+    for text in (formats.markdown(words), formats.latex(words, ""), formats.html_table(words)):
+        assert "+1.00 (1 pair)" in text
 
 
 def test_the_best_and_its_equals_are_marked_in_every_form(tmp_path):

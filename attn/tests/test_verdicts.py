@@ -1,6 +1,7 @@
 """From runs to verdicts: pairs by seed, what is missing, whose number it is, and its words."""
 
 import math
+import re
 import shutil
 from dataclasses import replace
 
@@ -135,6 +136,8 @@ def test_claims_on_scores(tmp_path):
     assert gap.found.mean == pytest.approx(0.90 - 0.5, abs=0.01)
     shown = verdict_text.shown([gap]).iloc[0]
     assert shown["difference"] == "0.901" and shown["published"] == "0.904"
+    assert shown["claimed"] == "> 0.5"
+    assert "0.901 0.900 to 0.902   > 0.5" in verdict_text.terminal([gap])
     auc = judged(tmp_path, "modalities")
     assert auc.verdict == REPRODUCED and (auc.found.low, auc.found.high) == (0.5, 0.5)
     assert verdict_text.shown([auc]).iloc[0]["95% interval"] == "all equal"
@@ -188,8 +191,23 @@ def test_the_terminals_table_fits_100_columns(tmp_path):
     lines = verdict_text.terminal(judge(group_of(tmp_path), CLAIMS)).splitlines()
     assert lines[0].split()[:3] == ["claim", "n", "difference"]
     row = next(line for line in lines if line.startswith("attention-recovers-noise"))
-    assert "+0.61" in row and "inconclusive: 10 seeds" in row  # nine are below the minimum
+    assert "+0.61" in row and "inconclusive, needs ~10 seeds" in row  # nine are below the minimum
     assert max(len(line) for line in lines) <= 100
+
+
+CLAIMED = {
+    "attention-last-helps": "> 0",
+    "noise-hurts": "< 0",
+    "modalities": "> 0.5",
+    "place-matters": "≠ 0",
+    "bottleneck-is-enough": "> \N{MINUS SIGN}0.5",
+    "bottleneck-saves-parameters": "≤ \N{MINUS SIGN}10%",
+}
+
+
+@pytest.mark.parametrize(("claim", "text"), CLAIMED.items())
+def test_where_a_value_lies_by_the_claim(claim, text):
+    assert verdict_text.claimed(next(one for one in CLAIMS if one.id == claim)) == text
 
 
 @pytest.mark.parametrize("name", ["short", "a-claim-" * 12])
@@ -198,7 +216,7 @@ def test_the_longest_verdict_is_whole_and_a_long_name_is_cut(name):
     one.found = stats.Estimate(100, -12.34, 99.0, -123.45, 123.45)
     one.verdict, one.needs = INCONCLUSIVE, None
     line = verdict_text.terminal([one]).splitlines()[1]
-    assert line.endswith("+0.94 inconclusive: >1,000 seeds") and len(line) <= 100
+    assert line.endswith("+0.94 inconclusive, needs >1,000 seeds") and len(line) <= 100
     assert ("…" in line) == (len(name) > 50)
 
 
@@ -221,7 +239,27 @@ def test_more_seeds_than_there_are_when_they_do_not_decide(tmp_path):
         run(tmp_path, seed, 0.83 + gain, **ATTENDED)
     one = judged(tmp_path)
     assert one.verdict == INCONCLUSIVE and one.needs > 30
-    assert one.command == f"python train.py experiment=noise seeds={one.needs}"
+    assert one.text == f"inconclusive (needs about {one.needs} seeds)"
+    assert verdict_text.terminal([one]).splitlines()[1].endswith(f"needs ~{one.needs} seeds")
+
+
+def test_the_page_has_the_commands_that_trained_these_very_runs(tmp_path):
+    gains = [0.0015 + 0.005 * (-1) ** seed for seed in range(12)]
+    for seed, gain in enumerate(gains):
+        run(tmp_path, seed, 0.83, recipe="quick", backbone="resnet20")
+        run(tmp_path, seed, 0.83 + gain, recipe="quick", backbone="resnet20", **ATTENDED)
+    report(tmp_path, tmp_path / "out")
+    page = (tmp_path / "out" / "report.html").read_text()
+    (card,) = re.findall("<article.*?</article>", page, re.DOTALL)
+    commands = re.findall("<code>(.*?)</code>", card)
+    seeds = ",".join(map(str, range(12)))
+    assert commands == [
+        "python train.py backbone=resnet20 attention=cbam_channel data=rgb_noise location=first "
+        f"recipe=quick seeds=[{seeds}]",
+        f"python train.py backbone=resnet20 attention=none data=rgb_noise recipe=quick "
+        f"seeds=[{seeds}]",
+    ]
+    assert "resnet20 in place of mobilenet_v2" in card
 
 
 def test_better_is_no_worse(tmp_path):
