@@ -71,7 +71,14 @@ def check(data, taped, *words, epochs=2):
         assert_same(captured, called)
 
 
-@pytest.mark.parametrize("mechanism", choices("attention"))
+FAST = ("cbam", "iaff", "none", "split")
+MECHANISMS = [
+    mechanism if mechanism in FAST else pytest.param(mechanism, marks=pytest.mark.slow)
+    for mechanism in choices("attention")
+]
+
+
+@pytest.mark.parametrize("mechanism", MECHANISMS)
 def test_every_mechanism(synthetic, taped, mechanism):
     check(synthetic, taped, f"attention={mechanism}", epochs=1)
 
