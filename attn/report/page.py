@@ -68,6 +68,7 @@ def _section(section) -> dict:
         "tables": [_table(table, group) for table in section.tables],
         "figures": [_figure(path) for path in section.figures],
         "runs": [_run(run) for run in group.runs.to_dict("records")],
+        "count": counted(len(group.runs), "run"),
         "unfinished": group.unfinished.to_dict("records"),
         "summary": _summary(group),
     }
