@@ -11,7 +11,7 @@ from pathlib import Path
 
 import hydra
 
-from attn import config
+from attn import command, config
 
 config.register()
 
@@ -21,7 +21,7 @@ def main(cfg):
     with config.one_line_errors():
         runs = Path(cfg.runs)
         out = Path("results") if cfg.publish else runs / "_report"
-        config.check_writable(out)
+        command.check_writable(out)
         device = config.choose_device(cfg)
 
         if cfg.checkpoint:
@@ -38,8 +38,8 @@ def main(cfg):
 
 
 if __name__ == "__main__":
-    sys.argv[1:] = words = config.at_home(sys.argv[1:])
-    with config.stoppable():
+    sys.argv[1:] = words = command.at_home(sys.argv[1:])
+    with command.stoppable():
         if not config.is_question(words):
             config.check_words(words, config.Eval)
             if config.is_sweep(words):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import hydra
 
-from attn import config, workers
+from attn import command, config, workers
 
 config.register()
 
@@ -56,8 +56,8 @@ def checked(cfg):
 
 
 if __name__ == "__main__":
-    sys.argv[1:] = words = config.at_home(sys.argv[1:])
-    with config.stoppable():
+    sys.argv[1:] = words = command.at_home(sys.argv[1:])
+    with command.stoppable():
         if not config.is_question(words):
             config.check_words(words)
             if "device=cuda" not in words:

@@ -5,8 +5,6 @@ heavy is imported here, so --help and tab completion answer at once.
 """
 
 import functools
-import os
-import sys
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -26,6 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 from attn import catalogue
 from attn.catalogue import GROUPS, explain
 from attn.checks import check_arguments, check_data, check_recipe, one_of
+from attn.command import check_writable
 from attn.errors import UserError, plain
 from attn.labels import label
 from attn.schema import Config, Data, Noise, Recipe
@@ -115,34 +114,6 @@ def check_cells(words: list[str]):
         raise SystemExit(str(error).partition("\n")[0]) from None
     except (HydraException, UserError) as error:
         raise SystemExit(str(error)) from None
-
-
-def check_writable(folder: Path):
-    """Raises ConfigError where no run could be written below the folder."""
-    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not there.is_dir():
-        raise ConfigError(f"runs={folder}: {there} is a file; name a folder")
-    if not os.access(there, os.W_OK):
-        raise ConfigError(f"runs={folder}: {there} cannot be written to; name another folder")
-
-
-def at_home(words: list[str]) -> list[str]:
-    """The command line with ~ as this user's folder, which no shell puts there behind a =."""
-    pairs = (word.partition("=") for word in words)
-    return [
-        f"{key}={Path(value).expanduser()}" if value.startswith("~/") else key + equals + value
-        for key, equals, value in pairs
-    ]
-
-
-@contextmanager
-def stoppable():
-    """Ends the program with a word, and no traceback, where a person interrupts it."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        print("\nStopped.", file=sys.stderr)
-        sys.exit(130)
 
 
 def is_sweep(words: list[str]) -> bool:

@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from hydra.errors import HydraException
 
-from attn import config, workers
+from attn import command, config, workers
 from attn.errors import UserError
 
 
@@ -116,7 +116,7 @@ def main(words: list[str]):
 
 if __name__ == "__main__":
     try:
-        with config.stoppable():
-            main(config.at_home(sys.argv[1:]))
+        with command.stoppable():
+            main(command.at_home(sys.argv[1:]))
     except (UserError, HydraException) as error:
         sys.exit(str(error))

@@ -96,4 +96,4 @@ def test_the_programs_import_nothing_heavy_before_main():
                 ), name
 
 
-LIGHT = ("catalogue", "checks", "config", "schema", "errors", "labels", "workers")
+LIGHT = ("catalogue", "checks", "command", "config", "schema", "errors", "labels", "workers")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from hydra.errors import HydraException
 
-from attn import catalogue, config
+from attn import catalogue, command, config
 
 TOP = {
     "location": str,
@@ -108,7 +108,7 @@ def test_a_sweep_may_describe_the_noise_of_some_of_its_cells():
 
 
 def test_home_is_this_users():
-    assert config.at_home(["runs=~/a", "seeds=2", "-m"]) == [
+    assert command.at_home(["runs=~/a", "seeds=2", "-m"]) == [
         f"runs={Path.home()}/a",
         "seeds=2",
         "-m",

@@ -1,0 +1,36 @@
+"""What every program does with its command line: home folders, places to write, interruptions."""
+
+import os
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+from attn.errors import UserError
+
+
+def at_home(words: list[str]) -> list[str]:
+    """The command line with ~ as this user's folder, which no shell puts there behind a =."""
+    pairs = (word.partition("=") for word in words)
+    return [
+        f"{key}={Path(value).expanduser()}" if value.startswith("~/") else key + equals + value
+        for key, equals, value in pairs
+    ]
+
+
+def check_writable(folder: Path):
+    """Raises UserError where no run could be written below the folder."""
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise UserError(f"runs={folder}: {there} is a file; name a folder")
+    if not os.access(there, os.W_OK):
+        raise UserError(f"runs={folder}: {there} cannot be written to; name another folder")
+
+
+@contextmanager
+def stoppable():
+    """Ends the program with a word, and no traceback, where a person interrupts it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print("\nStopped.", file=sys.stderr)
+        sys.exit(130)
