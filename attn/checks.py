@@ -5,7 +5,7 @@ import math
 
 from attn.catalogue import TAKES, choices
 from attn.errors import UserError
-from attn.schema import Config, Data, Recipe
+from attn.schema import Config, Data, Noise, Recipe
 
 PRECISIONS = ("fp32", "tf32", "bf16")
 SCHEDULES = ("constant", "linear", "cosine")
@@ -35,6 +35,26 @@ def check_data(data: Data):
         at_least("data.noise.size", noise.size, 1)
         if noise.kind == "image":
             raise UserError("data.noise.size: images have their own size; leave it null")
+
+
+def check_noise(noise: Noise):
+    """Refuses to describe noise channels that are not there; in a sweep other cells have them."""
+    for key, value in {"kind": noise.kind, "size": noise.size}.items():
+        if not noise.channels and value != getattr(Noise(), key):
+            raise UserError(
+                f"data.noise.{key}={value}: there are no noise channels; add data=rgb_noise, "
+                "or data.noise.channels=3"
+            )
+
+
+def one_form(data: Data, recipe: Recipe):
+    """The same input channels have one name and one description."""
+    if data.noise.size is not None and data.noise.size > recipe.size:
+        raise UserError(f"data.noise.size={data.noise.size}: the input has size {recipe.size}")
+    if not data.noise.channels:
+        data.noise = Noise()  # of channels that are not there nothing else matters
+    if data.name in ("rgb", "rgb_noise"):
+        data.name = "rgb_noise" if data.noise.channels else "rgb"
 
 
 def check_recipe(recipe: Recipe):

@@ -23,11 +23,18 @@ from omegaconf.errors import OmegaConfBaseException
 
 from attn import catalogue
 from attn.catalogue import GROUPS, explain
-from attn.checks import check_arguments, check_data, check_recipe, one_of
+from attn.checks import (
+    check_arguments,
+    check_data,
+    check_noise,
+    check_recipe,
+    one_form,
+    one_of,
+)
 from attn.command import check_writable
 from attn.errors import UserError, plain
 from attn.labels import label
-from attn.schema import Config, Data, Noise, Recipe
+from attn.schema import Config, Data, Recipe
 
 MOST_SEEDS = 1000
 STAGES = ("all", "between")
@@ -102,7 +109,7 @@ def check_cells(words: list[str]):
         for cfg in composed_cells(every):
             check_writable(Path(cfg.runs))
             if not sweep:
-                check_noise(cfg)
+                check_noise(cfg.data.noise)
             seeds(cfg)
             choose_device(cfg)
             try:
@@ -182,7 +189,7 @@ def check(cfg) -> Config:
     try:
         check_data(values.data)
         check_recipe(values.recipe)
-        _one_form(values.data, values.recipe)
+        one_form(values.data, values.recipe)
         check_arguments("backbone", values.backbone, BACKBONES)
         location, stages, attention = _placement(values)
         if location != "none":
@@ -211,30 +218,6 @@ def check(cfg) -> Config:
 
 
 _known_to_build = set()
-
-
-def _one_form(data: Data, recipe: Recipe):
-    """The same input channels have one name and one description."""
-    if data.noise.size is not None and data.noise.size > recipe.size:
-        raise UserError(f"data.noise.size={data.noise.size}: the input has size {recipe.size}")
-    if not data.noise.channels:
-        data.noise = Noise()  # of channels that are not there nothing else matters
-    if data.name in ("rgb", "rgb_noise"):
-        data.name = "rgb_noise" if data.noise.channels else "rgb"
-
-
-def check_noise(cfg):
-    """Raises ConfigError where noise channels are described that are not there.
-
-    In a sweep they may be those of its other cells.
-    """
-    noise = cfg.data.noise
-    for key, value in {"kind": noise.kind, "size": noise.size}.items():
-        if not noise.channels and value != getattr(Noise(), key):
-            raise ConfigError(
-                f"data.noise.{key}={value}: there are no noise channels; add data=rgb_noise, "
-                "or data.noise.channels=3"
-            )
 
 
 def _placement(values) -> tuple:
