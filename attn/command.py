@@ -1,4 +1,4 @@
-"""What every program does with its command line: home folders, places to write, interruptions."""
+"""What every program does with its command line: home folders, places to write, how it stops."""
 
 import os
 import sys
@@ -26,11 +26,22 @@ def check_writable(folder: Path):
         raise UserError(f"runs={folder}: {there} cannot be written to; name another folder")
 
 
+def reader_gone():
+    """Ends the program in silence: whoever read what it prints, such as `head`, reads no more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes as it ends
+    sys.exit(1)
+
+
 @contextmanager
 def stoppable():
-    """Ends the program with a word, and no traceback, where a person interrupts it."""
+    """Ends the program without a traceback where a person interrupts it or reads no further."""
     try:
-        yield
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        reader_gone()
     except KeyboardInterrupt:
         print("\nStopped.", file=sys.stderr)
         sys.exit(130)

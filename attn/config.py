@@ -21,7 +21,7 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from attn import catalogue
+from attn import catalogue, command
 from attn.catalogue import GROUPS, explain
 from attn.checks import (
     check_arguments,
@@ -31,7 +31,6 @@ from attn.checks import (
     one_form,
     one_of,
 )
-from attn.command import check_writable
 from attn.errors import UserError, plain
 from attn.labels import label
 from attn.schema import Config, Data, Recipe
@@ -107,7 +106,7 @@ def check_cells(words: list[str]):
                 "a key has several values: add -m to sweep over them; a list is [1,2]"
             )
         for cfg in composed_cells(every):
-            check_writable(Path(cfg.runs))
+            command.check_writable(Path(cfg.runs))
             if not sweep:
                 check_noise(cfg.data.noise)
             seeds(cfg)
@@ -138,6 +137,8 @@ def one_line_errors():
     """Ends the program, or in a sweep this cell, with a person's mistake and no traceback."""
     try:
         yield
+    except BrokenPipeError:
+        command.reader_gone()
     except (UserError, ConfigError, OmegaConfBaseException, OSError) as error:
         message = plain(error) if isinstance(error, OSError) else str(error)
         if not message:

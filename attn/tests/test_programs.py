@@ -272,3 +272,16 @@ def test_help_answers_without_torch():
     done = program("-X", "importtime", "train.py", "--help")
     assert done.returncode == 0 and "seeds=1" in done.stdout and "recipe.size=112" in done.stdout
     assert "| hydra" in done.stderr and "| torch" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words", [["train.py", "--help"], ["eval.py"], ["scripts/status.py", *TINY]]
+)
+def test_where_nobody_reads_its_words_a_program_ends_in_silence(trained, tmp_path, words):
+    shutil.copytree(trained[0], tmp_path, dirs_exist_ok=True)
+    command = [sys.executable, *words, f"runs={tmp_path}"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=ROOT, **pipes) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 1
