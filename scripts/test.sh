@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the tests need into .venv, checks style, runs the fast tests.
+# Installs what the tests need into .venv, checks style, runs the fast tests, a process a core.
 #   bash scripts/test.sh                the fast ones
 #   bash scripts/test.sh all            the slow ones too, as CI does
 #   bash scripts/test.sh [all] ARGS...  ARGS go to pytest
@@ -12,6 +12,7 @@ if [ "${1:-}" = all ]; then
     select=()
     shift
 fi
+cores=(--numprocesses auto --maxprocesses 4 --dist worksteal)
 .venv/bin/ruff check .
 .venv/bin/ruff format --check .
-exec .venv/bin/python -m pytest --durations=8 "${select[@]}" "$@"
+exec .venv/bin/python -m pytest --durations=8 "${cores[@]}" "${select[@]}" "$@"

@@ -38,6 +38,7 @@ needs_cifar10 = pytest.mark.skipif(
     not real_data(), reason="no CIFAR-10 here: set CIFAR10_ROOT to a folder that has it"
 )
 config.register()
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # the programs' threads would wait for each other
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
 
 
