@@ -132,6 +132,21 @@ def is_question(words: list[str]) -> bool:
     return any(word.startswith("-") and word not in ("-m", "--multirun") for word in words)
 
 
+def one_cell(words: list[str], about: str):
+    """What a script beside train.py was asked, every value checked; --help prints `about`."""
+    register()
+    if is_question(words):
+        print(about)
+        raise SystemExit
+    check_words(words)
+    try:
+        cfg = composed(words)
+        check(cfg)
+        return cfg
+    except (HydraException, OmegaConfBaseException) as error:
+        raise SystemExit(str(error).partition("\n")[0]) from None
+
+
 @contextmanager
 def one_line_errors():
     """Ends the program, or in a sweep this cell, with a person's mistake and no traceback."""

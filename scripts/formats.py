@@ -53,7 +53,7 @@ def milliseconds(cfg, data, device, form) -> float:
 
 def main():
     torch.set_num_threads(1)
-    config.register()
+    config.one_cell(sys.argv[1:], __doc__)
     data, rows = load("synthetic"), []
     for backbone, size, precision in itertools.product(NETWORKS, (32, 112), ("fp32", "bf16")):
         words = [f"backbone={backbone}", f"recipe.size={size}", f"recipe.precision={precision}"]

@@ -92,10 +92,8 @@ def describe(name: str, wall: float, frame: pd.DataFrame, what: str) -> str:
 
 
 def main():
-    config.register()
     words = sys.argv[1:]
-    config.check_words(words)
-    device = config.choose_device(config.composed(words))
+    device = config.choose_device(config.one_cell(words, __doc__))
     words = WORDS[device.type] + words
     cfg = config.check(config.composed(words))
     data = load(cfg.data.source, cfg.data.root)

@@ -54,7 +54,6 @@ def fit(cfg, data, seed, device):
 
 
 if __name__ == "__main__":
-    config.register()
-    cfg = config.composed(sys.argv[1:])
+    cfg = config.one_cell(sys.argv[1:], __doc__)
     for seed in config.seeds(cfg):
         fit(config.check(cfg), load(cfg.data.source), seed, config.choose_device(cfg))

@@ -149,8 +149,22 @@ def test_the_catalogue_knows_every_mechanism():
     assert wrong.returncode == 1 and wrong.stderr.startswith("sse,se: choose some of se, gsop")
 
 
-def test_every_script_finds_what_it_imports():
+ASK = """
+import runpy, sys
+sys.path.insert(0, "scripts")
+for name in sys.argv[1:]:
+    sys.argv = [name, "--help"]
+    try:
+        runpy.run_path(f"scripts/{name}.py", run_name="__main__")
+    except SystemExit as end:
+        assert not end.code, (name, end)
+"""
+
+
+def test_every_script_finds_what_it_imports_and_says_what_it_does():
     """The profile and the memory formats run on a GPU, far from whoever renames a module."""
     names = sorted(path.stem for path in (ROOT / "scripts").glob("*.py"))
-    done = program("-c", f"import sys; sys.path.insert(0, 'scripts'); import {', '.join(names)}")
+    done = program("-c", ASK, *names)
     assert names and done.returncode == 0, done.stderr
+    for name in names:
+        assert f"python scripts/{name}.py" in done.stdout
