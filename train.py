@@ -23,7 +23,7 @@ def main(cfg):
         if configuration is None:
             return
 
-        from attn import pretrained
+        from attn import ahead, pretrained
         from attn.checks import check_last_batch
         from attn.data import check_count, load, subset
         from attn.launch import train_all
@@ -36,7 +36,8 @@ def main(cfg):
         check_count(data.labels["test"], cfg.recipe.test_images)
         configuration.fingerprint = data.fingerprint
         runs = [Run(configuration, seed, Path(cfg.runs)) for seed in seeds]
-        train_all(runs, device, cfg.compile)
+        compiling = ahead.compiling(sys.argv[1:], config.cell_number(), device)
+        train_all(runs, device, cfg.compile, compiling)
 
 
 def checked(cfg):

@@ -196,6 +196,12 @@ def sweep_cell() -> str | None:
     return " ".join(words) if job.mode == RunMode.MULTIRUN else None
 
 
+def cell_number() -> int | None:
+    """Where the running cell is in its sweep, from 0; None outside of a sweep."""
+    job = HydraConfig.get()
+    return job.job.num if job.mode == RunMode.MULTIRUN else None
+
+
 def check(cfg) -> Config:
     """The configuration, once every value is known to make sense. Raises ConfigError."""
     from attn.backbones import BACKBONES

@@ -17,10 +17,11 @@ AT_ONCE = 10  # on one GPU, at most
 CPU_HINT = "recipe=quick backbone=resnet20 is meant for CPUs: it takes minutes."
 
 
-def train_all(runs: list[Run], device: torch.device, compiled: bool | None = None):
+def train_all(runs: list[Run], device: torch.device, compiled: bool | None, beside):
     """Trains every run of one configuration that is not finished; a failure stops no other.
 
-    Raises RunError, after the last, where any failed.
+    beside: a context in which a GPU's runs train. Raises RunError, after the last run, where any
+    failed.
     """
     left = [run for run in runs if not run.finished]
     for run in runs:
@@ -28,9 +29,12 @@ def train_all(runs: list[Run], device: torch.device, compiled: bool | None = Non
             print(f"{run.name}  finished")
     if not left:
         return
-    together = _side_by_side if device.type == "cpu" else _on_one_device
     try:
-        failed = together(left, device, compiled)
+        if device.type == "cpu":
+            failed = _side_by_side(left, device, compiled)
+        else:
+            with beside:
+                failed = _on_one_device(left, device, compiled)
     except KeyboardInterrupt:
         print("\nStopped. The same command goes on from the last checkpoint.", file=sys.stderr)
         sys.exit(130)  # an ordinary exception would let a sweep go on to its next cell

@@ -5,7 +5,7 @@ import os
 import torch
 from torch import nn
 
-from attn.schema import Recipe
+from attn.schema import Config, Recipe
 
 # Strict runs need the first; with less than a connection each, streams wait for one another (CUDA's
 # default is 8). Both are read once, as a GPU is first used.
@@ -71,7 +71,9 @@ MEMORY_FORMAT = torch.channels_last
 STEPS_WORTH_COMPILING = 4000
 
 
-def worth_compiling(device: torch.device, recipe: Recipe, images: int) -> bool:
-    """Whether compilation is expected to pay within a run of so many images an epoch."""
-    steps = recipe.epochs * -(-images // recipe.batch_size)
-    return device.type == "cuda" and steps >= STEPS_WORTH_COMPILING
+def is_compiled(asked: bool | None, device: torch.device, config: Config, images: int) -> bool:
+    """As asked; else where it is expected to pay within a run of so many images an epoch."""
+    if asked is not None:
+        return asked
+    steps = config.recipe.epochs * -(-images // config.recipe.batch_size)
+    return device.type == "cuda" and steps >= STEPS_WORTH_COMPILING and not config.strict

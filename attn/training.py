@@ -8,6 +8,7 @@ from contextlib import ExitStack, suppress
 
 import numpy as np
 import torch
+from torch import nn
 
 from attn import files, pretrained
 from attn.build import build, count
@@ -25,7 +26,7 @@ from attn.evaluation import (
     untrained_scores,
 )
 from attn.logs import Log
-from attn.precision import MEMORY_FORMAT, set_backends, worth_compiling
+from attn.precision import MEMORY_FORMAT, is_compiled, set_backends
 from attn.runs import Run, revision
 from attn.schema import Config
 
@@ -97,7 +98,7 @@ class Shared:
     """What the runs of one configuration have in common, such as the images on the device."""
 
     def __init__(self, config: Config, data: Dataset, device: torch.device, compiled: bool | None):
-        self.data, self.device = data, device
+        self.data, self.device, self.recipe = data, device, config.recipe
         set_backends(config.recipe, config.strict)
         self.samples = subset(data.labels["train"], config.recipe.images)
         self.inputs = {s: split_inputs(config, data, s, device) for s in ("train", "test")}
@@ -105,13 +106,19 @@ class Shared:
         self.test_order_there = self.test_order.to(device)  # a copy each batch would wait for all
         self.weights = pretrained.weights(config)
         self.revision = revision()
-        pays = worth_compiling(device, config.recipe, len(self.samples)) and not config.strict
-        self.compiled = pays if compiled is None else compiled
+        self.compiled = is_compiled(compiled, device, config, len(self.samples))
         if self.compiled:
             torch.compiler.reset()  # else its limit of recompilations counts every configuration
         if device.type == "cuda":  # the last configuration's graphs hold their memory in cycles
             gc.collect()
             torch.cuda.empty_cache()
+
+    def trainer(self, network: nn.Module, draws: Draws) -> Trainer:
+        inputs = self.inputs["train"]
+        trainer = Trainer(network, inputs, self.samples, self.recipe, draws, self.compiled)
+        # What could not be compiled for one seed is not tried for the next.
+        self.compiled = self.compiled and "compiled" in trainer.mode
+        return trainer
 
 
 class Session:
@@ -147,11 +154,7 @@ class Session:
         if shared.weights:
             self.report("note", text=pretrained.describe(network, shared.weights))
         self.size = count(network, self.run.config)
-        self.trainer = Trainer(
-            network, shared.inputs["train"], shared.samples, self.recipe, draws, shared.compiled
-        )
-        # What could not be compiled for one seed is not tried for the next.
-        shared.compiled = shared.compiled and "compiled" in self.trainer.mode
+        self.trainer = shared.trainer(network, draws)
         self.predictor = Predictor(network, shared.inputs["test"], self.recipe, self.trainer.stream)
         if self.trainer.why:
             self.report("note", text=f"computes in {self.trainer.precision}: {self.trainer.why}")

@@ -51,21 +51,29 @@ if ! grep -qsF "$code" "$stamp"; then
     fi
 fi
 
-runs() { # those of experiments, an argument each
-    local words options status
-    for words in "$@"; do
+runs() { # those of experiments, an argument each; the next one's first step is compiled meanwhile
+    local words options status ahead
+    while [ $# -gt 0 ]; do
+        words=$1 ahead=
+        shift
         [ "$(left)" -gt 60 ] || return 0
         phase "experiment=$words"
+        if [ $# -gt 0 ]; then
+            read -ra options <<<"experiment=$1"
+            "$PYTHON" -m attn.ahead "${options[@]}" device=cuda &
+            ahead=$!
+        fi
         status=0
         read -ra options <<<"experiment=$words"
         # What is left behind is for looking into the networks.
         timeout --signal=INT --kill-after=20 "$(($(left) - 45))" \
             "$PYTHON" train.py "${options[@]}" device=cuda || status=$?
         case "$status" in
-            0) ;;
+            0) [ -z "$ahead" ] || wait "$ahead" || failed=$? ;;
             124 | 130 | 137) echo "gpu.sh: time is up in experiment=$words; the next call goes on with it" ;;
             *) failed=$status ;;
         esac
+        [ -z "$ahead" ] || kill "$ahead" 2>/dev/null || true
     done
 }
 

@@ -24,7 +24,7 @@ from attn.build import build
 from attn.data import load, subset
 from attn.draws import Draws
 from attn.engine import Trainer
-from attn.precision import set_backends, worth_compiling
+from attn.precision import is_compiled, set_backends
 from attn.report.formats import markdown
 from attn.training import split_inputs
 
@@ -101,7 +101,8 @@ def main():
     what = "kernels" if device.type == "cuda" else "operators"
     parts = [f"### One step of {cfg.recipe.batch_size} images: `{' '.join(words)}`\n"]
     ways = {"naive": naive_step, "ours": our_step}
-    if worth_compiling(device, cfg.recipe, len(subset(data.labels["train"], cfg.recipe.images))):
+    images = len(subset(data.labels["train"], cfg.recipe.images))
+    if is_compiled(None, device, cfg, images):
         ways["ours, compiled"] = partial(our_step, compiled=True)
     for name, make in ways.items():
         wall, frame = measure(make(cfg, data, device), device)

@@ -94,6 +94,7 @@ def test_gpu_script_tests_measures_trains_and_packs(copy):
     at = 0
     for call in order:
         at = calls.index(call, at) + 1
+    assert "-m attn.ahead experiment=noise data=rgb_noise seeds=5" in calls
     stamp = (copy / "results" / "bench" / "gpu-tests.txt").read_text()
     assert stamp.startswith("a GPU\nFAILED test_one\n1 failed, 35 passed")
     with tarfile.open(copy / "packed" / "runs.tar.gz.00") as archive:
