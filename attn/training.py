@@ -154,6 +154,8 @@ class Session:
         if shared.weights:
             self.report("note", text=pretrained.describe(network, shared.weights))
         self.size = count(network, self.run.config)
+        if shared.compiled:
+            self.report("note", text="compiling the step, which may take a minute or two")
         self.trainer = shared.trainer(network, draws)
         self.predictor = Predictor(network, shared.inputs["test"], self.recipe, self.trainer.stream)
         if self.trainer.why:

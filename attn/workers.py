@@ -20,6 +20,8 @@ def start():
     """Starts the process that the others will be forked from."""
     tunables = ":".join(f"glibc.malloc.{name}={value}" for name, value in ALLOCATOR.items())
     os.environ.setdefault("GLIBC_TUNABLES", tunables)  # read as that process starts
+    # What the compiler of an ended process leaves behind is removed: nobody need hear of it.
+    os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker")
     CONTEXT.set_forkserver_preload(["attn.launch"])
     # A person's Ctrl-C reaches all: this process answers it, and ends the others.
     answer = signal.signal(signal.SIGINT, signal.SIG_IGN)

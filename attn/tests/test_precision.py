@@ -8,7 +8,7 @@ import torch
 from attn import training
 from attn.build import build
 from attn.evaluation import Predictor
-from attn.precision import computed_in
+from attn.precision import computed_in, is_compiled
 from attn.runs import Run
 from attn.tests.conftest import configuration
 from attn.tests.test_engine import trainer
@@ -64,3 +64,21 @@ def test_a_run_says_and_records_what_it_computed_in(synthetic, tmp_path):
     training.train([run], synthetic, CPU, lambda event, name, values: heard.append(values))
     assert {"text": "computes in fp32: a CPU has no TF32"} in heard
     assert json.loads((run.folder / "summary.json").read_text())["precision"] == "fp32"
+
+
+@pytest.mark.parametrize(
+    ("words", "device", "expected"),
+    [
+        ((), GPU, True),
+        ((), CPU, True),  # hours, of which a minute is not much
+        (("strict=true",), GPU, False),
+        (("recipe=quick",), GPU, False),
+        (("recipe.epochs=5",), CPU, False),
+        (("recipe.epochs=5",), GPU, True),
+    ],
+)
+def test_long_runs_are_compiled(words, device, expected):
+    config = configuration("recipe=post", *words)
+    images = config.recipe.images or 50_000
+    assert is_compiled(None, device, config, images) == expected
+    assert is_compiled(not expected, device, config, images) != expected
