@@ -1,9 +1,11 @@
 """In a sweep on a GPU: the next configuration's step is compiled while this one's runs train.
 
 Inductor keeps what it makes on disk, where the process that trains finds it: 2 s instead of 37 for
-ResNet-20 at 32 pixels (C++, CPU, 2 cores; not measured on a GPU), in which the GPU would be idle.
+ResNet-20 at 32 pixels (C++, CPU, 2 cores), in which the GPU would be idle. Not measured on a GPU:
+what is gained there, and whether Triton chooses as well where it times kernels beside others.
 """
 
+import os
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,29 +21,41 @@ from attn.precision import is_compiled
 from attn.runs import Run
 from attn.training import Shared
 
-# Of a GPU's bytes, for a second process beside the one that trains: its images and a network. With
-# less it could take the memory that a run needs. Reckoned, not measured.
+# Free bytes of a GPU's memory: the images and a network, and as much for the runs that train. With
+# less this could take what they need. Reckoned, not measured.
 ENOUGH = 20e9
+PATIENCE = 300  # seconds after which whoever waits compiles by himself
 
 
 @contextmanager
 def compiling(words: list[str], cell: int | None, device: torch.device):
-    """Beside what is done meanwhile: for the first cell after this one that has a run to train.
+    """Compiles, beside what is done meanwhile, for the first cell after this one that needs it.
 
     words: a sweep's command line; cell: the number of the one that is running, from 0; None where
     there is no sweep, and nothing comes next.
     """
-    if cell is None:
-        yield
-        return
-    workers.start()
-    process = workers.CONTEXT.Process(target=_work, args=(words, cell, device), daemon=True)
-    process.start()
+    process = None if cell is None else _started(words, cell, device)
     try:
         yield
-        process.join()  # else the same would be compiled twice at once
+        if process:
+            process.join(PATIENCE)  # else the same would be compiled twice at once
     finally:
-        process.terminate()
+        if process:
+            process.terminate()
+
+
+def _started(words: list[str], cell: int, device: torch.device):
+    try:
+        workers.start()
+        process = workers.CONTEXT.Process(target=_work, args=(words, cell, device), daemon=True)
+        process.start()
+        return process
+    except OSError as error:  # no reason not to train
+        _explain(error)
+
+
+def _explain(error: Exception):
+    print(f"the next configuration is not compiled ahead: {plain(error) or repr(error)}")
 
 
 def _work(words: list[str], cell: int, device: torch.device):
@@ -51,24 +65,30 @@ def _work(words: list[str], cell: int, device: torch.device):
 
 
 def compile_after(words: list[str], cell: int, device: torch.device):
-    """For the first cell after this one, -1 for the first of all, that has a run to train.
+    """Compiles for the first cell after this one, -1 for the first of all, that has a run to train.
 
     What fails here fails again, and stops a run, where it trains.
     """
     config.register()
     try:
-        if device.type == "cpu" or torch.cuda.get_device_properties(device).total_memory > ENOUGH:
-            _compile_first(config.cells(words)[cell + 1 :], device)
+        if device.type == "cuda":
+            os.nice(19)  # who trains, or compiles for what trains now, goes first
+            if torch.cuda.mem_get_info(device)[0] < ENOUGH:
+                return
+        _compile_first(config.cells(words), cell, device)
     except Exception as error:
-        print(f"the next configuration is not compiled ahead: {plain(error) or repr(error)}")
+        _explain(error)
 
 
-def _compile_first(cells: list[list[str]], device: torch.device):
-    for words in cells:
+def _compile_first(cells: list[list[str]], cell: int, device: torch.device):
+    running = config.check(config.composed(cells[cell])).key if cell >= 0 else None
+    for words in cells[cell + 1 :]:
         cfg = config.composed(words)
         try:
             configuration = config.check(cfg)
         except config.Impossible:
+            continue
+        if configuration.key == running:
             continue
         data = load(cfg.data.source, cfg.data.root)
         configuration.fingerprint = data.fingerprint

@@ -1,6 +1,7 @@
 """What every program does with its command line: home folders, places to write, how it stops."""
 
 import os
+import select
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,7 +28,14 @@ def check_writable(folder: Path):
 
 
 def reader_gone():
-    """Ends the program in silence: whoever read what it prints, such as `head`, reads no more."""
+    """Ends the program in silence where whoever read what it prints, such as `head`, reads no more.
+
+    To be called as a BrokenPipeError is handled, which it raises again where another pipe broke.
+    """
+    poll = select.poll()
+    poll.register(sys.stdout, 0)
+    if not poll.poll(0):  # no error there
+        raise
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes as it ends
     sys.exit(1)
 

@@ -142,6 +142,8 @@ def one_cell(words: list[str], about: str):
     try:
         cfg = composed(words)
         check(cfg)
+        seeds(cfg)
+        choose_device(cfg)
         return cfg
     except (HydraException, OmegaConfBaseException) as error:
         raise SystemExit(str(error).partition("\n")[0]) from None

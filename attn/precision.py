@@ -66,7 +66,7 @@ MEMORY_FORMAT = torch.channels_last
 
 
 # On a CPU (2 cores, two runs side by side) compilation takes 30 to 60 s; training is then faster
-# by 14% for ResNet-20 at 32 pixels in bf16 (648 -> 740 images/s each), by 8% for MobileNetV2 at 112
+# by 14% for ResNet-20 at 32 pixels in bf16 (648 -> 740 images/s each), by 9% for MobileNetV2 at 112
 # (68 -> 74), and not at all for ResNets in fp32: it pays within half an hour. On a GPU neither the
 # gain nor this number of steps has been measured.
 STEPS_WORTH_COMPILING = {"cpu": 20_000, "cuda": 4_000}

@@ -68,6 +68,8 @@ def train(runs: list[Run], data: Dataset, device: torch.device, report, compiled
             _each(sessions, lambda session: session.open(shared))
             while training := [session for session in sessions if not session.over]:
                 _epoch(training)
+        except BrokenPipeError:  # nobody reads what is reported: no run's failure
+            raise
         except Exception as error:  # in what they share
             for session in sessions:
                 session.fail(error)
@@ -90,6 +92,8 @@ def _each(sessions: list, action):
         if not session.over:
             try:
                 action(session)
+            except BrokenPipeError:
+                raise
             except Exception as error:
                 session.fail(error)
 
@@ -155,7 +159,7 @@ class Session:
             self.report("note", text=pretrained.describe(network, shared.weights))
         self.size = count(network, self.run.config)
         if shared.compiled:
-            self.report("note", text="compiling the step, which may take a minute or two")
+            self.report("note", text="compiling the step, which may take a minute")
         self.trainer = shared.trainer(network, draws)
         self.predictor = Predictor(network, shared.inputs["test"], self.recipe, self.trainer.stream)
         if self.trainer.why:
@@ -187,6 +191,9 @@ class Session:
                 f"{self.run.folder / files.CHECKPOINT} was computed in {there}, this machine "
                 f"computes in {here}: go on there, or delete the folder to start again"
             )
+        mode = self.trainer.mode
+        if (began := state.get("mode", mode)) != mode:
+            self.report("note", text=f"goes on {mode}, began {began}: its last bits may differ")
         self.trainer.load_state_dict(state)
         self.epochs_done = state["run"]["epochs"]
         self.seconds, self.train_seconds = state["seconds"], state["train_seconds"]
@@ -247,6 +254,7 @@ class Session:
     def _save(self, device: str):
         state = self.trainer.state_dict() | {
             "precision": self.trainer.precision,
+            "mode": self.trainer.mode,
             "seconds": self.seconds,
             "train_seconds": self.train_seconds,
         }

@@ -1,4 +1,4 @@
-"""Processes that train on a CPU: forked from one that has imported torch, gone with their parent.
+"""Processes that train on a CPU or compile: forked from one with torch, gone with their parent.
 
 Nothing heavy is imported here: `start` lets that process import torch while this one does.
 """

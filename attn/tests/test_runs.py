@@ -111,6 +111,29 @@ def test_a_run_is_not_continued_in_other_numbers(tiny, synthetic, monkeypatch):
     assert run.finished
 
 
+def test_a_run_that_goes_on_otherwise_compiled_says_so(tiny, synthetic, monkeypatch):
+    run, same = tiny("a"), tiny("same")
+    interrupt(run, synthetic, after=1)
+    interrupt(same, synthetic, after=1)
+    assert not [event for event, _ in finish(same, synthetic) if event == "note"]
+    monkeypatch.setattr("attn.engine.Trainer.mode", "compiled")
+    text = "goes on compiled, began eager: its last bits may differ"
+    assert ("note", {"text": text}) in finish(run, synthetic)
+
+
+def test_where_nobody_hears_what_is_reported_no_run_has_failed(tiny, synthetic):
+    def gone(event, name, values):
+        if event == "epoch":
+            raise BrokenPipeError
+
+    run = tiny("a")
+    with pytest.raises(BrokenPipeError):
+        training.train([run], synthetic, CPU, gone)
+    assert run.failure == "" and run.epochs_done == 1
+    finish(run, synthetic)
+    assert run.finished
+
+
 def test_epochs_after_the_last_checkpoint_are_trained_again(tiny, synthetic, monkeypatch):
     """On a GPU not every epoch leaves a checkpoint; the rows that are ahead of it go."""
     run, whole = tiny("a"), tiny("whole")

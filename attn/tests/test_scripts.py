@@ -88,9 +88,10 @@ def test_gpu_script_tests_measures_trains_and_packs(copy):
     done = subprocess.run(script, env=os.environ | {"PYTHON": str(shim)}, capture_output=True)
     calls = (copy / "calls").read_text()
     assert done.returncode == 1, done.stderr  # as a test has failed
-    order = ["-m pytest", "bench.py --minutes", "experiment=accuracy seeds=5"]
-    order += ["experiment=noise data=rgb_noise seeds=5", "bench.py --minutes", "step_profile.py"]
-    order += ["formats.py", "experiment=controls", "eval.py checkpoint=all"]
+    order = ["-m pytest", "bench.py --minutes", "train.py experiment=accuracy seeds=5"]
+    order += ["train.py experiment=noise data=rgb_noise seeds=5", "bench.py --minutes"]
+    order += ["step_profile.py", "formats.py", "train.py experiment=controls"]
+    order += ["eval.py checkpoint=all"]
     at = 0
     for call in order:
         at = calls.index(call, at) + 1
