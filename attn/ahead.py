@@ -19,7 +19,7 @@ from attn.draws import Draws
 from attn.errors import plain
 from attn.precision import is_compiled
 from attn.runs import Run
-from attn.training import Shared
+from attn.shared import Shared
 
 # Free bytes of a GPU's memory: the images and a network, and as much for the runs that train. With
 # less this could take what they need. Reckoned, not measured.

@@ -1,6 +1,5 @@
 """The runs of one configuration, together, from where they stand to their summaries."""
 
-import gc
 import io
 import time
 import traceback
@@ -8,47 +7,29 @@ from contextlib import ExitStack, suppress
 
 import numpy as np
 import torch
-from torch import nn
 
 from attn import files, pretrained
 from attn.build import build, count
-from attn.data import Dataset, subset
-from attn.data.inputs import Inputs
+from attn.data import Dataset
 from attn.draws import Draws
-from attn.engine import Trainer, train_together
+from attn.engine import train_together
 from attn.errors import RunError, plain
 from attn.evaluation import (
     POST_IMAGES,
     Predictor,
     evaluate,
-    fixed_test_order,
     score_rows,
     untrained_scores,
 )
 from attn.logs import Log
-from attn.precision import MEMORY_FORMAT, is_compiled, set_backends
-from attn.runs import Run, revision
-from attn.schema import Config
+from attn.runs import Run
+from attn.shared import Shared
 
 UNTRAINED_IMAGES = 250
 SCORE_IMAGES = 1000  # of the fixed test order: an epoch's scores
 # Between checkpoints. One of MobileNetV2 with attention at `last`, 44 MB, takes 0.13 s to write
 # (CPU, 2 cores): too long for a GPU to wait after every epoch of every seed.
 CHECKPOINT_SECONDS = {"cpu": 0, "cuda": 30}
-
-
-def split_inputs(config: Config, data: Dataset, split: str, device) -> Inputs:
-    """One split as the inputs of a configuration, on the device."""
-    recipe = config.recipe
-    return Inputs(
-        data.images[split],
-        data.labels[split],
-        recipe.size,
-        config.data.noise,
-        device,
-        MEMORY_FORMAT,
-        recipe.augment,
-    )
 
 
 def train(runs: list[Run], data: Dataset, device: torch.device, report, compiled=None):
@@ -96,33 +77,6 @@ def _each(sessions: list, action):
                 raise
             except Exception as error:
                 session.fail(error)
-
-
-class Shared:
-    """What the runs of one configuration have in common, such as the images on the device."""
-
-    def __init__(self, config: Config, data: Dataset, device: torch.device, compiled: bool | None):
-        self.data, self.device, self.recipe = data, device, config.recipe
-        set_backends(config.recipe, config.strict)
-        self.samples = subset(data.labels["train"], config.recipe.images)
-        self.inputs = {s: split_inputs(config, data, s, device) for s in ("train", "test")}
-        self.test_order = fixed_test_order(len(data.labels["test"]))
-        self.test_order_there = self.test_order.to(device)  # a copy each batch would wait for all
-        self.weights = pretrained.weights(config)
-        self.revision = revision()
-        self.compiled = is_compiled(compiled, device, config, len(self.samples))
-        if self.compiled:
-            torch.compiler.reset()  # else its limit of recompilations counts every configuration
-        if device.type == "cuda":  # the last configuration's graphs hold their memory in cycles
-            gc.collect()
-            torch.cuda.empty_cache()
-
-    def trainer(self, network: nn.Module, draws: Draws) -> Trainer:
-        inputs = self.inputs["train"]
-        trainer = Trainer(network, inputs, self.samples, self.recipe, draws, self.compiled)
-        # What could not be compiled for one seed is not tried for the next.
-        self.compiled = self.compiled and "compiled" in trainer.mode
-        return trainer
 
 
 class Session:

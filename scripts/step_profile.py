@@ -26,7 +26,7 @@ from attn.draws import Draws
 from attn.engine import Trainer
 from attn.precision import is_compiled, set_backends
 from attn.report.formats import markdown
-from attn.training import split_inputs
+from attn.shared import split_inputs
 
 STEPS = 10
 FLOOR = 0.23  # ms

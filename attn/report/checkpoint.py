@@ -22,7 +22,7 @@ from attn.report.formats import markdown
 from attn.report.group import SOURCES, write_csv
 from attn.schema import NUMERICS, Config
 from attn.scores import of_input_channels
-from attn.training import split_inputs
+from attn.shared import split_inputs
 
 OTHER_DATA = "these images are not the ones that it was trained on: another dataset or decoder"
 INSPECTED = "classes.csv"  # the last file that an inspection leaves in a run folder

@@ -14,8 +14,8 @@ from attn.evaluation import Predictor, evaluate, fixed_test_order
 from attn.precision import set_backends
 from attn.schedule import learning_rates
 from attn.schema import Recipe
+from attn.shared import split_inputs
 from attn.tests.conftest import configuration, needs_gpu
-from attn.training import split_inputs
 
 SMALL = ("recipe=quick", "backbone=resnet20", "recipe.images=80", "recipe.size=16")
 SMALL += ("recipe.precision=fp32",)

@@ -9,8 +9,8 @@ from attn.draws import FIXED_SEED, ORDER, permutation
 from attn.evaluation import Predictor, fixed_test_order
 from attn.inspection import evenly, inspect
 from attn.scores import by_channel, record
+from attn.shared import split_inputs
 from attn.tests.conftest import configuration
-from attn.training import split_inputs
 
 IMAGES = 120
 

@@ -8,8 +8,8 @@ from attn.data import subset
 from attn.draws import Draws
 from attn.engine import Trainer
 from attn.precision import set_backends
+from attn.shared import split_inputs
 from attn.tests.conftest import ROOT, configuration, needs_cifar10, needs_gpu
-from attn.training import split_inputs
 
 DEVICES = ["cpu", pytest.param("cuda", marks=[pytest.mark.gpu, needs_gpu])]
 

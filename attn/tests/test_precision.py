@@ -10,9 +10,9 @@ from attn.build import build
 from attn.evaluation import Predictor
 from attn.precision import computed_in, is_compiled
 from attn.runs import Run
+from attn.shared import split_inputs
 from attn.tests.conftest import configuration
 from attn.tests.test_engine import trainer
-from attn.training import split_inputs
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 

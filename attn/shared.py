@@ -1,0 +1,57 @@
+"""What the runs of one configuration have in common: images on the device, how a step is made."""
+
+import gc
+
+import torch
+from torch import nn
+
+from attn import pretrained
+from attn.data import Dataset, subset
+from attn.data.inputs import Inputs
+from attn.draws import Draws
+from attn.engine import Trainer
+from attn.evaluation import fixed_test_order
+from attn.precision import MEMORY_FORMAT, is_compiled, set_backends
+from attn.runs import revision
+from attn.schema import Config
+
+
+def split_inputs(config: Config, data: Dataset, split: str, device) -> Inputs:
+    """One split as the inputs of a configuration, on the device."""
+    recipe = config.recipe
+    return Inputs(
+        data.images[split],
+        data.labels[split],
+        recipe.size,
+        config.data.noise,
+        device,
+        MEMORY_FORMAT,
+        recipe.augment,
+    )
+
+
+class Shared:
+    """Made once for the runs that train together. compiled: as is_compiled takes it."""
+
+    def __init__(self, config: Config, data: Dataset, device: torch.device, compiled: bool | None):
+        self.data, self.device, self.recipe = data, device, config.recipe
+        set_backends(config.recipe, config.strict)
+        self.samples = subset(data.labels["train"], config.recipe.images)
+        self.inputs = {s: split_inputs(config, data, s, device) for s in ("train", "test")}
+        self.test_order = fixed_test_order(len(data.labels["test"]))
+        self.test_order_there = self.test_order.to(device)  # a copy each batch would wait for all
+        self.weights = pretrained.weights(config)
+        self.revision = revision()
+        self.compiled = is_compiled(compiled, device, config, len(self.samples))
+        if self.compiled:
+            torch.compiler.reset()  # else its limit of recompilations counts every configuration
+        if device.type == "cuda":  # the last configuration's graphs hold their memory in cycles
+            gc.collect()
+            torch.cuda.empty_cache()
+
+    def trainer(self, network: nn.Module, draws: Draws) -> Trainer:
+        inputs = self.inputs["train"]
+        trainer = Trainer(network, inputs, self.samples, self.recipe, draws, self.compiled)
+        # What could not be compiled for one seed is not tried for the next.
+        self.compiled = self.compiled and "compiled" in trainer.mode
+        return trainer
