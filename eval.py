@@ -21,7 +21,7 @@ def main(cfg):
     with config.one_line_errors():
         runs = Path(cfg.runs)
         out = Path("results") if cfg.publish else runs / "_report"
-        command.check_writable(out)
+        command.check_writable(out, "publish=true" if cfg.publish else f"runs={cfg.runs}")
         device = config.choose_device(cfg)
 
         if cfg.checkpoint:
@@ -40,8 +40,8 @@ def main(cfg):
 if __name__ == "__main__":
     sys.argv[1:] = words = command.at_home(sys.argv[1:])
     with command.stoppable():
-        if not config.is_question(words):
+        if not command.is_question(words):
             config.check_words(words, config.Eval)
-            if config.is_sweep(words):
+            if command.is_sweep(words):
                 raise SystemExit("eval.py makes one report; leave -m out")
         main()

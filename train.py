@@ -10,7 +10,7 @@ from pathlib import Path
 
 import hydra
 
-from attn import command, config, workers
+from attn import cells, command, config, workers
 
 config.register()
 
@@ -36,7 +36,7 @@ def main(cfg):
         check_count(data.labels["test"], cfg.recipe.test_images)
         configuration.fingerprint = data.fingerprint
         runs = [Run(configuration, seed, Path(cfg.runs)) for seed in seeds]
-        compiling = ahead.compiling(sys.argv[1:], config.cell_number(), device)
+        compiling = ahead.compiling(sys.argv[1:], cells.number(), device)
         train_all(runs, device, cfg.compile, compiling)
 
 
@@ -44,7 +44,7 @@ def checked(cfg):
     """The configuration; None for an impossible cell of a sweep, which is recorded and skipped."""
     from attn.runs import note_skipped
 
-    cell = config.sweep_cell()
+    cell = cells.running()
     try:
         configuration, reason = config.check(cfg), None
     except config.Impossible as error:
@@ -59,9 +59,9 @@ def checked(cfg):
 if __name__ == "__main__":
     sys.argv[1:] = words = command.at_home(sys.argv[1:])
     with command.stoppable():
-        if not config.is_question(words):
+        if not command.is_question(words):
             config.check_words(words)
             if "device=cuda" not in words:
                 workers.start()
-            config.check_cells(words)
+            cells.check(words)
         main()

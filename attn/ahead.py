@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from attn import config, workers
+from attn import cells, config, workers
 from attn.build import build
 from attn.data import Dataset, load, subset
 from attn.draws import Draws
@@ -75,15 +75,15 @@ def compile_after(words: list[str], cell: int, device: torch.device):
             os.nice(19)  # who trains, or compiles for what trains now, goes first
             if torch.cuda.mem_get_info(device)[0] < ENOUGH:
                 return
-        _compile_first(config.cells(words), cell, device)
+        _compile_first(cells.split(words), cell, device)
     except Exception as error:
         _explain(error)
 
 
-def _compile_first(cells: list[list[str]], cell: int, device: torch.device):
-    running = config.check(config.composed(cells[cell])).key if cell >= 0 else None
-    for words in cells[cell + 1 :]:
-        cfg = config.composed(words)
+def _compile_first(every: list[list[str]], cell: int, device: torch.device):
+    running = config.check(cells.composed(every[cell])).key if cell >= 0 else None
+    for words in every[cell + 1 :]:
+        cfg = cells.composed(words)
         try:
             configuration = config.check(cfg)
         except config.Impossible:

@@ -1,4 +1,4 @@
-"""What every program does with its command line: home folders, places to write, how it stops."""
+"""What every program does with its command line: what it asks for, where to write, how to stop."""
 
 import os
 import select
@@ -18,13 +18,23 @@ def at_home(words: list[str]) -> list[str]:
     ]
 
 
-def check_writable(folder: Path):
-    """Raises UserError where no run could be written below the folder."""
+def is_question(words: list[str]) -> bool:
+    """Whether the command line asks Hydra for something else than to run."""
+    return any(word.startswith("-") and word not in ("-m", "--multirun") for word in words)
+
+
+def is_sweep(words: list[str]) -> bool:
+    flags = {"-m", "--multirun"} & set(words)
+    return bool(flags) or any(word.startswith("experiment=") for word in words)
+
+
+def check_writable(folder: Path, asked: str):
+    """Raises UserError, which begins with what was asked, where the folder cannot be written."""
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not there.is_dir():
-        raise UserError(f"runs={folder}: {there} is a file; name a folder")
+        raise UserError(f"{asked}: {there} is a file; name a folder")
     if not os.access(there, os.W_OK):
-        raise UserError(f"runs={folder}: {there} cannot be written to; name another folder")
+        raise UserError(f"{asked}: {there} cannot be written to; name another folder")
 
 
 def reader_gone():

@@ -1,4 +1,4 @@
-"""The schema of the command line, the checks, and from a checked config to runs.
+"""The schema of the command line, and the checks: from a composed config to a configuration.
 
 `check` raises Hydra's own kind of error, whose message is printed without a traceback. Nothing
 heavy is imported here, so --help and tab completion answer at once.
@@ -7,16 +7,11 @@ heavy is imported here, so --help and tab completion answer at once.
 import functools
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any, get_type_hints
 
-from hydra import compose, initialize_config_dir
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import CompactHydraException, HydraException
+from hydra.errors import CompactHydraException
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -26,7 +21,6 @@ from attn.catalogue import GROUPS, explain
 from attn.checks import (
     check_arguments,
     check_data,
-    check_noise,
     check_recipe,
     one_form,
     one_of,
@@ -93,62 +87,6 @@ def check_words(words: list[str], schema=Train):
         raise SystemExit(str(error)) from None
 
 
-def check_cells(words: list[str]):
-    """Ends the program, with one line, where any cell of the command line is wrong.
-
-    Before Hydra makes a folder and before the first cell trains; impossible cells are left to it.
-    """
-    sweep = is_sweep(words)
-    try:
-        every = cells(words)
-        if not sweep and len(every) > 1:
-            raise ConfigError(
-                "a key has several values: add -m to sweep over them; a list is [1,2]"
-            )
-        for cfg in composed_cells(every):
-            command.check_writable(Path(cfg.runs))
-            if not sweep:
-                check_noise(cfg.data.noise)
-            seeds(cfg)
-            choose_device(cfg)
-            try:
-                check(cfg)
-            except Impossible:
-                if not sweep:
-                    raise
-    except OmegaConfBaseException as error:
-        raise SystemExit(str(error).partition("\n")[0]) from None
-    except (HydraException, UserError) as error:
-        raise SystemExit(str(error)) from None
-
-
-def is_sweep(words: list[str]) -> bool:
-    flags = {"-m", "--multirun"} & set(words)
-    return bool(flags) or any(word.startswith("experiment=") for word in words)
-
-
-def is_question(words: list[str]) -> bool:
-    """Whether the command line asks Hydra for something else than to run."""
-    return any(word.startswith("-") and word not in ("-m", "--multirun") for word in words)
-
-
-def one_cell(words: list[str], about: str):
-    """What a script beside train.py was asked, every value checked; --help prints `about`."""
-    register()
-    if is_question(words):
-        print(about)
-        raise SystemExit
-    check_words(words)
-    try:
-        cfg = composed(words)
-        check(cfg)
-        seeds(cfg)
-        choose_device(cfg)
-        return cfg
-    except (HydraException, OmegaConfBaseException) as error:
-        raise SystemExit(str(error).partition("\n")[0]) from None
-
-
 @contextmanager
 def one_line_errors():
     """Ends the program, or in a sweep this cell, with a person's mistake and no traceback."""
@@ -163,45 +101,6 @@ def one_line_errors():
         if HydraConfig.get().mode == RunMode.MULTIRUN:  # the next cells go on
             raise ConfigError(message) from None
         raise SystemExit(message) from None
-
-
-def cells(words: list[str]) -> list[list[str]]:
-    """The command line of every cell of a sweep, as Hydra's own sweeper splits it."""
-    words = [word for word in words if not word.startswith("-")]
-    chosen = dict(word.split("=", 1) for word in words)
-    if "experiment" in chosen:
-        varied = catalogue.sweep(chosen["experiment"]).items()
-        words = [f"{key}={value}" for key, value in varied if key not in chosen] + words
-    with initialize_config_dir(str(catalogue.CONFIGS), version_base="1.3"):
-        parser = OverridesParser.create(GlobalHydra.instance().config_loader())
-        overrides = parser.parse_overrides(words)
-    return BasicSweeper.split_arguments(overrides, max_batch_size=None)[0]
-
-
-def composed(words: list[str]):
-    """The config of one cell, as main gets it."""
-    return next(composed_cells([words]))
-
-
-def composed_cells(every: list[list[str]]):
-    """Yields the config of each cell; the files of configs/ are read once."""
-    with initialize_config_dir(str(catalogue.CONFIGS), version_base="1.3"):
-        made = [compose("train", overrides=words) for words in every]
-    yield from made
-
-
-def sweep_cell() -> str | None:
-    """The words of the sweep's cell that is running; None outside of a sweep."""
-    job = HydraConfig.get()
-    beside = ("seeds=", "device=", "runs=")  # do not say what the cell is
-    words = [word for word in job.overrides.task if not word.startswith(beside)]
-    return " ".join(words) if job.mode == RunMode.MULTIRUN else None
-
-
-def cell_number() -> int | None:
-    """Where the running cell is in its sweep, from 0; None outside of a sweep."""
-    job = HydraConfig.get()
-    return job.job.num if job.mode == RunMode.MULTIRUN else None
 
 
 def check(cfg) -> Config:

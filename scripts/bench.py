@@ -26,7 +26,7 @@ sys.path.insert(0, f"{sys.path[0]}/..")
 import pandas as pd
 import torch
 
-from attn import config, files
+from attn import cells, config, files
 from attn.report.speed import report
 from attn.training import device_name
 from attn.workers import processors
@@ -192,9 +192,9 @@ def main():
     end = time.monotonic() + 60 * options.minutes
     config.register()
     config.check_words(words)
-    device = config.choose_device(config.composed(words))
+    device = config.choose_device(cells.composed(words))
     words = WORDS[device.type] + words
-    cfg = config.check(config.composed(words))
+    cfg = config.check(cells.composed(words))
     same = {"words": " ".join(words), "torch": torch.__version__, "code": code()}
     out = options.out / machine_name(device)
     path = out / "bench.csv"

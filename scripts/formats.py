@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 from bench import ROOT, machine_name
 
-from attn import config, files
+from attn import cells, config, files
 from attn.build import build
 from attn.data import load, subset
 from attn.data.inputs import Inputs
@@ -53,11 +53,11 @@ def milliseconds(cfg, data, device, form) -> float:
 
 def main():
     torch.set_num_threads(1)
-    config.one_cell(sys.argv[1:], __doc__)
+    cells.single(sys.argv[1:], __doc__)
     data, rows = load("synthetic"), []
     for backbone, size, precision in itertools.product(NETWORKS, (32, 112), ("fp32", "bf16")):
         words = [f"backbone={backbone}", f"recipe.size={size}", f"recipe.precision={precision}"]
-        cfg = config.composed([*words, "location=none", "recipe.images=200", *sys.argv[1:]])
+        cfg = cells.composed([*words, "location=none", "recipe.images=200", *sys.argv[1:]])
         device, cfg = config.choose_device(cfg), config.check(cfg)
         took = {str(f).removeprefix("torch."): milliseconds(cfg, data, device, f) for f in FORMATS}
         row = {"backbone": backbone, "size": size, "precision": precision}

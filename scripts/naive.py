@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, Subset
 from torchvision.transforms import Compose, Normalize, Resize, ToPILImage, ToTensor
 
-from attn import config
+from attn import cells, config
 from attn.build import build
 from attn.data import load, subset
 from attn.data.inputs import MEAN, SD
@@ -73,6 +73,6 @@ def fit(cfg, data, seed, device):
 
 
 if __name__ == "__main__":
-    cfg = config.one_cell(sys.argv[1:], __doc__)
+    cfg = cells.single(sys.argv[1:], __doc__)
     for seed in config.seeds(cfg):
         fit(config.check(cfg), load(cfg.data.source), seed, config.choose_device(cfg))

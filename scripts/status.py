@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from hydra.errors import HydraException
 
-from attn import command, config, workers
+from attn import cells, command, config, workers
 from attn.errors import UserError
 
 
@@ -80,7 +80,7 @@ def time_left(runs: list, on_cpu: bool) -> str:
 
 def main(words: list[str]):
     words = [word for word in words if word not in ("-m", "--multirun")]
-    if config.is_question(words):
+    if command.is_question(words):
         print(__doc__)
         return
     config.register()
@@ -90,8 +90,8 @@ def main(words: list[str]):
 
     fingerprint = functools.cache(lambda *where: load(*where, fetch=False).fingerprint)
     seen, impossible = {}, []
-    for cell in config.cells(words):
-        cfg = config.composed(cell)
+    for cell in cells.split(words):
+        cfg = cells.composed(cell)
         try:
             configuration = config.check(cfg)
         except config.Impossible as error:

@@ -19,7 +19,7 @@ from bench import ROOT, WORDS, machine_name
 from naive import loader, update
 from torch.profiler import ProfilerActivity, profile
 
-from attn import config, files
+from attn import cells, config, files
 from attn.build import build
 from attn.data import load, subset
 from attn.draws import Draws
@@ -93,9 +93,9 @@ def describe(name: str, wall: float, frame: pd.DataFrame, what: str) -> str:
 
 def main():
     words = sys.argv[1:]
-    device = config.choose_device(config.one_cell(words, __doc__))
+    device = config.choose_device(cells.single(words, __doc__))
     words = WORDS[device.type] + words
-    cfg = config.check(config.composed(words))
+    cfg = config.check(cells.composed(words))
     data = load(cfg.data.source, cfg.data.root)
     torch.set_num_threads(1)
     what = "kernels" if device.type == "cuda" else "operators"

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from naive import accuracy, loader
 
-from attn import config
+from attn import cells, config
 from attn.build import build
 from attn.data import load
 from attn.precision import autocast, computed_in
@@ -54,6 +54,6 @@ def fit(cfg, data, seed, device):
 
 
 if __name__ == "__main__":
-    cfg = config.one_cell(sys.argv[1:], __doc__)
+    cfg = cells.single(sys.argv[1:], __doc__)
     for seed in config.seeds(cfg):
         fit(config.check(cfg), load(cfg.data.source), seed, config.choose_device(cfg))

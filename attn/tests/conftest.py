@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from attn import config
+from attn import cells, config
 from attn.catalogue import read
 from attn.data import load
 from attn.data.sources import _look
@@ -86,7 +86,7 @@ class Standing(nn.Module):
 
 def configuration(*overrides: str):
     """A checked configuration, as the programs make it."""
-    return config.check(config.composed(list(overrides)))
+    return config.check(cells.composed(list(overrides)))
 
 
 def folders(root):

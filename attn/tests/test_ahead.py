@@ -20,12 +20,12 @@ FOUND = """
 import sys, torch
 from pathlib import Path
 from torch._dynamo.utils import counters
-from attn import config
+from attn import cells, config
 from attn.data import load
 from attn.runs import Run
 from attn.training import train
 config.register()
-cfg = config.composed(sys.argv[1:])
+cfg = cells.composed(sys.argv[1:])
 torch.set_num_threads(1)
 run = Run(config.check(cfg), 1, Path(cfg.runs) / "trained")
 train([run], load("synthetic"), torch.device("cpu"), lambda *heard: None, compiled=True)

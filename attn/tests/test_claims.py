@@ -5,7 +5,7 @@ import copy
 import pytest
 import yaml
 
-from attn import catalogue, config
+from attn import catalogue, cells, config
 from attn.report.claims import CLAIMS, ClaimError, command_words, load
 from attn.report.page import command_of
 from attn.tests.conftest import configuration
@@ -32,10 +32,10 @@ def test_the_published_numbers():
 def test_an_experiment_trains_exactly_the_rows_of_its_table(table):
     config.register()
     words = [f"experiment={table.id}"]
-    cells = [config.check(cfg) for cfg in config.composed_cells(config.cells(words))]
-    assert {c.labels["recipe"] for c in cells} == {table.recipe}
-    assert {c.labels["backbone"] for c in cells} == {table.backbone}
-    trained = {(c.labels["data"], c.labels["attention"], c.location, c.stages_text) for c in cells}
+    every = [config.check(cfg) for cfg in cells.all_composed(cells.split(words))]
+    assert {c.labels["recipe"] for c in every} == {table.recipe}
+    assert {c.labels["backbone"] for c in every} == {table.backbone}
+    trained = {(c.labels["data"], c.labels["attention"], c.location, c.stages_text) for c in every}
     assert trained == {tuple(row.columns.values()) for row in table.rows}
 
 

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from attn import config
+from attn import cells, config
 from attn.catalogue import SWEEP, choices, sweep
 from attn.checks import check_last_batch
 from attn.config import ConfigError, Impossible
@@ -135,18 +135,18 @@ def test_a_runs_folder_is_readable_and_ends_in_the_hash(tmp_path):
 
 def test_an_unknown_device_is_refused_with_the_choices():
     with pytest.raises(ConfigError, match="device=tpu: choose one of auto, cuda, cpu"):
-        config.choose_device(config.composed(["device=tpu"]))
+        config.choose_device(cells.composed(["device=tpu"]))
 
 
 @pytest.mark.parametrize(("words", "seeds"), [("seeds=3", [0, 1, 2]), ("seeds=[4,0]", [4, 0])])
 def test_seeds(words, seeds):
-    assert config.seeds(config.composed([words])) == seeds
+    assert config.seeds(cells.composed([words])) == seeds
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "two", "[1,1]", "[]", "[-1]", "1.5", "true", "null"])
 def test_wrong_seeds_say_what_is_right(value):
     with pytest.raises(ConfigError, match=r"seeds=5 means seeds 0 to 4"):
-        config.seeds(config.composed([f"seeds={value}"]))
+        config.seeds(cells.composed([f"seeds={value}"]))
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ FILES = [
 
 # Who may import a library, by the beginnings of paths from the root.
 LIBRARIES = {
-    "hydra": ("train.py", "eval.py", "scripts/status.py", "attn/config.py"),
-    "omegaconf": ("attn/config.py",),
+    "hydra": ("train.py", "eval.py", "scripts/status.py", "attn/config.py", "attn/cells.py"),
+    "omegaconf": ("attn/config.py", "attn/cells.py"),
     "matplotlib": ("attn/report/",),
     "tensorboard": ("attn/logs.py",),
     "torch.utils.tensorboard": ("attn/logs.py",),

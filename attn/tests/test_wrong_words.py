@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from hydra.errors import HydraException
 
-from attn import catalogue, command, config
+from attn import catalogue, cells, command, config
 
 TOP = {
     "location": str,
@@ -65,7 +65,7 @@ def refusal(words):
     """What the programs say of a command line, with all that main does before it trains."""
     try:
         config.check_words(words)
-        config.check_cells(words)
+        cells.check(words)
     except (SystemExit, HydraException) as error:
         return str(error)
     return pytest.fail(f"nothing wrong with {words}")
@@ -104,7 +104,7 @@ def test_what_no_single_run_can_mean_ends_in_one_line(tmp_path, words, message):
 
 
 def test_a_sweep_may_describe_the_noise_of_some_of_its_cells():
-    config.check_cells(["experiment=noise", "data.noise.kind=gaussian"])
+    cells.check(["experiment=noise", "data.noise.kind=gaussian"])
 
 
 def test_home_is_this_users():

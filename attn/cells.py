@@ -1,0 +1,109 @@
+"""The command line and its cells: the one configuration that it asks for, or those of a sweep."""
+
+from contextlib import contextmanager
+from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf.errors import OmegaConfBaseException
+
+from attn import catalogue, command, config
+from attn.checks import check_noise
+from attn.config import ConfigError, Impossible
+from attn.errors import UserError
+
+
+def split(words: list[str]) -> list[list[str]]:
+    """The command line of every cell of a sweep, as Hydra's own sweeper splits it."""
+    words = [word for word in words if not word.startswith("-")]
+    chosen = dict(word.split("=", 1) for word in words)
+    if "experiment" in chosen:
+        varied = catalogue.sweep(chosen["experiment"]).items()
+        words = [f"{key}={value}" for key, value in varied if key not in chosen] + words
+    with initialize_config_dir(str(catalogue.CONFIGS), version_base="1.3"):
+        parser = OverridesParser.create(GlobalHydra.instance().config_loader())
+        overrides = parser.parse_overrides(words)
+    return BasicSweeper.split_arguments(overrides, max_batch_size=None)[0]
+
+
+def composed(words: list[str]):
+    """The config of one cell, as main gets it."""
+    return all_composed([words])[0]
+
+
+def all_composed(every: list[list[str]]) -> list:
+    """The config of each cell; the files of configs/ are read once."""
+    with initialize_config_dir(str(catalogue.CONFIGS), version_base="1.3"):
+        return [compose("train", overrides=words) for words in every]
+
+
+def check(words: list[str]):
+    """Ends the program, with one line, where any cell of the command line is wrong.
+
+    Before Hydra makes a folder and before the first cell trains; impossible cells are left to it.
+    """
+    sweep = command.is_sweep(words)
+    with _refusal():
+        every = split(words)
+        if not sweep and len(every) > 1:
+            raise ConfigError(
+                "a key has several values: add -m to sweep over them; a list is [1,2]"
+            )
+        for cfg in all_composed(every):
+            command.check_writable(Path(cfg.runs), f"runs={cfg.runs}")
+            if not sweep:
+                check_noise(cfg.data.noise)
+            try:
+                _check_one(cfg)
+            except Impossible:
+                if not sweep:
+                    raise
+
+
+def single(words: list[str], about: str):
+    """What a script beside train.py was asked, every value checked; --help prints `about`."""
+    config.register()
+    if command.is_question(words):
+        print(about)
+        raise SystemExit
+    config.check_words(words)
+    with _refusal():
+        cfg = composed(words)
+        _check_one(cfg)
+        return cfg
+
+
+def _check_one(cfg):
+    config.seeds(cfg)
+    config.choose_device(cfg)
+    config.check(cfg)
+
+
+@contextmanager
+def _refusal():
+    """Ends the program with one sentence where the command line is wrong."""
+    try:
+        yield
+    except OmegaConfBaseException as error:
+        raise SystemExit(str(error).partition("\n")[0]) from None
+    except (HydraException, UserError) as error:
+        raise SystemExit(str(error)) from None
+
+
+def running() -> str | None:
+    """The words of the sweep's cell that is running; None outside of a sweep."""
+    job = HydraConfig.get()
+    beside = ("seeds=", "device=", "runs=")  # do not say what the cell is
+    words = [word for word in job.overrides.task if not word.startswith(beside)]
+    return " ".join(words) if job.mode == RunMode.MULTIRUN else None
+
+
+def number() -> int | None:
+    """Where the running cell is in its sweep, from 0; None outside of a sweep."""
+    job = HydraConfig.get()
+    return job.job.num if job.mode == RunMode.MULTIRUN else None
