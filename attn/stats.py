@@ -62,22 +62,27 @@ def exactly(value: float) -> Estimate:
 
 
 def p_value(values, against: float = 0.0) -> float:
-    """Two-sided t-test that the mean of values (n,) is `against`; NaN for fewer than two."""
+    """Two-sided t-test that the mean of values (n,) is `against`; NaN for fewer than two.
+
+    Equal values, which have no t, get the test of signs, here and in the tests below.
+    """
     values = np.asarray(values, float)
     if len(values) < 2:
         return math.nan
     if np.ptp(values) == 0:
-        return float(values[0] == against)
+        return 1.0 if values[0] == against else 2 * 0.5 ** len(values)
     return float(stats.ttest_1samp(values, against).pvalue)
 
 
 def holm(p_values) -> np.ndarray:
-    """Holm's adjustment (n,) -> (n,), which scipy has not; a NaN stays one and does not count."""
+    """Holm's adjustment (n,) -> (n,), which scipy has not.
+
+    A NaN stays one, and counts: what is tested first is not easier to find than what comes later.
+    """
     p_values = np.asarray(p_values, float)
-    adjusted = np.full(len(p_values), math.nan)
-    tested = np.flatnonzero(~np.isnan(p_values))
-    order = tested[np.argsort(p_values[tested], kind="stable")]
+    order = np.argsort(p_values, kind="stable")  # NaN last
     weights = np.arange(len(order), 0, -1)
+    adjusted = np.empty(len(p_values))
     adjusted[order] = np.minimum(1, np.maximum.accumulate(weights * p_values[order]))
     return adjusted
 
@@ -108,7 +113,7 @@ def tost(values, target: float, margin: float) -> float:
     if len(values) < 2:
         return math.nan
     if np.ptp(values) == 0:
-        return float(abs(values[0] - target) >= margin)
+        return 1.0 if abs(values[0] - target) >= margin else 0.5 ** len(values)
     above = stats.ttest_1samp(values, target - margin, alternative="greater").pvalue
     below = stats.ttest_1samp(values, target + margin, alternative="less").pvalue
     return float(max(above, below))
@@ -148,7 +153,7 @@ def no_worse_p(values, margin: float) -> float:
     if len(values) < 2:
         return math.nan
     if np.ptp(values) == 0:
-        return float(values[0] <= -margin)
+        return 1.0 if values[0] <= -margin else 0.5 ** len(values)
     return float(stats.ttest_1samp(values, -margin, alternative="greater").pvalue)
 
 

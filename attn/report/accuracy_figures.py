@@ -6,7 +6,6 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.ticker import MaxNLocator
 
 from attn import stats
 from attn.report.claims import METRICS, Claim, Table
@@ -15,14 +14,16 @@ from attn.report.style import BOUND, NUMBER, STYLE, VERDICTS, finish, look, whol
 from attn.report.tables import configurations_of
 from attn.report.verdicts import Judged
 
+LINEAR = 30  # parameters, up to which the scale of what is added is linear: it begins at 0
 LINES = ["-", "--", ":", "-."]
+FEW_EPOCHS = 2  # have no curve: what is told apart at their ends would run together between
 
 
 def over_epochs(group: Group, tables: list[Table], folder: Path) -> list[Path]:
     """A figure for each table with runs: every seed, the mean and its 95% interval."""
     paths = []
     draw, explained = _curves, "Thin: a seed. Thick: their mean. Shaded: its 95% interval."
-    if group.epochs["epoch"].nunique() == 1:
+    if group.epochs["epoch"].nunique() <= FEW_EPOCHS:
         draw, explained = _points, "Dots: seeds. Large: their mean. Bar: its 95% interval."
     for table in tables:
         every = [(b, _rows(table, runs)) for b, runs in group.runs.groupby("backbone")]
@@ -78,17 +79,17 @@ def _by_epoch(epochs, runs) -> pd.DataFrame:
 
 
 def _points(panel, epochs, rows):
-    """Of a single epoch: the rows side by side, their seeds to the left of the mean."""
+    """Of few epochs: in each the rows side by side, their seeds to the left of the mean."""
     for i, (style, (label, runs)) in enumerate(zip(_styles(rows), rows, strict=True)):
-        (accuracies,) = _by_epoch(epochs, runs).to_numpy()
-        at = 1 + (i - (len(rows) - 1) / 2) / len(rows)
-        seeds = np.full(len(accuracies), at - 0.1 / len(rows))
-        panel.plot(seeds, accuracies, ".", color=style["color"], alpha=0.4)
-        found = stats.estimate(accuracies)
-        bar = [[found.mean - found.low], [found.high - found.mean]] if found.n > 2 else None
+        wide = _by_epoch(epochs, runs)
+        at = wide.index + 0.8 * (i - (len(rows) - 1) / 2) / len(rows)
+        panel.plot(at - 0.1 / len(rows), wide, ".", color=style["color"], alpha=0.4)
+        found = [stats.estimate(row.dropna()) for _, row in wide.iterrows()]
+        bars = [(e.mean - e.low, e.high - e.mean) for e in found]
         style |= {"linestyle": "", "label": f"{label} (n={len(runs)})"}
-        panel.errorbar(at, found.mean, yerr=bar, capsize=3, **style)
-    panel.set_xlim(0.4, 1.6)
+        means, bars = [e.mean for e in found], np.transpose(bars) if len(runs) > 2 else None
+        panel.errorbar(at, means, yerr=bars, capsize=3, **style)
+    panel.set_xlim(0.4, epochs["epoch"].max() + 1.6)
     panel.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(0, -0.12))
 
 
@@ -128,7 +129,7 @@ def forest(judged: list[Judged], heading: str, path: Path) -> list[Path]:
         for axis, (claims, unit) in zip(axes[:, 0], panels, strict=True):
             _forest_panel(axis, claims, unit)
         axes[0, 0].legend(
-            handles=_forest_legend(),
+            handles=_forest_legend(any(_published(one) for one in shown)),
             loc="lower left",
             bbox_to_anchor=(-0.35, 1),
             ncols=4,
@@ -158,7 +159,7 @@ def _forest_line(axis, y: int, one: Judged):
     colour, found, claim = VERDICTS[one.verdict], one.found, one.claim
     beside = np.full(len(one.differences), y + 0.24)
     axis.plot(one.differences, beside, "|", color="0.45", ms=6)
-    axis.plot([found.low, found.high], [y, y], color=colour, linewidth=2.5)
+    axis.plot([found.low, found.high], [y, y], color=colour, linewidth=2.5, solid_capstyle="butt")
     axis.plot(found.mean, y, "o", color=colour, ms=6)
     for published in _published(one):
         axis.plot(published, y, "D", color="black", mfc="none", ms=6)
@@ -183,22 +184,24 @@ def _bounds(claim: Claim) -> list[float]:
     return sides[claim.direction]
 
 
-def _forest_legend() -> list:
+def _forest_legend(published: bool) -> list:
     def mark(marker, colour, text, **style):
         return plt.Line2D([], [], marker=marker, color=colour, label=text, **style)
 
+    number = mark("D", "black", "published", linestyle="", mfc="none")
     return [
         mark("|", "0.45", "a seed", linestyle=""),
         mark("o", "0.2", "mean, 95% interval"),
-        mark("D", "black", "published", linestyle="", mfc="none"),
+        *([number] if published else []),
         mark("|", BOUND, "smallest effect of interest, or margin", linestyle="", ms=12, mew=1.5),
     ]
 
 
 def against_parameters(table: pd.DataFrame, heading: str, path: Path) -> list[Path]:
-    """Each configuration's accuracy, with its interval, over its parameters.
+    """Each configuration's accuracy, with its interval, over what it adds in parameters.
 
-    table: `tables.configurations`; a panel for each backbone and data with several.
+    table: `tables.configurations`; a panel for each backbone and data with several. Points carry
+    their line's number in the legend.
     """
     several = [(key, rows) for key, rows in table.groupby(["backbone", "data"]) if len(rows) > 1]
     if not several:
@@ -210,13 +213,15 @@ def against_parameters(table: pd.DataFrame, heading: str, path: Path) -> list[Pa
             len(several), 1, figsize=size, squeeze=False, height_ratios=heights
         )
         for axis, ((backbone, data), rows) in zip(axes[:, 0], several, strict=True):
-            for row in rows.sort_values("mean", ascending=False).itertuples():
-                _cost_point(axis, row)
+            fewest = rows["parameters"].min()
+            ranked = rows.sort_values("mean", ascending=False)
+            for rank, row in enumerate(ranked.itertuples(), 1):
+                _cost_point(axis, rank, row, row.parameters - fewest)
             axis.set_title(f"{backbone}, {data}", loc="left", fontsize=10)
-            axis.set_xlabel("parameters, millions")
+            axis.set_xlabel(f"parameters above the fewest, {fewest:,}")
             axis.set_ylabel("test accuracy, %")
-            axis.ticklabel_format(axis="x", useOffset=False)
-            axis.xaxis.set_major_locator(MaxNLocator(5))
+            axis.set_xscale("symlog", linthresh=LINEAR)
+            axis.set_xlim(left=-LINEAR / 3)
             axis.grid(alpha=0.3)
             axis.legend(
                 loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=7.5, ncols=1
@@ -225,13 +230,14 @@ def against_parameters(table: pd.DataFrame, heading: str, path: Path) -> list[Pa
         return [finish(figure, f"{heading}\n{note}", path)]
 
 
-def _cost_point(axis, row):
+def _cost_point(axis, rank: int, row, added: int):
     style = look(row.attention)
     place = "" if row.location == "none" else f" {row.location}"
     stages = "" if row.stages == "all" else f" {row.stages}"
     name = with_variant(f"{row.attention}{place}{stages}", row.variant)
+    axis.annotate(rank, (added, row.mean), xytext=(5, 3), textcoords="offset points", fontsize=6)
     axis.errorbar(
-        row.parameters / 1e6,
+        added,
         row.mean,
         yerr=[[row.mean - row.low], [row.high - row.mean]] if row.n > 2 else None,
         fmt=style["marker"],
@@ -240,7 +246,7 @@ def _cost_point(axis, row):
         elinewidth=1,
         capsize=2,
         ms=6,
-        label=f"{row.mean:.1f}  {name} (n={row.n})",
+        label=f"{rank}  {row.mean:.1f}  {name} (n={row.n})",
     )
 
 

@@ -11,7 +11,10 @@ ACCURACY = (
     "differences to {baseline}, over the seeds that both have. Bold: the best, and what is not "
     f"told apart from it, of at least {SMOKE} seeds."
 )
-CONFIGURATIONS = ACCURACY.format(baseline="the configuration without attention on the same data")
+CONFIGURATIONS = (
+    ACCURACY.format(baseline="the configuration without attention on the same data")
+    + " A row of one seed is held against that seed of it alone, which may be far from its mean."
+)
 INPUTS = "Mean score over the whole test set after the last epoch; sd and t-interval over seeds."
 SEPARATION = (
     "AUC: the share of pairs of a colour and a noise channel whose mean scores over the whole "
@@ -22,7 +25,9 @@ IMPORTANCE = (
     "Spearman's correlation of a channel's score with the accuracy lost when the channel is "
     "permuted among the test images; also of score x the channel's sd, and of the sd alone, "
     "since a gate depends on its input's scale. Over several runs the mean and t-interval of "
-    "theirs, of one run its own interval. n: runs."
+    "theirs, of one run its own interval. n: runs. At `first` the channels are standardised: their "
+    "sds are nearly equal, and a gate that ranks every colour above every noise channel has about "
+    "0.77 already, in whatever order the colours are."
 )
 GATES = (
     "first, last: the mean score, untrained (250 test images, batch statistics) and after the "
@@ -44,18 +49,18 @@ def of_table(group: Group, table: Table, backbones: list[str]) -> str:
     lines = [ACCURACY.format(baseline=f"`{table.baseline}`")]
     for backbone in backbones:
         if (group.recipe, backbone) == (table.recipe, table.backbone):
-            lines.append(f"`{table.command()}` makes the rows of {backbone}.")
+            lines.append(f"`{table.command()}` trains the rows of {backbone}.")
         else:
-            lines.append(f"`{table.command(group.recipe, backbone)}` makes those of {backbone}.")
+            command = table.command(group.recipe, backbone)
+            lines.append(f"`{command}` trains the rows of {backbone}.")
     own = group.recipe == table.recipe and table.backbone in backbones
     if not own or len(backbones) > 1 or group.source == "synthetic":
         lines.append(
             f"Numbers of recipe `{table.recipe}` with {table.backbone} on CIFAR-10 alone can be "
-            f"held against published ones; `{table.command()}` makes them."
+            f"held against published ones; `{table.command()}` trains them."
         )
     return " ".join(lines)
 
 
-def of_other(text: str, group: Group, remake: str) -> str:
-    train = f"python train.py recipe={group.recipe.partition('+')[0]}"
-    return f"{text} `{train}` and the like train them, `{remake}` makes this table."
+def of_other(text: str, remake: str) -> str:
+    return f"{text} `{remake}` makes this table; the page has the command of every row's runs."

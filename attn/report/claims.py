@@ -14,13 +14,14 @@ from attn.schema import Recipe, recipe_key
 from attn.stats import DIRECTIONS, MOST_SEEDS
 
 CLAIMS = catalogue.CONFIGS / "claims.yaml"
-COST = ("parameters", "multiply_adds")
+COST = ("parameters", "added_parameters", "multiply_adds")
 SCORES = ("noise_auc", "score_gap")
 METRICS = {  # what a difference is counted in
     "test_accuracy": "points",
     "noise_auc": "",
     "score_gap": "",
     "parameters": "%",
+    "added_parameters": "%",
     "multiply_adds": "%",
 }
 
@@ -243,7 +244,7 @@ def _claim(entry: dict, tables: dict) -> Claim:
     if claim.against is not None and claim.metric not in SCORES:
         raise ClaimError(f"against: {claim.metric} is compared with a control")
     if (claim.metric in COST) != (claim.direction == "at_most"):
-        raise ClaimError(f"direction={claim.direction}: at_most is for {' and '.join(COST)} alone")
+        raise ClaimError(f"direction={claim.direction}: at_most is for {', '.join(COST)} alone")
     if claim.direction == "at_most":
         _number("margin", claim.margin)
         if claim.published is not None:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from attn.data import CLASSES
 from attn.report.group import CONFIGURATION, Group, with_variant
-from attn.report.style import STYLE, finish, look
+from attn.report.style import STYLE, channel_colour, finish, look
 from attn.report.tables import channel_name
 from attn.report.verdicts import COLOURS
 from attn.scores import of_input_channels
@@ -43,7 +43,8 @@ def _maps_of(group: Group, runs: pd.DataFrame):
         own = {name: gates for name, gates in group.pictures.items() if name.startswith(start)}
         images = own.pop(f"{start}images", images)
         for name in dict.fromkeys(list(own)[:1] + list(own)[-1:]):
-            place = f"{_configuration(mine.iloc[0])}\n{_short(name.removeprefix(start))}"
+            place = _short(name.removeprefix(start)).replace(".refine.", ".refine\n.")
+            place = f"{_configuration(mine.iloc[0])}\n{place}"
             maps[place] = own[name]
     return images, maps
 
@@ -77,28 +78,33 @@ def gates_over_images(images, maps: dict, title: str, path: Path) -> Path:
     """
     with plt.rc_context(STYLE):
         rows, columns = len(maps) + 1, len(images)
-        size = (1.35 * columns + 1.8, 1.35 * rows + 0.9)
-        figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False)
-        for axis in axes.flat:
+        size = (1.35 * columns + 1.8, 1.35 * rows + 1.1)
+        figure, axes = plt.subplots(
+            rows, columns + 1, figsize=size, squeeze=False, width_ratios=[1] * columns + [0.08]
+        )
+        for axis in axes[:, :-1].flat:
             axis.set(xticks=[], yticks=[])
             axis.spines[:].set_visible(False)
-        for axis, image in zip(axes[0], images, strict=True):
+        axes[0, -1].set_axis_off()
+        for axis, image in zip(axes[0, :-1], images, strict=True):
             axis.imshow(image.transpose(1, 2, 0), interpolation="nearest")
-        for line, (place, gates) in zip(axes[1:], maps.items(), strict=True):
-            _gates_at(figure, line, images, gates.astype(float), place)
-        return finish(figure, f"Gates over test images: {title}", path)
+        for (*line, bar), (place, gates) in zip(axes[1:], maps.items(), strict=True):
+            drawn = _gates_at(line, images, gates.astype(float), place)
+            figure.colorbar(drawn, cax=bar, label="gate")
+            bar.tick_params(labelsize=7)
+        note = "Every row has its own scale; one network of each configuration."
+        return finish(figure, f"Gates over test images: {title}\n{note}", path)
 
 
-def _gates_at(figure, axes, images, gates, place: str):
-    """One place's gates (N, h, w) over the images."""
+def _gates_at(axes, images, gates, place: str):
+    """One place's gates (N, h, w) over the images; what has been drawn last."""
     scale = {"vmin": gates.min(), "vmax": gates.max(), "cmap": "viridis", "alpha": 0.7}
     for axis, image, gate in zip(axes, images, gates, strict=True):
         extent = (0, *image.shape[1:], 0)
         axis.imshow(image.mean(0), cmap="gray", extent=extent)
         drawn = axis.imshow(gate, extent=extent, interpolation="nearest", **scale)
     axes[0].set_ylabel(f"{place}\n{gates.shape[1]}x{gates.shape[2]}", fontsize=7)
-    bar = figure.colorbar(drawn, ax=list(axes), pad=0.01, aspect=12)
-    bar.ax.tick_params(labelsize=7)
+    return drawn
 
 
 def _short(place: str) -> str:
@@ -113,13 +119,14 @@ def by_class(panels: dict, title: str, path: Path) -> Path:
     with plt.rc_context(STYLE):
         columns = min(2, len(panels))
         lines = -(-len(panels) // columns)
-        size = (1 + 5 * columns, 2.1 * lines + 1)
+        size = (1 + 5 * columns, 2.3 * lines + 1.2)
         figure, axes = plt.subplots(lines, columns, figsize=size, squeeze=False, sharey=True)
         for axis, (name, rows) in zip(axes.flat, panels.items(), strict=False):
             _classes_panel(figure, axis, name, rows)
         for axis in axes.flat[len(panels) :]:
             axis.set_visible(False)
-        note = "A class's mean score less the mean of the classes, by channel, whole test set."
+        note = "A class's mean score less the mean of the classes, by channel, whole test set; "
+        note += "one network of each configuration."
         return finish(figure, f"Scores by class: {title}\n{note}", path)
 
 
@@ -136,8 +143,11 @@ def _classes_panel(figure, axis, name: str, rows: pd.DataFrame):
     step = max(1, len(names) // 12)
     axis.set_xticks(range(0, len(names), step), names[::step], fontsize=6)
     of = f" of {wide.shape[1]}" if wide.shape[1] > len(chosen) else ""
-    axis.set_title(f"{name}, {len(chosen)}{of} channels", loc="left", fontsize=8)
+    axis.set_xlabel("channel", fontsize=7)
+    counts = f"{len(chosen)}{of} channels" if wide.shape[1] > 1 else "one channel"
+    axis.set_title(f"{name}, {counts}", loc="left", fontsize=8)
     bar = figure.colorbar(drawn, ax=axis, pad=0.01)
+    bar.set_label("score less mean", fontsize=7)
     bar.ax.tick_params(labelsize=6)
 
 
@@ -164,19 +174,13 @@ def lost_against_score(group: Group, folder: Path) -> list[Path]:
 
 
 def _lost_panels(axes, mine: pd.DataFrame, location: str):
-    style = look(mine["attention"].iloc[0])
-    scaled = mine["score"] * mine["sd"]
-    for axis, x, name in zip(axes, (mine["score"], scaled), ("score", "score x sd"), strict=True):
+    scaled = mine.assign(scaled=mine["score"] * mine["sd"])
+    for axis, x, name in zip(axes, ("score", "scaled"), ("score", "score x sd"), strict=True):
         axis.axhline(0, color="0.6", linewidth=0.8)
-        axis.plot(
-            x,
-            mine["lost"],
-            style["marker"],
-            color=style["color"],
-            ms=3.5,
-            alpha=0.6,
-            rasterized=True,
-        )
+        for label, style, points in _kinds(scaled, location):
+            axis.plot(
+                points[x], points["lost"], ms=3.5, alpha=0.6, rasterized=True, label=label, **style
+            )
         axis.set_xlabel(f"{name} of the channel")
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("points lost")
@@ -184,8 +188,17 @@ def _lost_panels(axes, mine: pd.DataFrame, location: str):
     name = with_variant(first["attention"], first["variant"])
     axes[0].set_title(f"{name}, {first['data']} (n={runs})", loc="left", fontsize=9)
     if location == "first":
-        for channel, one in mine[mine["channel"] < COLOURS].groupby("channel"):
-            at = (one["score"].mean(), one["lost"].mean())
-            axes[0].annotate(
-                channel_name(channel), at, fontsize=7, xytext=(4, 3), textcoords="offset points"
-            )
+        axes[1].legend(frameon=False, fontsize=7, loc="upper left", bbox_to_anchor=(1, 1))
+
+
+def _kinds(rows: pd.DataFrame, location: str):
+    """(label, style, rows) of what is drawn in one colour: a mechanism, or an input channel."""
+    style = look(rows["attention"].iloc[0])
+    style = {"marker": style["marker"], "color": style["color"], "linestyle": ""}
+    if location != "first":
+        return [(None, style, rows)]
+    names = rows["channel"].map(lambda c: channel_name(c) if c < COLOURS else "noise")
+    return [
+        (name, style | {"color": channel_colour(name)}, mine)
+        for name, mine in rows.groupby(names, sort=False)
+    ]

@@ -78,11 +78,12 @@ def _summary(group) -> str:
     runs = group.runs
     seconds = runs["train_seconds"].sum()
     took = f"{seconds / 3600:.1f} hours" if seconds > 5400 else f"{seconds / 60:.0f} minutes"
+    computed = " and ".join(sorted(set(runs["precision"])))
     return (
         f"{counted(len(runs), 'run')} of "
         f"{counted(runs['configuration'].nunique(), 'configuration')}, "
         f"{', '.join(sorted(set(runs['backbone'])))}, on {', '.join(sorted(set(runs['device'])))}; "
-        f"{took} of training in all."
+        f"computed in {computed}; their times, which overlap, add up to {took} of training."
     )
 
 

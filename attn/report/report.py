@@ -130,7 +130,7 @@ def write_tables(
             if not frame["variant"].any():
                 frame = frame.drop(columns="variant")
             labels = [_label(row) for row in frame.to_dict("records")]
-            caption = captions.of_other(caption, group, remake)
+            caption = captions.of_other(caption, remake)
             heading = f"{title}: {group.title}"
             shown.append(_write(folder, name, heading, frame, word(frame), caption, labels))
     return Section(group, verdicts.judge(group, claims), shown)

@@ -218,7 +218,7 @@ def health(gates: pd.DataFrame, title: str, path: Path) -> list[Path]:
         for y, row in zip(at, gates.itertuples(), strict=True):
             style = look(row.attention)
             axes[0].plot([row.first, row.last], [y, y], color=style["color"], linewidth=1.5)
-            axes[0].plot(row.first, y, "o", color=style["color"], mfc="white", ms=5)
+            axes[0].plot(row.first, y, ms=5, **style, mfc="white")
             axes[0].plot(row.last, y, ms=5, **style)
             axes[1].barh(y, row.spread, color=style["color"])
             axes[2].barh(y, row.saturated, color=style["color"])

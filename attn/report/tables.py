@@ -5,7 +5,7 @@ from dataclasses import replace
 import pandas as pd
 
 from attn import stats
-from attn.report.claims import COST, Row, Table
+from attn.report.claims import Row, Table
 from attn.report.group import CONFIGURATION, Group, with_variant
 from attn.report.verdicts import (
     BOUNDS,
@@ -13,7 +13,7 @@ from attn.report.verdicts import (
     end_scores,
     missing,
     one_configuration,
-    with_score_metrics,
+    with_metrics,
 )
 
 
@@ -82,7 +82,7 @@ def _summary(runs: pd.DataFrame, baseline: pd.DataFrame) -> dict:
     entry |= {"difference": to_baseline.mean, "difference_low": to_baseline.low}
     entry["difference_high"] = to_baseline.high
     entry |= {"pairs": to_baseline.n, "baseline_n": len(baseline)}
-    for name in COST:
+    for name in ("parameters", "multiply_adds"):
         entry[name] = int(runs.iloc[0][name]) if len(runs) else None
     entry["train_seconds"] = runs["train_seconds"].mean()
     entry["device"] = "+".join(sorted(set(runs["device"])))
@@ -104,7 +104,7 @@ def _mark_best(entries: list[dict], runs: pd.DataFrame) -> list[dict]:
 
 def separation(group: Group) -> pd.DataFrame:
     """How well the scores of the input tell colours from noise, over seeds."""
-    measured = with_score_metrics(group).dropna(subset=["noise_auc"])
+    measured = with_metrics(group).dropna(subset=["noise_auc"])
     means = end_scores(group)
     rows = []
     for key, runs in measured.groupby(CONFIGURATION, sort=False):

@@ -15,14 +15,18 @@ NOTE = (
     "against a number, the metric itself. claimed: where it lies by the claim; bound: the "
     "smallest effect of interest, counted from there, or the margin; r: the correlation of the "
     "pairs; P: in how many of the pairs the treatment is above the control, ties a half; p: "
-    "adjusted by Holm over the table's claims. Reproduced: the whole interval lies where it is "
-    "claimed and p is below 5%; contradicted: it does not, and all of it lies below the smallest "
-    'effect of interest. Of "no worse": the difference is above minus the margin by a one-sided '
-    "test, or the interval wholly below. Of parameters and multiply-adds: per cent of the "
-    "control's, counted, at most the margin. number: whether the published number holds, by two "
-    "one-sided tests within its margin. "
+    "adjusted by Holm over the claims of its table, tested yet or not, but not over tables; where "
+    "all values are equal, of the test of signs. Reproduced: the whole interval lies where it is "
+    "claimed, however close to there, and p is below 5%. Contradicted: the interval goes beyond, "
+    "and what of it lies where it is claimed is smaller than the smallest effect of interest: too "
+    "small, or reversed. That takes the interval alone, which is not adjusted, and so less than "
+    '"reproduced". Of "no worse": reproduced where a one-sided test puts the difference above '
+    "minus the margin, contradicted where the whole interval lies below it. Of parameters and "
+    "multiply-adds: per cent of the control's, counted, at most the margin. number: whether the "
+    "published number holds, by two one-sided tests within its margin. "
     f"Fewer than {SMOKE} seeds are a smoke test; a verdict takes each claim's minimum. Needed "
-    "seeds: 80% power for the bound at the sd seen, before adjustment."
+    "seeds: 80% power if the true effect is as large as the bound, at the sd seen, before "
+    "adjustment; of ten seeds this may be off by a factor of two or three."
 )
 
 
@@ -147,7 +151,7 @@ def _short(one: Judged) -> str:
         return f"{one.verdict}{where}{changed and '+…'}"
     if one.found.n < 2:
         return f"{INCONCLUSIVE}, needs {one.least:,} seeds"
-    return f"{INCONCLUSIVE}, needs {f'~{one.needs:,}' if one.needs else f'>{MOST_SEEDS:,}'} seeds"
+    return f"{INCONCLUSIVE}, needs {f'~{one.roughly:,}' if one.needs else f'>{MOST_SEEDS:,}'} seeds"
 
 
 def seeds_of(one: Judged) -> str:

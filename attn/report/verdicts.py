@@ -34,6 +34,7 @@ class Judged:
     verdict: str = NOT_RUN
     number: str = ""  # the same of the published number
     needs: int | None = None  # seeds that decide, where these do not
+    same_as: str = ""  # an earlier claim that makes the very same comparison
     missing: list[str] = field(default_factory=list)
     runs: list[str] = field(default_factory=list)
 
@@ -81,8 +82,18 @@ class Judged:
         return max(self.claim.minimum, self.found.n + 1)
 
     @property
+    def roughly(self) -> int:
+        """The seeds that decide, to two digits: the sd that they follow from is a guess."""
+        return int(float(f"{self.needs:.2g}"))
+
+    @property
     def text(self) -> str:
         """The verdict, where it is not of the published experiment, and what it still needs."""
+        text = self._word
+        return f"{text} (the runs of {self.same_as})" if self.same_as else text
+
+    @property
+    def _word(self) -> str:
         smallest = self.claim.smallest
         bound = max(abs(self.found.low), abs(self.found.high))
         small = smallest and self.claim.control and bound < smallest
@@ -91,7 +102,7 @@ class Judged:
         if self.verdict != stats.INCONCLUSIVE:
             return f"{self.verdict}{self.place}"
         most = f"more than {stats.MOST_SEEDS:,}"
-        needs = f"about {self.needs:,}" if self.needs else most
+        needs = f"about {self.roughly:,}" if self.needs else most
         if self.found.n < 2:
             needs = f"at least {self.least:,}"
         return f"{self.verdict} (needs {needs} seeds)"
@@ -99,7 +110,7 @@ class Judged:
 
 def judge(group: Group, claims: list[Claim]) -> list[Judged]:
     """Every claim on every backbone of the group, p-values adjusted over each table."""
-    measured = with_score_metrics(group)
+    measured = with_metrics(group)
     result = []
     for backbone, runs in measured.groupby("backbone", sort=True):
         mine = [_measure(group, backbone, runs, claim) for claim in claims]
@@ -107,17 +118,34 @@ def judge(group: Group, claims: list[Claim]) -> list[Judged]:
             family = [j for j in mine if j.claim.table.id == table and not j.exact]
             for judged, p in zip(family, stats.holm([j.p for j in family]), strict=True):
                 judged.p_holm = p
+        _share_comparisons(mine)
         for judged in mine:
             _decide(judged)
         result += mine
     return result
 
 
-def with_score_metrics(group: Group) -> pd.DataFrame:
-    """The runs with noise_auc and score_gap, NaN where a run scores no noise channels.
+def _share_comparisons(judged: list[Judged]):
+    """Claims of several tables that make the same comparison share its least favourable p."""
+    alike = {}
+    for one in judged:
+        if one.runs and not one.exact:
+            test = (one.claim.metric, one.claim.against, one.claim.direction)
+            alike.setdefault((*one.runs, *test), []).append(one)
+    for claims in alike.values():
+        p = max(one.p_holm for one in claims)
+        for one in claims:
+            one.p_holm = p
+            one.same_as = "" if one is claims[0] else claims[0].claim.id
 
-    Of each input channel's mean score over the whole test set: how well it separates colours from
-    noise channels (1 perfectly, 0.5 not at all), and the lowest colour's less the highest noise's.
+
+def with_metrics(group: Group) -> pd.DataFrame:
+    """The runs with noise_auc, score_gap and added_parameters.
+
+    Of each input channel's mean score over the whole test set, NaN where a run scores no noise: how
+    well it separates colours from noise channels (1 perfectly, 0.5 not at all), and the lowest
+    colour's less the highest noise's. Parameters above those of the same backbone without
+    attention, NaN where none was run.
     """
     values = {}
     for run, scores in end_scores(group).groupby("run"):
@@ -126,7 +154,10 @@ def with_score_metrics(group: Group) -> pd.DataFrame:
             colours, noise = means[:COLOURS], means[COLOURS:]
             values[run] = stats.auc(colours, noise), colours.min() - noise.max()
     pairs = [values.get(run, (math.nan, math.nan)) for run in group.runs["run"]]
-    return group.runs.assign(**dict(zip(SCORES, zip(*pairs, strict=True), strict=True)))
+    runs = group.runs.assign(**dict(zip(SCORES, zip(*pairs, strict=True), strict=True)))
+    plain = runs["parameters"].where(runs["location"] == "none")
+    without = plain.groupby([runs["backbone"], runs["data"]]).transform("first")
+    return runs.assign(added_parameters=runs["parameters"] - without)
 
 
 def end_scores(group: Group) -> pd.DataFrame:

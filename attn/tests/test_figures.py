@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from attn.modules import MECHANISMS
@@ -52,6 +53,19 @@ def test_the_forest_has_every_seeds_point_and_the_published_number(tmp_path, mon
     assert any(np.allclose(x, np.multiply(gains, 100)) for x in points if len(x) == 3)
     assert any(np.allclose(x, 0.61) for x in points if len(x) == 1)
     assert axis.get_xlim()[0] < 0.61 < axis.get_xlim()[1]
+    legend = [text.get_text() for text in axis.get_legend().get_texts()]
+    assert "published" in legend
+
+
+def test_a_forest_without_published_numbers_explains_none(tmp_path, monkeypatch):
+    for seed in range(3):
+        run(tmp_path, seed, 0.83, recipe="quick")
+        run(tmp_path, seed, 0.84, recipe="quick", **ATTENDED)
+    drawn = []
+    monkeypatch.setattr(accuracy_figures, "finish", lambda figure, *rest: drawn.append(figure))
+    accuracy_figures.forest(judge(group_of(tmp_path), CLAIMS), "heading", Path("unused"))
+    legend = [text.get_text() for text in drawn[0].axes[0].get_legend().get_texts()]
+    assert legend == ["a seed", "mean, 95% interval", "smallest effect of interest, or margin"]
 
 
 def test_every_curve_has_a_band_from_three_seeds_on(tmp_path, monkeypatch):
@@ -61,7 +75,10 @@ def test_every_curve_has_a_band_from_three_seeds_on(tmp_path, monkeypatch):
         run(tmp_path, seed, 0.83 + 0.01 * seed)
         if seed < 2:
             run(tmp_path, seed, 0.84, **ATTENDED)
-    accuracy_figures.over_epochs(group_of(tmp_path), TABLES, tmp_path)
+    group = group_of(tmp_path)
+    third = group.epochs[group.epochs["epoch"] == 1].assign(epoch=2)
+    group.epochs = pd.concat([group.epochs, third])
+    accuracy_figures.over_epochs(group, TABLES, tmp_path)
     (axis,) = drawn[0].axes
     assert len(axis.collections) == 1 and len(axis.lines) == 3 + 1 + 2 + 1
     labels = [line.get_label() for line in axis.lines if line.get_linewidth() == 2]
@@ -83,20 +100,24 @@ def test_strict_runs_are_a_curve_of_their_own(tmp_path, monkeypatch):
     assert labels[1:] == [f"{model} (n=1)", f"{model} [strict] (n=1)"]
 
 
-def test_a_single_epoch_is_one_tick_with_an_error_bar(tmp_path, monkeypatch):
+@pytest.mark.parametrize("count", [1, 2])
+def test_few_epochs_are_error_bars_side_by_side(tmp_path, monkeypatch, count):
     drawn = []
     monkeypatch.setattr(accuracy_figures, "finish", lambda figure, *rest: drawn.append(figure))
     for seed in range(3):
         run(tmp_path, seed, 0.83 + 0.01 * seed)
         run(tmp_path, seed, 0.84, **ATTENDED)
     group = group_of(tmp_path)
-    group.epochs = group.epochs[group.epochs["epoch"] == 0]
+    group.epochs = group.epochs[group.epochs["epoch"] < count]
     accuracy_figures.over_epochs(group, TABLES, tmp_path)
     (axis,) = drawn[0].axes
     low, high = axis.get_xlim()
-    assert [tick for tick in axis.get_xticks() if low <= tick <= high] == [1]
+    assert [tick for tick in axis.get_xticks() if low <= tick <= high] == [1, 2][:count]
     assert all(container.has_yerr for container in axis.containers)
-    assert len(axis.containers) == 2
+    means = [container.lines[0].get_ydata().tolist() for container in axis.containers]
+    assert means == [pytest.approx([42, 84][:count])] * 2
+    seeds = [line.get_ydata() for line in axis.lines if line.get_marker() == "."]
+    assert len(seeds) == 6 and {len(values) for values in seeds} == {count}
 
 
 def test_a_long_heading_is_broken_and_the_figure_grows(tmp_path, monkeypatch):

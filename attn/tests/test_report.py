@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import shutil
 from dataclasses import asdict
 
@@ -231,7 +232,9 @@ def test_the_report_is_whole(tmp_path, capsys):
     for run_name in pd.read_csv(out / "post" / "runs.csv")["run"]:
         assert f'id="{run_name}"' in page and f'href="#{run_name}"' in page
     for picture in pictures:
-        assert f'id="post-{picture}"' in page
+        assert f'id="post-figure-{picture}"' in page
+    names = re.findall(r'\sid="([^"]+)"', page)
+    assert len(names) == len(set(names))
     assert "python train.py experiment=accuracy" in page
     assert page.count("data:image/") == len(list(out.glob("*/*.png")))
     for outside in ("http://", "https://", "<script", 'src="/', "@import"):

@@ -30,7 +30,8 @@ def test_few_or_equal_values_have_the_interval_that_they_can_have():
     assert one.mean == 0.3 and math.isnan(one.low) and math.isnan(one.sd)
     same = stats.estimate([1.0] * 10)
     assert (same.low, same.mean, same.high, same.sd) == (1.0, 1.0, 1.0, 0.0)
-    assert stats.p_value([1.0] * 10, against=0.5) == 0 and stats.p_value([0.5] * 3, 0.5) == 1
+    signs = scipy_stats.binomtest(10, 10).pvalue
+    assert stats.p_value([1.0] * 10, against=0.5) == signs and stats.p_value([0.5] * 3, 0.5) == 1
     assert math.isnan(stats.p_value([1.0]))
 
 
@@ -57,8 +58,8 @@ def test_holm_is_the_closed_test_of_bonferroni():
     subsets = [[i for i in range(4) if mask >> i & 1] for mask in range(1, 16)]
     closed = [max(len(s) * p[s].min() for s in subsets if i in s) for i in range(4)]
     assert stats.holm(p) == pytest.approx(np.minimum(1, closed))
-    with_nan = stats.holm([0.02, math.nan, 0.04])
-    assert with_nan[[0, 2]] == pytest.approx([0.04, 0.04]) and math.isnan(with_nan[1])
+    untested = stats.holm([0.02, math.nan, 0.04])
+    assert untested[[0, 2]] == pytest.approx([0.06, 0.08]) and math.isnan(untested[1])
 
 
 @pytest.mark.parametrize("target", [0.0, 0.5, -1.0])
@@ -68,7 +69,8 @@ def test_equivalence_is_a_90_percent_interval_within_the_margin(target):
     for margin in (0.05, 0.2, 0.4, 0.8, 1.6):
         inside = target - margin < ninety.low and ninety.high < target + margin
         assert (stats.tost(values, target, margin) < 0.05) == inside
-    assert stats.tost([0.2, 0.2], 0, 0.3) == 0 and stats.tost([0.4, 0.4], 0, 0.3) == 1
+    signs = scipy_stats.binomtest(4, 4, alternative="greater").pvalue
+    assert stats.tost([0.2] * 4, 0, 0.3) == signs and stats.tost([0.4] * 4, 0, 0.3) == 1
 
 
 def test_auc_is_the_share_of_pairs_in_the_right_order():
@@ -117,7 +119,8 @@ def test_no_worse_is_a_one_sided_test_against_the_margin():
     for margin in (0.05, 0.2, 0.4):
         ninety = stats.estimate(values, 0.90)  # its lower end leaves 5% below
         assert (stats.no_worse_p(values, margin) < 0.05) == (ninety.low > -margin)
-    assert stats.no_worse_p([-0.2, -0.2], 0.3) == 0 and stats.no_worse_p([-0.4, -0.4], 0.3) == 1
+    signs = scipy_stats.binomtest(4, 4, alternative="greater").pvalue
+    assert stats.no_worse_p([-0.2] * 4, 0.3) == signs and stats.no_worse_p([-0.4] * 4, 0.3) == 1
     better = Estimate(10, 1.2, 0.1, 1.1, 1.3)
     assert stats.no_worse_verdict(better, 0.0, 0.5, 10) == REPRODUCED
     worse = Estimate(10, -1.2, 0.1, -1.3, -1.1)
