@@ -38,9 +38,11 @@ def inspect(predictor: Predictor) -> Inspection:
     means = {name: total.sum(0) / len(order) for name, total in sums.items()}
     at_input, at_features = (_gate_of(network, means, seam) for seam in ("input", "features"))
     counts = torch.bincount(labels, minlength=CLASSES)[:, None]
+    # A score of positions alone has one channel, and in its mean nothing to tell classes apart by.
+    places = [name for name in sums if sums[name].shape[1] > 1] or list(sums)
     classes = [
         {"module": name, "channel": channel, "class": label, "score": score}
-        for name in evenly(list(sums), PLACES)
+        for name in evenly(places, PLACES)
         for label, row in enumerate((sums[name] / counts).tolist())
         for channel, score in enumerate(row)
     ]

@@ -188,12 +188,7 @@ def _joined(frames: list) -> pd.DataFrame:
 
 
 def _last_place(classes: pd.DataFrame) -> pd.DataFrame:
-    """Its last score of channels; one of positions alone has nothing to tell them apart by."""
-    if classes.empty:
-        return classes
-    of_channels = classes[classes["channel"] > 0]
-    last = (of_channels if len(of_channels) else classes)["module"].iloc[-1]
-    return classes[classes["module"] == last]
+    return classes if classes.empty else classes[classes["module"] == classes["module"].iloc[-1]]
 
 
 def _at_end(scores: pd.DataFrame) -> pd.DataFrame:

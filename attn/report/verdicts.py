@@ -89,8 +89,9 @@ class Judged:
     @property
     def text(self) -> str:
         """The verdict, where it is not of the published experiment, and what it still needs."""
-        text = self._word
-        return f"{text} (the runs of {self.same_as})" if self.same_as else text
+        if self.same_as:
+            return f"{self.verdict}{self.place} (the runs of {self.same_as})"
+        return self._word
 
     @property
     def _word(self) -> str:

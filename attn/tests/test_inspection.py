@@ -138,6 +138,13 @@ def test_a_gate_that_is_the_same_everywhere_has_no_map(synthetic):
     assert inspect(predictor(synthetic, "attention=se")).maps == {}
 
 
+def test_the_classes_of_cbam_are_those_of_its_channels_from_first_to_last(synthetic):
+    found = inspect(predictor(synthetic, "attention=cbam", "location=per_block"))
+    modules = list(dict.fromkeys(row["module"] for row in found.classes))
+    assert len(modules) == 4 and all(name.endswith(".channel") for name in modules)
+    assert modules[0].startswith("layer1.0.") and modules[-1].startswith("layer3.2.")
+
+
 def test_evenly():
     assert evenly([1, 2], 4) == [1, 2]
     assert evenly(list(range(10)), 4) == [0, 3, 6, 9]
