@@ -103,6 +103,7 @@ def _compile(run: Run, data: Dataset, device: torch.device, asked: bool | None):
     images = len(subset(data.labels["train"], run.config.recipe.images))
     if is_compiled(asked, device, run.config, images):
         shared = Shared(run.config, data, device, compiled=True)
+        shared.captured = False  # a graph stays in its process
         draws = Draws(run.seed)
         shared.trainer(build(run.config, run.seed, draws, shared.weights), draws)
 

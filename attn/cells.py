@@ -78,6 +78,20 @@ def single(words: list[str], about: str):
         return cfg
 
 
+def plain(words: list[str], about: str):
+    """The same for the plain loops, which have not all that may be asked of train.py."""
+    cfg = single(words, about)
+    augment, noise = cfg.recipe.augment, cfg.data.noise
+    for key, value, known in (
+        ("recipe.augment", augment, "none"),
+        ("data.noise.kind", noise.kind, "uniform"),
+        ("data.noise.size", noise.size, None),
+    ):
+        if value != known:
+            raise SystemExit(f"{key}={value}: the plain loops have {known or 'null'} alone")
+    return cfg
+
+
 def _check_one(cfg):
     config.seeds(cfg)
     config.choose_device(cfg)

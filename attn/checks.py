@@ -81,7 +81,10 @@ def check_recipe(recipe: Recipe):
 
 
 def check_arguments(group: str, values: dict, classes: dict):
-    """Compares a group's keys, and the types of their values, with the constructor's arguments."""
+    """Compares a group's keys, and the types of their values, with the constructor's arguments.
+
+    1 becomes 1.0 where that is what an argument takes.
+    """
     one_of(f"{group}.name", values["name"], classes)
     arguments = dict(inspect.signature(classes[values["name"]]).parameters)
     arguments = {k: a.annotation for k, a in arguments.items() if k not in FROM_ELSEWHERE}
@@ -92,23 +95,35 @@ def check_arguments(group: str, values: dict, classes: dict):
         if key not in arguments:
             known = ", ".join(sorted(arguments)) or "none at all"
             raise UserError(f"{group}.{key}: {values['name']} takes {known}")
+        if arguments[key] is float and type(value) is int:
+            values[key] = value = float(value)
         if type(value) is not arguments[key]:
             raise UserError(f"{group}.{key}={value}: it takes {TAKES[arguments[key]]}")
 
 
 def check_last_batch(config: Config, images: int):
-    """Refuses a batch of more images than there are, and to train on one of a single image what
-    normalises pooled features over images."""
-    from attn.modules import MECHANISMS
-
+    """Refuses a batch of more images than there are, and one of a single image where the network
+    cannot train on it: what is normalised has to have several values a channel."""
     if config.recipe.batch_size > images:
         raise UserError(
             f"recipe.batch_size={config.recipe.batch_size}: there are {images:,} training images"
         )
     last = images % config.recipe.batch_size or config.recipe.batch_size
-    mechanism = MECHANISMS.get(config.attention["name"])
-    if last == 1 and getattr(mechanism, "norm_on_pooled", False):
+    if last == 1 and not _trains_on_one(config):
         raise UserError(
             f"recipe.batch_size={config.recipe.batch_size}: of {images:,} images the last batch "
-            f"has one, and {config.attention['name']} normalises over images; choose another size"
+            "has one, and something in this network normalises over images; choose another size"
         )
+
+
+def _trains_on_one(config: Config) -> bool:
+    import torch
+
+    from attn.build import build
+
+    size = config.recipe.size
+    try:
+        build(config, seed=0)(torch.zeros(1, config.in_channels, size, size))
+    except ValueError:  # torch's, of batch normalisation
+        return False
+    return True

@@ -30,6 +30,7 @@ from attn.labels import label
 from attn.schema import Config, Data, Recipe
 
 MOST_SEEDS = 1000
+SEEDS = 2**32  # as many as the key of the random numbers has
 STAGES = ("all", "between")
 DEVICES = ("auto", "cuda", "cpu")
 
@@ -188,7 +189,9 @@ def seeds(cfg) -> list[int]:
     """`seeds=5` means seeds 0 to 4, `seeds=[0,3]` those. Raises ConfigError."""
     value = OmegaConf.to_container(cfg)["seeds"]
     chosen = list(range(min(value, MOST_SEEDS + 1))) if type(value) is int else value
-    whole = isinstance(chosen, list) and all(type(seed) is int and seed >= 0 for seed in chosen)
+    whole = isinstance(chosen, list) and all(
+        type(seed) is int and 0 <= seed < SEEDS for seed in chosen
+    )
     if (
         not whole
         or len(set(chosen)) not in range(1, MOST_SEEDS + 1)
@@ -196,7 +199,7 @@ def seeds(cfg) -> list[int]:
     ):
         raise ConfigError(
             f"seeds={value}: it takes a number (seeds=5 means seeds 0 to 4) or a list of different "
-            f"numbers from 0 on (seeds=[0,3]), at most {MOST_SEEDS}"
+            f"numbers from 0 on (seeds=[0,3]) and below 2^32, at most {MOST_SEEDS}"
         )
     return chosen
 

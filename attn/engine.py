@@ -51,6 +51,7 @@ class Trainer:
 
     inputs: the training images, on the device. samples: the positions (N,) of the training
     images that are used. draws: the seed's random numbers, which the network's dropout shares.
+    compiled, captured: whether that is tried, the latter on a GPU alone.
     notes: what a person should know, such as why the step is not compiled. precision, why: what
     layers compute in, and why that is not what the recipe allows.
     """
@@ -63,6 +64,7 @@ class Trainer:
         recipe: Recipe,
         draws: Draws,
         compiled: bool = False,
+        captured: bool = True,
     ):
         self.device = device = inputs.images.device
         self.network = network.to(device, memory_format=inputs.memory_format)
@@ -99,7 +101,7 @@ class Trainer:
             self.stream = torch.cuda.Stream()
         if compiled:
             self._compile()
-        if self.stream:
+        if self.stream and captured:
             self._capture()
 
     def _trained(self) -> list:
@@ -230,16 +232,22 @@ class Trainer:
                 self.optimizer.state[parameter][name].copy_(value)
 
 
-def train_together(trainers: list[Trainer], report=None):
+def train_together(trainers: list[Trainer], report=None) -> dict[Trainer, Exception]:
     """The steps of one epoch of trainers of one configuration, each of which has begun its own.
 
     report() is called now and then. On a GPU the kernels of different trainers overlap; returns
-    once all are done.
+    once all are done, what stopped each that failed.
     """
+    failed = {}
     for step in range(trainers[0].steps):
         for trainer in trainers:
-            trainer.advance(step)
+            if trainer not in failed:
+                try:
+                    trainer.advance(step)
+                except Exception as error:  # as where memory runs out: no reason to stop others
+                    failed[trainer] = error
         if report and ((step + 1) % REPORT_EVERY == 0 or step + 1 == trainers[0].steps):
             report()
     if trainers[0].stream:
         torch.cuda.synchronize()
+    return failed

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import torch
 
+PARTIAL = ".partial"
 CHECKPOINT, PREVIOUS, CHECKSUMS = "checkpoint.pt", "checkpoint.previous.pt", "checkpoint.sha256"
 
 
 def write(path: Path, data: bytes | str):
     """Replaces a file as one act: after a crash the old one or the new one is there."""
-    handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=PARTIAL)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data.encode() if isinstance(data, str) else data)
@@ -25,6 +26,12 @@ def write(path: Path, data: bytes | str):
     except BaseException:
         Path(partial).unlink(missing_ok=True)
         raise
+
+
+def remove_partial(folder: Path):
+    """Removes what a process that was killed was writing."""
+    for path in folder.glob(f".*{PARTIAL}"):
+        path.unlink(missing_ok=True)
 
 
 def append_rows(path: Path, rows: list[dict]):
@@ -41,29 +48,30 @@ def append_rows(path: Path, rows: list[dict]):
 
 
 def truncate_rows(path: Path, epochs: int):
-    """Drops what a broken run wrote of epochs that its checkpoint does not have, half lines too."""
-    if not path.exists():
-        return
-    lines = path.read_text().splitlines(keepends=True)
-    column = lines[0].strip().split(",").index("epoch")
-    kept = [line for line in lines[1:] if line.endswith("\n")]
-    kept = [line for line in kept if int(line.split(",")[column]) < epochs]
-    if kept:
-        write(path, "".join(lines[:1] + kept))
-    else:
-        path.unlink()
+    """Drops what a broken run wrote of epochs that its checkpoint does not have, half lines too.
+
+    Without a checkpoint all of it, as the run writes its untrained epoch -1 again.
+    """
+    if not epochs:
+        path.unlink(missing_ok=True)
+    elif path.exists():
+        head, *lines = path.read_text().splitlines(keepends=True)
+        column = head.strip().split(",").index("epoch")
+        whole = [line for line in lines if line.endswith("\n")]
+        kept = [line for line in whole if int(line.split(",")[column]) < epochs]
+        write(path, "".join([head, *kept]))
 
 
 def save_checkpoint(folder: Path, state: dict):
     """Writes checkpoint.pt and keeps the one before it.
 
-    The checksums are written first, the last three of them: whatever a crash interrupts, each
-    whole file has its checksum among them.
+    The checksums are written first, and none is dropped: whatever a crash or a full disk
+    interrupts, and how often, each whole file has its checksum among them.
     """
     buffer = io.BytesIO()
     torch.save(state, buffer)
     data = buffer.getvalue()
-    checksums = [hashlib.sha256(data).hexdigest(), *_checksums(folder)[:2]]
+    checksums = [hashlib.sha256(data).hexdigest(), *_checksums(folder)]
     write(folder / CHECKSUMS, "\n".join(checksums) + "\n")
     current = folder / CHECKPOINT
     if current.exists():
@@ -89,6 +97,8 @@ def _checksums(folder: Path) -> list[str]:
 
 
 def last_row(path: Path) -> dict[str, str]:
-    """The last row of a CSV, its values as they are written."""
+    """The last row of a CSV, its values as they are written; empty where there is none."""
+    if not path.exists():
+        return {}
     with path.open(newline="") as file:
-        return list(csv.DictReader(file))[-1]
+        return [{}, *csv.DictReader(file)][-1]

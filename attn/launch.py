@@ -1,8 +1,8 @@
 """Trains the runs of a configuration together: on a CPU a process each, on a GPU a stream each."""
 
 import sys
-import time
 import traceback
+from multiprocessing import connection
 
 import torch
 
@@ -57,7 +57,6 @@ def _side_by_side(runs: list[Run], device: torch.device, compiled) -> list[str]:
 
     One thread whether alone or not: the number of threads changes the last bits of a convolution.
     """
-    events = workers.CONTEXT.Queue()
     at_once = min(len(runs), workers.processors())
     progress = Progress(waves=-(-len(runs) // at_once), hint=CPU_HINT)
     full = at_once == workers.processors()
@@ -67,40 +66,51 @@ def _side_by_side(runs: list[Run], device: torch.device, compiled) -> list[str]:
         while waiting or working:
             while waiting and free:
                 run, processor = waiting.pop(0), free.pop(0)
-                arguments = (run, events, compiled, processor)
-                process = workers.CONTEXT.Process(target=_work, args=arguments, daemon=True)
-                process.start()
-                working[run.name] = process, processor
-            _show(events, progress)
-            for name in [n for n, (process, _) in working.items() if not process.is_alive()]:
-                _show(events, progress)
-                process, processor = working.pop(name)
+                heard, process = _start(run, compiled, processor)
+                working[heard] = run, process, processor
+            for heard in connection.wait(working):
+                if event := _next(heard):
+                    progress.handle(*event)
+                    continue
+                run, process, processor = working.pop(heard)
                 free.append(processor)
-                if process.exitcode and name not in progress.failed:
+                process.join()
+                if process.exitcode and run.name not in progress.failed:
                     reason = f"its process ended with status {process.exitcode}"
-                    progress.handle("failed", name, {"reason": reason})
+                    progress.handle("failed", run.name, {"reason": reason})
     finally:
-        for process, _ in working.values():
+        for _, process, _ in working.values():
             process.terminate()
     return progress.failed
 
 
-def _show(events, progress: Progress):
-    """Shows what has been reported; waits a moment where nothing has."""
-    if events.empty():
-        time.sleep(0.05)
-    while not events.empty():
-        progress.handle(*events.get())
+def _next(heard) -> tuple | None:
+    """What a process reports; None once it has ended, however it did."""
+    try:
+        return heard.recv()
+    except (EOFError, OSError):  # at an event's end, or in the middle of one
+        return None
 
 
-def _work(run: Run, events, compiled, processor):
+def _start(run: Run, compiled, processor) -> tuple:
+    """(where its events are heard, the process)."""
+    heard, told = workers.CONTEXT.Pipe(duplex=False)
+    process = workers.CONTEXT.Process(
+        target=_work, args=(run, told, compiled, processor), daemon=True
+    )
+    process.start()
+    told.close()
+    return heard, process
+
+
+def _work(run: Run, told, compiled, processor):
     """The body of a process that trains one run."""
     workers.end_with_parent()
     workers.stay_on(processor)
     torch.set_num_threads(1)
 
-    def report(event, name, values):
-        events.put((event, name, values))
+    def report(*event):
+        told.send(event)
 
     try:
         data = load(run.config.data.source, run.config.data.root)

@@ -1,16 +1,9 @@
 """In which numbers a network computes, how its tensors lie in memory, and what may vary."""
 
-import os
-
 import torch
 from torch import nn
 
 from attn.schema import Config, Recipe
-
-# Strict runs need the first; with less than a connection each, streams wait for one another (CUDA's
-# default is 8). Both are read once, as a GPU is first used.
-os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-os.environ.setdefault("CUDA_DEVICE_MAX_CONNECTIONS", "32")
 
 
 def computed_in(network: nn.Module, device: torch.device, allowed: str) -> tuple[str, str]:

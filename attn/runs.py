@@ -58,8 +58,7 @@ class Run:
     @property
     def epochs_done(self) -> int:
         """As its metrics say; what decides is the checkpoint, which is written after them."""
-        metrics = self.folder / "metrics.csv"
-        return int(files.last_row(metrics)["epoch"]) + 1 if metrics.exists() else 0
+        return int(files.last_row(self.folder / "metrics.csv").get("epoch", -1)) + 1
 
     @property
     def failure(self) -> str:
@@ -100,6 +99,7 @@ class Run:
         files.write(self.folder / "error.txt", reason.rstrip() + "\n")
 
     def write_config(self):
+        files.remove_partial(self.folder)
         (self.folder / "error.txt").unlink(missing_ok=True)
         record = {**asdict(self.config), "seed": self.seed, "numerics": NUMERICS}
         files.write(self.folder / "config.yaml", yaml.safe_dump(record, sort_keys=False))

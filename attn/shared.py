@@ -34,6 +34,9 @@ class Shared:
     """Made once for the runs that train together. compiled: as is_compiled takes it."""
 
     def __init__(self, config: Config, data: Dataset, device: torch.device, compiled: bool | None):
+        if device.type == "cuda":  # the last configuration's graphs hold their memory in cycles
+            gc.collect()
+            torch.cuda.empty_cache()
         self.data, self.device, self.recipe = data, device, config.recipe
         set_backends(config.recipe, config.strict)
         self.samples = subset(data.labels["train"], config.recipe.images)
@@ -45,13 +48,13 @@ class Shared:
         self.compiled = is_compiled(compiled, device, config, len(self.samples))
         if self.compiled:
             torch.compiler.reset()  # else its limit of recompilations counts every configuration
-        if device.type == "cuda":  # the last configuration's graphs hold their memory in cycles
-            gc.collect()
-            torch.cuda.empty_cache()
+        self.captured = device.type == "cuda"
 
     def trainer(self, network: nn.Module, draws: Draws) -> Trainer:
         inputs = self.inputs["train"]
-        trainer = Trainer(network, inputs, self.samples, self.recipe, draws, self.compiled)
-        # What could not be compiled for one seed is not tried for the next.
+        how = self.compiled, self.captured
+        trainer = Trainer(network, inputs, self.samples, self.recipe, draws, *how)
+        # What could not be compiled or captured for one seed is not tried for the next.
         self.compiled = self.compiled and "compiled" in trainer.mode
+        self.captured = self.captured and bool(trainer.graphs)
         return trainer

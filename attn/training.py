@@ -59,10 +59,15 @@ def train(runs: list[Run], data: Dataset, device: torch.device, report, compiled
 def _epoch(sessions: list):
     """Trains an epoch of each, tests them, and writes their rows, and checkpoints that are due."""
     _each(sessions, Session.begin)
-    train_together([s.trainer for s in sessions], lambda: [s.show() for s in sessions])
+    sessions = [session for session in sessions if not session.over]
+    if not sessions:
+        return
+    failed = train_together([s.trainer for s in sessions], lambda: [s.show() for s in sessions])
     now = time.perf_counter()
     for session in sessions:
-        session.trained = now
+        session.trained, session.together = now, len(sessions)
+        if session.trainer in failed:
+            session.fail(failed[session.trainer])
     _each(sessions, Session.test)
     _each(sessions, Session.end)
 
@@ -82,6 +87,7 @@ def _each(sessions: list, action):
 class Session:
     """A run being trained: the trainer, the log, and the seconds spent so far.
 
+    seconds: its share of the time of all that train together; train_seconds: that of its training.
     over: whether nothing is left to do, because it is finished or has failed.
     """
 
@@ -115,7 +121,8 @@ class Session:
         if shared.compiled:
             self.report("note", text="compiling the step, which may take a minute")
         self.trainer = shared.trainer(network, draws)
-        self.predictor = Predictor(network, shared.inputs["test"], self.recipe, self.trainer.stream)
+        stream = self.trainer.stream if shared.captured else None
+        self.predictor = Predictor(network, shared.inputs["test"], self.recipe, stream)
         if self.trainer.why:
             self.report("note", text=f"computes in {self.trainer.precision}: {self.trainer.why}")
         for note in self.trainer.notes + self.predictor.notes:
@@ -185,7 +192,7 @@ class Session:
             logits = self.logits.cpu()
             self._write_scores(epoch, self.scores)
         labels = self.shared.data.labels["test"][self.tested]
-        self.seconds += time.perf_counter() - self.began
+        self.seconds += (time.perf_counter() - self.began) / self.together
         self.train_seconds += seconds
         metrics |= {
             "test_accuracy": (logits.argmax(1) == labels).double().mean().item(),

@@ -69,12 +69,14 @@ def measure(program: str, seeds: int, epochs: int, words: list[str], left: float
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             return None
+        finally:
+            peak = memory.end()
         wall = time.perf_counter() - began
         printed = Path(folder, "out").read_text()
         if status:
             raise RuntimeError(f"{' '.join(map(str, command))}\n{printed}")
         took = _of_ours(Path(folder)) if program == "train.py" else _of_a_loop(printed)
-    return {"wall_seconds": round(wall, 1), **took, "peak_mib": round(memory.end())}
+    return {"wall_seconds": round(wall, 1), **took, "peak_mib": round(peak)}
 
 
 def _of_a_loop(printed: str) -> dict:
@@ -190,9 +192,7 @@ def main():
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "bench")
     options, words = parser.parse_known_args()
     end = time.monotonic() + 60 * options.minutes
-    config.register()
-    config.check_words(words)
-    device = config.choose_device(cells.composed(words))
+    device = config.choose_device(cells.single(words, __doc__))
     words = WORDS[device.type] + words
     cfg = config.check(cells.composed(words))
     same = {"words": " ".join(words), "torch": torch.__version__, "code": code()}

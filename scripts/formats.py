@@ -30,7 +30,7 @@ STEPS = 6
 
 
 def milliseconds(cfg, data, device, form) -> float:
-    """The median step of a run's first epoch, but for its first two."""
+    """The median of the first steps of a second epoch."""
     set_backends(cfg.recipe, cfg.strict)
     draws, samples = Draws(0), subset(data.labels["train"], cfg.recipe.images)
     images, labels = data.images["train"][samples], data.labels["train"][samples]

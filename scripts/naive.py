@@ -57,13 +57,13 @@ def accuracy(network, batches, device):
 def fit(cfg, data, seed, device):
     recipe, network = cfg.recipe, build(cfg, seed).to(device)
     batches = loader(cfg, data, "train", recipe.images, recipe.batch_size, num_workers=2)
-    optimizer = torch.optim.SGD(network.parameters(), recipe.lr, recipe.momentum)
+    sgd = torch.optim.SGD(network.parameters(), recipe.lr, recipe.momentum, 0, recipe.weight_decay)
     rates = iter(learning_rates(recipe, recipe.epochs * len(batches)).tolist())
     for epoch in range(recipe.epochs):
         began, losses = time.time(), []
         for x, y in batches:
-            optimizer.param_groups[0]["lr"] = next(rates)
-            losses.append(update(network, optimizer, x.to(device), y.to(device)).item())
+            sgd.param_groups[0]["lr"] = next(rates)
+            losses.append(update(network, sgd, x.to(device), y.to(device)).item())
         row = {"images": len(batches.dataset), "loss": sum(losses) / len(losses)}
         row["train_seconds"] = time.time() - began
         tested = None if epoch + 1 == recipe.epochs else recipe.test_images
@@ -73,6 +73,7 @@ def fit(cfg, data, seed, device):
 
 
 if __name__ == "__main__":
-    cfg = cells.single(sys.argv[1:], __doc__)
+    cfg = cells.plain(sys.argv[1:], __doc__)
+    data = load(cfg.data.source, cfg.data.root)
     for seed in config.seeds(cfg):
-        fit(config.check(cfg), load(cfg.data.source), seed, config.choose_device(cfg))
+        fit(config.check(cfg), data, seed, config.choose_device(cfg))

@@ -61,7 +61,7 @@ def known_seconds(root: Path) -> dict:
 
 
 def time_left(runs: list, on_cpu: bool) -> str:
-    """One configuration after another; on a CPU its seeds side by side, on a GPU in turn."""
+    """One configuration after another; on a GPU a run's seconds are its share."""
     known = known_seconds(runs[0].root)
     shares = defaultdict(list)  # configuration: the part that each unfinished run has before it
     for run in runs:

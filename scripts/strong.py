@@ -28,7 +28,8 @@ def fit(cfg, data, seed, device):
     network = build(cfg, seed).to(device, memory_format=torch.channels_last)
     forward = torch.compile(network)
     precision, _ = computed_in(network, device, "bf16")
-    optimizer = torch.optim.SGD(network.parameters(), recipe.lr, recipe.momentum, fused=True)
+    options = {"weight_decay": recipe.weight_decay, "fused": True}
+    optimizer = torch.optim.SGD(network.parameters(), recipe.lr, recipe.momentum, **options)
     rates = iter(learning_rates(recipe, epochs * len(batches)).tolist())
     for epoch in range(epochs):
         began, total = time.time(), torch.zeros((), device=device)
@@ -54,6 +55,7 @@ def fit(cfg, data, seed, device):
 
 
 if __name__ == "__main__":
-    cfg = cells.single(sys.argv[1:], __doc__)
+    cfg = cells.plain(sys.argv[1:], __doc__)
+    data = load(cfg.data.source, cfg.data.root)
     for seed in config.seeds(cfg):
-        fit(config.check(cfg), load(cfg.data.source), seed, config.choose_device(cfg))
+        fit(config.check(cfg), data, seed, config.choose_device(cfg))

@@ -2,8 +2,7 @@
 
 A mechanism's class says by `seam` where in a block it stands, and its docstring what its score
 means. It is `Module(channels, **numbers)`, at the seam `conv` `Module(replaced, **numbers)`; at
-`fuse` it has `gate(channels, **numbers)` for the two places where nothing is added. Where it has
-`norm_on_pooled` it normalises one number an image and channel, and cannot train on one image.
+`fuse` it has `gate(channels, **numbers)` for the two places where nothing is added.
 """
 
 from attn.modules.aff import AFF, IAFF

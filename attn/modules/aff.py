@@ -64,7 +64,6 @@ class AFF(nn.Module):
     """
 
     seam = "fuse"
-    norm_on_pooled = True
 
     def __init__(self, channels: int, reduction: int = 4, scale: float = 2.0):
         super().__init__()
@@ -91,7 +90,6 @@ class IAFF(nn.Module):
     """
 
     seam = "fuse"
-    norm_on_pooled = True
 
     def __init__(self, channels: int, reduction: int = 4):
         super().__init__()

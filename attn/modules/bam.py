@@ -28,7 +28,6 @@ class BAM(nn.Module):
     """
 
     seam = "out"
-    norm_on_pooled = True
 
     def __init__(
         self,

@@ -25,7 +25,6 @@ class SK(nn.Module):
     """
 
     seam = "conv"
-    norm_on_pooled = True
     dilations = (1, 2)
 
     def __init__(self, replaced: nn.Sequential, reduction: int = 16, least: int = 32):

@@ -27,7 +27,6 @@ class Split(nn.Module):
     """
 
     seam = "conv"
-    norm_on_pooled = True
 
     def __init__(
         self, replaced: nn.Sequential, radix: int = 2, cardinality: int = 1, reduction: int = 4

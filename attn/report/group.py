@@ -155,7 +155,7 @@ def named(groups: list[Group]) -> list[Group]:
         recipe, recipe_key, source, fingerprint, numerics = group.key
         name = f"{recipe}-synthetic" if source == "synthetic" else recipe
         if name in taken:
-            name = f"{name}-{recipe_key}-{fingerprint[:6]}-{numerics}"
+            name = f"{recipe}-{source}-{recipe_key}-{fingerprint[:6]}-{numerics}"
         taken.add(name)
         result.append(replace(group, name=name))
     return result

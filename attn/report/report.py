@@ -133,6 +133,10 @@ def write_tables(
             caption = captions.of_other(caption, remake)
             heading = f"{title}: {group.title}"
             shown.append(_write(folder, name, heading, frame, word(frame), caption, labels))
+    for name in {definition.id for definition in definitions} | {name for name, *_ in OTHERS}:
+        if name not in {one.id for one in shown}:  # of runs that are gone
+            for kind in ("csv", "md", "tex"):
+                (folder / f"{name}.{kind}").unlink(missing_ok=True)
     return Section(group, verdicts.judge(group, claims), shown)
 
 

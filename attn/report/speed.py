@@ -56,7 +56,10 @@ def _bars(rows, heading: str, folder: Path):
             rows["seconds_per_run"],
             color=[MUTED[0] if own else NUMBER for own in ours],
         )
-        ratios = [f"{r.seconds_per_run:g} s, {r.ratio:g}x" for r in rows.itertuples()]
+        ratios = [
+            f"{r.seconds_per_run:g} s" + (f", {r.ratio:g}x" if r.ratio else "")
+            for r in rows.itertuples()
+        ]
         axis.bar_label(bars, ratios, padding=4)
         axis.invert_yaxis()
         axis.margins(x=0.2)

@@ -26,7 +26,7 @@ def test_eval_makes_the_report_and_leaves_out_what_is_damaged(trained, tmp_path)
     for name in ("noise.md", "configurations.md"):
         text = (report / name).read_text()
         assert "SYNTHETIC" in text and "published |" not in text
-    assert "`python train.py experiment=noise` makes them" in (report / "noise.md").read_text()
+    assert "`python train.py experiment=noise` trains them" in (report / "noise.md").read_text()
     table = rows(report / "noise.csv")
     assert [row["n"] for row in table] == ["0", "1", "1", "0"]
     baseline = rows(folders(root)[2] / "metrics.csv")[-1]["test_accuracy"]

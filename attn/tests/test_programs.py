@@ -148,21 +148,22 @@ def wait_for(condition, process, seconds=120):
         time.sleep(0.02)
 
 
-def test_a_killed_run_goes_on_and_equals_one_that_was_not(tmp_path):
-    """SIGKILL to the whole group after the first checkpoint; then the same command again."""
+@pytest.mark.parametrize("first", ["checkpoint.pt", "scores.csv"])  # or before any checkpoint
+def test_a_killed_run_goes_on_and_equals_one_that_was_not(tmp_path, first):
+    """SIGKILL to the whole group once a file is there; then the same command again."""
     words = ["train.py", *TINY, *NOISY, "recipe.epochs=3"]
     whole = program(*words, f"runs={tmp_path / 'whole'}")
     assert whole.returncode == 0, whole.stderr
     killed = tmp_path / "killed"
     process = start(*words, f"runs={killed}")
-    wait_for(lambda: list(killed.glob("*/checkpoint.pt")), process)
+    wait_for(lambda: list(killed.glob(f"*/{first}")), process)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     (folder,) = folders(killed)
     assert not (folder / "summary.json").exists()
     again = program(*words, f"runs={killed}")
     assert again.returncode == 0, again.stderr
-    assert "goes on after epoch" in again.stdout
+    assert ("goes on after epoch" in again.stdout) == (first == "checkpoint.pt")
     (straight,) = folders(tmp_path / "whole")
     for name in ("metrics.csv", "scores.csv"):
         assert rows(folder / name) == rows(straight / name)
@@ -170,6 +171,18 @@ def test_a_killed_run_goes_on_and_equals_one_that_was_not(tmp_path):
         torch.load(f / "checkpoint.pt", weights_only=True)["network"] for f in (straight, folder)
     )
     assert all(one[name].equal(other[name]) for name in one)
+
+
+def test_a_run_whose_process_is_killed_has_failed_and_stops_no_other(tmp_path):
+    words = [*TINY, *NOISY, "recipe.epochs=4", "seeds=2", f"runs={tmp_path}"]
+    process = start("train.py", *words)
+    wait_for(lambda: len(list(tmp_path.glob("*/metrics.csv"))) == 2, process)
+    killed, other = folders(tmp_path)
+    os.kill(int((killed / ".lock").read_text().split()[1]), signal.SIGKILL)
+    output = process.communicate(timeout=120)[0]
+    assert process.returncode == 1 and "Traceback" not in output
+    assert f"{killed.name}  FAILED: its process ended with status -9" in output
+    assert (other / "summary.json").exists() and not (killed / "summary.json").exists()
 
 
 def test_a_killed_parent_leaves_nobody_training(tmp_path):

@@ -1,9 +1,11 @@
 """Run folders: what is resumed, and what is refused."""
 
+import json
+
 import pytest
 import torch
 
-from attn import files, launch, training
+from attn import engine, files, launch, training
 from attn.errors import RunError
 from attn.runs import Run, note_skipped, skipped
 from attn.tests.conftest import configuration, rows
@@ -119,6 +121,35 @@ def test_a_run_that_goes_on_otherwise_compiled_says_so(tiny, synthetic, monkeypa
     monkeypatch.setattr("attn.engine.Trainer.mode", "compiled")
     text = "goes on compiled, began eager: its last bits may differ"
     assert ("note", {"text": text}) in finish(run, synthetic)
+
+
+@pytest.mark.parametrize(("method", "call"), [("begin", 2), ("advance", 2)])
+def test_a_run_that_fails_stops_none_that_trains_beside_it(
+    tiny, synthetic, monkeypatch, method, call
+):
+    """Its second epoch does not begin, or its second step fails, as where memory runs out."""
+    alone, first, second = tiny("alone"), tiny("together"), tiny("together")
+    first.seed = 1
+    finish(alone, synthetic)
+    calls, original = [], getattr(engine.Trainer, method)
+
+    def failing(trainer, number):
+        if trainer.draws.seed == first.seed:
+            calls.append(number)
+            if len(calls) == call:
+                raise MemoryError("no memory is left")
+        return original(trainer, number)
+
+    monkeypatch.setattr(engine.Trainer, method, failing)
+    heard = []
+    training.train([first, second], synthetic, CPU, lambda *event: heard.append(event[:2]))
+    assert second.finished and not first.finished and "no memory is left" in first.failure
+    mine = [event for event, name in heard if name == first.name]
+    assert mine.count("failed") == 1 and mine[-1] == "failed"
+    one, other = (torch.load(r.folder / files.CHECKPOINT)["network"] for r in (alone, second))
+    assert all(one[name].equal(other[name]) for name in one)
+    times = [json.loads((r.folder / "summary.json").read_text()) for r in (alone, second)]
+    assert all(one["train_seconds"] > 0 for one in times)
 
 
 def test_where_nobody_hears_what_is_reported_no_run_has_failed(tiny, synthetic):
