@@ -25,10 +25,10 @@ def main(cfg):
         device = config.choose_device(cfg)
 
         if cfg.checkpoint:
-            from attn.report.checkpoint import inspect_all, report_checkpoint
+            from attn.report.checkpoint import find, inspect_all, report_checkpoint
 
             if cfg.checkpoint != "all":
-                report_checkpoint(Path(cfg.checkpoint), out, device)
+                report_checkpoint(find(cfg.checkpoint, runs), out, device)
                 return
             inspect_all(runs, device)
 

@@ -95,8 +95,15 @@ def _chosen(pairs: list[tuple]) -> dict:
 
 
 def sweep(experiment: str) -> dict:
-    """{key: "value,value"}: what an experiment varies."""
-    return read("experiment", experiment)["hydra"]["sweeper"]["params"]
+    """{key: "value,value"}: what an experiment varies. Raises UserError where it does not say."""
+    hydra = read("experiment", experiment).get("hydra") or {}
+    params = (hydra.get("sweeper") or {}).get("params") or {}
+    if hydra.get("mode") != "MULTIRUN" or not params:
+        raise UserError(
+            f"configs/experiment/{experiment}.yaml: it takes `mode: MULTIRUN` under `hydra:`, and "
+            "what it varies under `sweeper:` and `params:`; configs/experiment/noise.yaml shows how"
+        )
+    return {key: str(value) for key, value in params.items()}
 
 
 def _known_types(chosen: dict, top: dict) -> dict:
@@ -120,10 +127,19 @@ def _unknown(key: str, types: dict, groups: dict) -> str:
     ending = [k for k in every if k.rpartition(".")[2] == key.rpartition(".")[2]]
     near = ending or difflib.get_close_matches(key, every, n=1, cutoff=0.75)
     hint = f" Did you mean {near[0]}?" if near else ""
+    if group in groups and (owners := _owners(group, key.partition(".")[2])):
+        hint = f" It is one of {', '.join(owners)}."
     if not groups and group in GROUPS:
         hint = " It is a word of train.py."
     known = [k for k in known if not k.endswith(".name")]
     return f"{key}: there is no such key here.{hint} There are {', '.join(known) or 'none'}"
+
+
+def _owners(group: str, key: str) -> list[str]:
+    """The choices of a backbone or a mechanism that have a key."""
+    if group not in ("backbone", "attention"):
+        return []
+    return [name for name in choices(group) if key in read(group, name)]
 
 
 def _check_type(key: str, text: str, hint):

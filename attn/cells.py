@@ -50,6 +50,8 @@ def check(words: list[str]):
     sweep = command.is_sweep(words)
     with _refusal():
         every = split(words)
+        if not sweep and (several := _several_seeds(every)):
+            raise ConfigError(f"seeds={','.join(several)}: write seeds=[{','.join(several)}]")
         if not sweep and len(every) > 1:
             raise ConfigError(
                 "a key has several values: add -m to sweep over them; a list is [1,2]"
@@ -63,6 +65,12 @@ def check(words: list[str]):
             except Impossible:
                 if not sweep:
                     raise
+
+
+def _several_seeds(every: list[list[str]]) -> list[str]:
+    """The values of seeds=, where the cells differ in it."""
+    values = [word.removeprefix("seeds=") for words in every for word in words if "seeds=" in word]
+    return values if len(set(values)) > 1 else []
 
 
 def single(words: list[str], about: str):

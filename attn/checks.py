@@ -95,6 +95,11 @@ def check_arguments(group: str, values: dict, classes: dict):
         if key not in arguments:
             known = ", ".join(sorted(arguments)) or "none at all"
             raise UserError(f"{group}.{key}: {values['name']} takes {known}")
+        if arguments[key] not in TAKES:
+            raise UserError(
+                f"{group}.{key}: annotate it where {values['name']} takes it, as int, float, str "
+                "or bool"
+            )
         if arguments[key] is float and type(value) is int:
             values[key] = value = float(value)
         if type(value) is not arguments[key]:

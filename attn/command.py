@@ -2,6 +2,7 @@
 
 import os
 import select
+import signal
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,7 +53,11 @@ def reader_gone():
 
 @contextmanager
 def stoppable():
-    """Ends the program without a traceback where a person interrupts it or reads no further."""
+    """Ends the program without a traceback where a person interrupts it or reads no further.
+
+    What a queue sends before it kills (SIGTERM) is taken as an interruption.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         try:
             yield

@@ -152,6 +152,11 @@ def _placement(values) -> tuple:
     declared = values.attention
     location, stages = values.location, values.stages
     if location == "published":
+        if "location" not in declared and declared["name"] != "none":
+            raise UserError(
+                f"attention={declared['name']}: its YAML declares no place; write `location:` "
+                f"there, or ask for location={', '.join(LOCATIONS)}"
+            )
         location = declared.get("location", "none")
         stages = declared.get("stages", "all") if stages == "all" else stages
     if "none" in (location, declared["name"]):

@@ -191,6 +191,8 @@ def main():
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "bench")
     options, words = parser.parse_known_args()
+    if unknown := [word for word in words if word.startswith("-")]:
+        parser.error(f"unknown option {unknown[0]}")
     end = time.monotonic() + 60 * options.minutes
     device = config.choose_device(cells.single(words, __doc__))
     words = WORDS[device.type] + words

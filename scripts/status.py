@@ -29,7 +29,7 @@ def state(run) -> tuple[str, str]:
         return "running", f"{run.epochs_done}/{epochs} epochs, {run.holder}"
     if run.failure:
         return "failed", f"{run.failure} ({run.folder / 'error.txt'})"
-    if run.epochs_done:
+    if (run.folder / "config.yaml").exists():
         return "partial", f"{run.epochs_done}/{epochs} epochs"
     return "missing", ""
 

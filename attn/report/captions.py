@@ -23,11 +23,11 @@ SEPARATION = (
 )
 IMPORTANCE = (
     "Spearman's correlation of a channel's score with the accuracy lost when the channel is "
-    "permuted among the test images; also of score x the channel's sd, and of the sd alone, "
-    "since a gate depends on its input's scale. Over several runs the mean and t-interval of "
-    "theirs, of one run its own interval. n: runs. At `first` the channels are standardised: their "
-    "sds are nearly equal, and a gate that ranks every colour above every noise channel has about "
-    "0.77 already, in whatever order the colours are."
+    "permuted among test images (2,000 at `first`, else all); also of score x the channel's sd, "
+    "and of the sd alone, since a gate depends on its input's scale. Over several runs the mean "
+    "and t-interval of theirs, of one run its own interval. n: runs. At `first` the channels are "
+    "standardised: their sds are nearly equal, and a gate that ranks every colour above every "
+    "noise channel has about 0.77 already, in whatever order the colours are."
 )
 GATES = (
     "first, last: the mean score, untrained (250 test images, batch statistics) and after the "

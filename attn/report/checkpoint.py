@@ -1,5 +1,6 @@
 """One trained network: its accuracy, per class too, its scores everywhere, and what they mean."""
 
+import difflib
 import io
 from pathlib import Path
 
@@ -15,16 +16,19 @@ from attn.data import CLASSES, Dataset, load
 from attn.errors import RunError
 from attn.evaluation import POST_IMAGES, Predictor, evaluate, fixed_test_order, score_rows
 from attn.inspection import inspect
+from attn.modules import MECHANISMS
 from attn.precision import set_backends
 from attn.report import accuracy_figures, inspection_figures, score_figures
 from attn.report.collect import UNREADABLE
 from attn.report.formats import markdown
 from attn.report.group import SOURCES, write_csv
+from attn.report.tables import channel_name
 from attn.schema import NUMERICS, Config
 from attn.scores import of_input_channels
 from attn.shared import split_inputs
 
 OTHER_DATA = "these images are not the ones that it was trained on: another dataset or decoder"
+CPU = torch.device("cpu")
 INSPECTED = "classes.csv"  # the last file that an inspection leaves in a run folder
 
 
@@ -51,6 +55,25 @@ def inspect_all(root: Path, device: torch.device):
             tqdm.write(f"not inspected: {folder.name}: {OTHER_DATA}")
             continue
         _inspect(folder, predictor)
+
+
+def find(name: str, runs: Path) -> Path:
+    """The run folder or checkpoint of a path, or of a run's name alone; else RunError."""
+    for path in (Path(name), runs / name):
+        if path.exists():
+            return path
+    known = [path.parent.name for path in runs.glob(f"*/{files.CHECKPOINT}")]
+    near = difflib.get_close_matches(Path(name).name, known, n=1)
+    hint = f"; did you mean {runs / near[0]}?" if near else ""
+    raise RunError(f"checkpoint={name}: there is no such run folder{hint}")
+
+
+def trained(path: Path, device: torch.device = CPU) -> Predictor:
+    """The trained network of a run folder, with the test images as it takes them.
+
+    Raises RunError where there is no whole checkpoint.
+    """
+    return _predictor(*read_run(path), device)[0]
 
 
 def report_checkpoint(path: Path, out: Path, device: torch.device):
@@ -99,6 +122,8 @@ def read_run(path: Path):
     except (*UNREADABLE, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         raise RunError(f"{folder / 'config.yaml'} is damaged ({reason})") from None
+    if config.attention["name"] not in ("none", *MECHANISMS):
+        raise RunError(f"{folder.name}: the mechanism {config.attention['name']} is no longer here")
     if state is None:
         raise RunError(f"checkpoint={path}: no whole checkpoint.pt there")
     if values["numerics"] == NUMERICS and state["run"]["key"] != config.key:
@@ -149,6 +174,9 @@ def _draw_inspection(folder: Path, out: Path, title: str):
         inspection_figures.gates_over_images(images, maps, title, out / "gates.png")
     if (folder / "importance.csv").exists():
         lost = pd.read_csv(folder / "importance.csv")
+        names = lost["channel"].map(channel_name)
+        at_input = lost["module"].map(of_input_channels)
+        lost["channel"] = names.where(at_input, lost["channel"].astype(str))
         _write(out / "importance", f"Points lost without a channel: {title}", lost)
 
 

@@ -166,7 +166,7 @@ def lost_against_score(group: Group, folder: Path) -> list[Path]:
                 _lost_panels(pair, mine, location)
             heading = (
                 f"What is lost without a channel, against its score: {backbone}, {location}\n"
-                f"{group.title}\nA point is a channel of a run, permuted among the test images."
+                f"{group.title}\nA point is a channel of a run, permuted among test images."
             )
             path = folder / f"importance-{backbone}-{location}.png"
             paths.append(finish(figure, heading, path))

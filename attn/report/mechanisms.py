@@ -35,16 +35,16 @@ def show(names: list[str]):
 def describe(name: str) -> str:
     """A mechanism in a few lines: paper, equation, place, numbers, score, authors' counts."""
     kind, values = MECHANISMS[name], catalogue.read("attention", name)
-    paper = re.search(r"arXiv:[\d.]+\d", sys.modules[kind.__module__].__doc__)
+    paper = re.search(r"arXiv:[\d.]+\d", sys.modules[kind.__module__].__doc__ or "")
     equation = inspect.getdoc(kind).partition("\n\n")[0]
-    score = re.search(r"Scores?: (.*?)(?=\nRaises|\Z)", inspect.getdoc(kind), re.DOTALL)[1]
+    score = re.search(r"Scores?: (.*?)(?=\nRaises|\Z)", inspect.getdoc(kind), re.DOTALL)
     numbers = ", ".join(f"{k}={v}" for k, v in arguments(values).items()) or "none"
     lines = [
         f"{name}  ({paper[0] if paper else 'a control, of no paper'})",
         f"  {' '.join(equation.split())}",
         f"  stands at  {kind.seam}; published: {_place(values)}; may stand {_may_stand(kind)}",
         f"  numbers    {numbers}",
-        f"  score      {' '.join(score.split())}",
+        f"  score      {' '.join(score[1].split()) if score else 'its docstring does not say'}",
     ]
     for golden in yaml.safe_load(GOLDEN.read_text()):
         if golden.get("mechanism") == name:

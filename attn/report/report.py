@@ -261,12 +261,21 @@ def _draw(section: Section, definitions: list[Table], folder: Path) -> list[Path
 
 def _say_accuracies(section: Section, definitions: list[Table]):
     titles = {definition.id: definition.title for definition in definitions}
+    if titles.keys().isdisjoint(shown.id for shown in section.tables):  # a sweep of one's own
+        titles["configurations"] = "Every configuration"
     for shown in section.tables:
         if shown.id in titles:
-            short = shown.frame[["model", "n", "accuracy, %", "95% interval", "to baseline"]]
-            several = shown.frame["backbone"].nunique() > 1
-            names = shown.frame["backbone"] + ": " + short["model"] if several else short["model"]
-            print(f"\n{titles[shown.id]}\n\n{formats.plain(short.assign(model=names))}", end="")
+            short = shown.frame[["n", "accuracy, %", "95% interval", "to baseline"]]
+            short.insert(0, "model", _models(shown))
+            print(f"\n{titles[shown.id]}\n\n{formats.plain(short)}", end="")
+
+
+def _models(shown: Shown) -> list[str]:
+    """Each row's name in the terminal; the backbone only where there are several."""
+    if "model" not in shown.frame:
+        return [label for label, _ in shown.behind]
+    backbones, models = shown.frame["backbone"], shown.frame["model"]
+    return list(backbones + ": " + models if backbones.nunique() > 1 else models)
 
 
 def _say(sections: list[Section], claims: list[Claim], out: Path):

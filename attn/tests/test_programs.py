@@ -231,7 +231,8 @@ def test_an_interruption_before_anything_trains_is_one_word(tmp_path):
     ("words", "message"),
     [
         (["recipe.epoch=3"], "Did you mean recipe.epochs?"),
-        (["seeds=0,3"], "add -m to sweep over them; a list is [1,2]"),
+        (["seeds=0,3"], "seeds=0,3: write seeds=[0,3]"),
+        (["attention=se,cbam"], "add -m to sweep over them; a list is [1,2]"),
         (["seeds=99999999999"], "at most 1000"),
         (["runs=README.md"], "runs=README.md: README.md is a file"),
         (["recipe.images="], "recipe.images=: it takes a whole number, or null"),

@@ -1,0 +1,83 @@
+"""What the README shows works as it stands there: its mechanism of one's own, its Python."""
+
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from attn.tests.conftest import ROOT, TINY, folders
+
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """The programs, with a mechanism of one's own as the README says."""
+    for name in ("attn", "configs"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    shutil.copy(ROOT / "train.py", tmp_path)
+    (module,) = [block for block in blocks("python") if "class Mine" in block]
+    (declared,) = [block for block in blocks("yaml") if "name: mine" in block]
+    (tmp_path / "attn" / "modules" / "mine.py").write_text(module)
+    (tmp_path / "configs" / "attention" / "mine.yaml").write_text(declared)
+    catalogue = tmp_path / "attn" / "modules" / "__init__.py"
+    line = 'from attn.modules.mine import Mine\n\nMECHANISMS = {\n    "mine": Mine,\n'
+    catalogue.write_text(catalogue.read_text().replace("MECHANISMS = {\n", line))
+
+    def run(*words):
+        command = [sys.executable, *words]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+
+    return run
+
+
+def test_a_mechanism_of_ones_own(copy, tmp_path):
+    done = copy("train.py", "attention=mine", *TINY, "attention.strength=2")
+    assert done.returncode == 0, done.stderr
+    (folder,) = folders(tmp_path / "runs")
+    assert folder.name.startswith("resnet20-mine+strength=2.0-per_block".replace("=", ""))
+    scores = (folder / "scores.csv").read_text()
+    assert "layer3.2.seams.refine" in scores
+    described = copy("-m", "attn.modules", "mine").stdout
+    assert "y = sigmoid(a mean(x)) * x" in described and "strength=1.0" in described
+    helped = copy("train.py", "--help").stdout
+    assert "What --help says of it." in helped and "What --help says of this" in " ".join(
+        helped.replace("what", "What").split()
+    )
+
+
+def test_mistakes_in_a_mechanism_of_ones_own_are_named(copy, tmp_path):
+    module = tmp_path / "attn" / "modules" / "mine.py"
+    whole = module.read_text()
+    module.write_text(whole.replace("strength: float", "strength"))
+    done = copy("train.py", "attention=mine", *TINY)
+    assert done.returncode == 1
+    assert done.stderr.startswith("attention.strength: annotate it where mine takes it, as int")
+    module.write_text(whole)
+    declared = tmp_path / "configs" / "attention" / "mine.yaml"
+    declared.write_text("name: mine\nstrength: 1.0\n")
+    done = copy("train.py", "attention=mine", *TINY)
+    assert done.returncode == 1
+    assert done.stderr.startswith("attention=mine: its YAML declares no place; write `location:`")
+
+
+def test_an_experiment_that_varies_nothing_is_named(copy, tmp_path):
+    experiment = tmp_path / "configs" / "experiment" / "plain.yaml"
+    experiment.write_text("# @package _global_\nattention: [se, mine]\n")
+    done = copy("train.py", "experiment=plain", *TINY)
+    assert done.returncode == 1
+    assert done.stderr.startswith("configs/experiment/plain.yaml: it takes `mode: MULTIRUN`")
+
+
+def test_a_trained_network_in_python(trained):
+    folder = folders(trained[0])[0]  # attention at first, with noise channels
+    (code,) = [block for block in blocks("python") if "runs/NAME" in block]
+    command = [sys.executable, "-c", code.replace("runs/NAME", str(folder))]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.split("\n")[0] == "torch.Size([8, 6, 1, 1])", done.stderr
