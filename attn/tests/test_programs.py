@@ -148,13 +148,17 @@ def wait_for(condition, process, seconds=120):
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("first", ["checkpoint.pt", "scores.csv"])  # or before any checkpoint
-def test_a_killed_run_goes_on_and_equals_one_that_was_not(tmp_path, first):
+def test_a_killed_run_goes_on_and_equals_one_that_was_not(tmp_path):
     """SIGKILL to the whole group once a file is there; then the same command again."""
     words = ["train.py", *TINY, *NOISY, "recipe.epochs=3"]
     whole = program(*words, f"runs={tmp_path / 'whole'}")
     assert whole.returncode == 0, whole.stderr
-    killed = tmp_path / "killed"
+    for first in ("checkpoint.pt", "scores.csv"):  # which is there before any checkpoint
+        kill_and_go_on(words, tmp_path, first)
+
+
+def kill_and_go_on(words, tmp_path, first):
+    killed = tmp_path / first
     process = start(*words, f"runs={killed}")
     wait_for(lambda: list(killed.glob(f"*/{first}")), process)
     os.killpg(process.pid, signal.SIGKILL)

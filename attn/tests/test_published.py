@@ -108,7 +108,7 @@ def test_what_is_published_is_made_again_from_its_data_to_the_byte(tmp_path):
 
 def _figures_in_order(page, section, copy):
     text, name = page.read_text(), section.group.name
-    stems = [part.split('"')[0] for part in text.split(f'<figure id="{name}-')[1:]]
+    stems = [part.split('"')[0] for part in text.split(f'<figure id="{name}-figure-')[1:]]
     pictures = {path.stem for path in (copy / name).glob("*.png")}
     assert set(stems) == pictures
     return [copy / name / f"{stem}.png" for stem in stems]

@@ -52,6 +52,7 @@ def test_a_mechanism_of_ones_own(copy, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_mistakes_in_a_mechanism_of_ones_own_are_named(copy, tmp_path):
     module = tmp_path / "attn" / "modules" / "mine.py"
     whole = module.read_text()
@@ -67,6 +68,7 @@ def test_mistakes_in_a_mechanism_of_ones_own_are_named(copy, tmp_path):
     assert done.stderr.startswith("attention=mine: its YAML declares no place; write `location:`")
 
 
+@pytest.mark.slow
 def test_an_experiment_that_varies_nothing_is_named(copy, tmp_path):
     experiment = tmp_path / "configs" / "experiment" / "plain.yaml"
     experiment.write_text("# @package _global_\nattention: [se, mine]\n")
