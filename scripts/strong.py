@@ -28,8 +28,8 @@ def fit(cfg, data, seed, device):
     network = build(cfg, seed).to(device, memory_format=torch.channels_last)
     forward = torch.compile(network)
     precision, _ = computed_in(network, device, "bf16")
-    options = {"weight_decay": recipe.weight_decay, "fused": True}
-    optimizer = torch.optim.SGD(network.parameters(), recipe.lr, recipe.momentum, **options)
+    numbers = recipe.lr, recipe.momentum, 0, recipe.weight_decay
+    optimizer = torch.optim.SGD(network.parameters(), *numbers, fused=True)
     rates = iter(learning_rates(recipe, epochs * len(batches)).tolist())
     for epoch in range(epochs):
         began, total = time.time(), torch.zeros((), device=device)

@@ -9,7 +9,8 @@ from attn.stats import SMOKE
 ACCURACY = (
     "Top-1 test accuracy in percent after the last epoch; sd and Student's t-intervals over seeds; "
     "differences to {baseline}, over the seeds that both have. Bold: the best, and what is not "
-    f"told apart from it, of at least {SMOKE} seeds."
+    f"told apart from it, of at least {SMOKE} seeds. Training: mean seconds of a run; of runs that "
+    "train together on a GPU, their shares."
 )
 CONFIGURATIONS = (
     ACCURACY.format(baseline="the configuration without attention on the same data")

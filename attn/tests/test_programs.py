@@ -162,7 +162,7 @@ def kill_and_go_on(words, tmp_path, first):
     process = start(*words, f"runs={killed}")
     wait_for(lambda: list(killed.glob(f"*/{first}")), process)
     os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    process.communicate()
     (folder,) = folders(killed)
     assert not (folder / "summary.json").exists()
     again = program(*words, f"runs={killed}")

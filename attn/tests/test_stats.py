@@ -10,8 +10,13 @@ from scipy import stats as scipy_stats
 from attn import stats
 from attn.stats import CONTRADICTED, INCONCLUSIVE, REPRODUCED, Estimate
 
-RNG = np.random.default_rng(20_26)
-VALUES = RNG.normal(0.4, 1.0, 7)
+VALUES = np.random.default_rng(20_26).normal(0.4, 1.0, 7)
+
+
+@pytest.fixture
+def rng():
+    """Its numbers do not depend on which tests ran before."""
+    return np.random.default_rng(20_26)
 
 
 def test_the_interval_is_the_t_distributions():
@@ -35,10 +40,10 @@ def test_few_or_equal_values_have_the_interval_that_they_can_have():
     assert math.isnan(stats.p_value([1.0]))
 
 
-def test_pairs_are_a_paired_t_test_on_the_seeds_that_both_have():
+def test_pairs_are_a_paired_t_test_on_the_seeds_that_both_have(rng):
     seeds = list(range(8))
-    a = pd.Series(RNG.normal(1, 1, 8), index=seeds)
-    b = pd.Series(RNG.normal(0, 1, 8), index=seeds[::-1])  # another order of the same seeds
+    a = pd.Series(rng.normal(1, 1, 8), index=seeds)
+    b = pd.Series(rng.normal(0, 1, 8), index=seeds[::-1])  # another order of the same seeds
     pairs = stats.paired(a, b.drop(3))
     assert pairs.seeds == [0, 1, 2, 4, 5, 6, 7]
     x, y = a[pairs.seeds], b[pairs.seeds]
@@ -63,8 +68,8 @@ def test_holm_is_the_closed_test_of_bonferroni():
 
 
 @pytest.mark.parametrize("target", [0.0, 0.5, -1.0])
-def test_equivalence_is_a_90_percent_interval_within_the_margin(target):
-    values = RNG.normal(0.1, 0.3, 12)
+def test_equivalence_is_a_90_percent_interval_within_the_margin(rng, target):
+    values = rng.normal(0.1, 0.3, 12)
     ninety = stats.estimate(values, 0.90)
     for margin in (0.05, 0.2, 0.4, 0.8, 1.6):
         inside = target - margin < ninety.low and ninety.high < target + margin
@@ -80,8 +85,8 @@ def test_auc_is_the_share_of_pairs_in_the_right_order():
     assert stats.auc([0.9, 0.8], [0.1, 0.2]) == 1 and stats.auc([0.5], [0.5]) == 0.5
 
 
-def test_rank_correlation_is_spearmans():
-    a, b = RNG.normal(size=20), RNG.normal(size=20)
+def test_rank_correlation_is_spearmans(rng):
+    a, b = rng.normal(size=20), rng.normal(size=20)
     found = stats.rank_correlation(a, b)
     assert found.mean == pytest.approx(scipy_stats.spearmanr(a, b).statistic)
     assert -1 <= found.low < found.mean < found.high <= 1
@@ -114,8 +119,8 @@ def test_seeds_that_cannot_be_known_or_trained():
     assert stats.seeds_needed(1.0, 0.5, sides=1) < stats.seeds_needed(1.0, 0.5)
 
 
-def test_no_worse_is_a_one_sided_test_against_the_margin():
-    values = RNG.normal(-0.1, 0.3, 10)
+def test_no_worse_is_a_one_sided_test_against_the_margin(rng):
+    values = rng.normal(-0.1, 0.3, 10)
     for margin in (0.05, 0.2, 0.4):
         ninety = stats.estimate(values, 0.90)  # its lower end leaves 5% below
         assert (stats.no_worse_p(values, margin) < 0.05) == (ninety.low > -margin)
@@ -170,10 +175,10 @@ def test_verdicts_on_numbers(low, high, p, expected):
     assert stats.number_verdict(found, p, 1.0, 0.5, 11) == INCONCLUSIVE
 
 
-def test_the_best_and_its_equals():
+def test_the_best_and_its_equals(rng):
     seeds = np.arange(8)
-    noise = RNG.normal(0, 0.05, (8, 3))
-    shared = RNG.normal(0, 2.0, (8, 1))  # which pairing takes out
+    noise = rng.normal(0, 0.05, (8, 3))
+    shared = rng.normal(0, 2.0, (8, 1))  # which pairing takes out
     values = pd.DataFrame(shared + noise + [1.0, 1.0, 0.0], columns=["a", "b", "c"], index=seeds)
     assert stats.equals_of_best(values) == {"a", "b"}
     values.loc[5:, "b"] = np.nan  # too few seeds to take part
