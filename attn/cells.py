@@ -69,8 +69,8 @@ def check(words: list[str]):
 
 def _several_seeds(every: list[list[str]]) -> list[str]:
     """The values of seeds=, where the cells differ in it."""
-    values = [word.removeprefix("seeds=") for words in every for word in words if "seeds=" in word]
-    return values if len(set(values)) > 1 else []
+    words = [word for words in every for word in words if word.startswith("seeds=")]
+    return [word.removeprefix("seeds=") for word in words] if len(set(words)) > 1 else []
 
 
 def single(words: list[str], about: str):

@@ -65,13 +65,13 @@ def measure(program: str, seeds: int, epochs: int, words: list[str], left: float
         memory = Memory(process.pid)
         try:
             status = process.wait(left)
+            wall = time.perf_counter() - began
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             return None
         finally:
             peak = memory.end()
-        wall = time.perf_counter() - began
         printed = Path(folder, "out").read_text()
         if status:
             raise RuntimeError(f"{' '.join(map(str, command))}\n{printed}")

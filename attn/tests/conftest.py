@@ -27,6 +27,7 @@ TINY = [
     "data.source=synthetic",
     "device=cpu",
 ]
+NOISY = ["data=rgb_noise", "location=first"]
 
 
 def real_data() -> bool:

@@ -2,12 +2,13 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from attn.errors import RunError
-from attn.report.checkpoint import read_run
+from attn.report.checkpoint import find, read_run
 from attn.tests.conftest import folders, needs_cifar10, program, rows
 
 
@@ -74,6 +75,23 @@ def test_eval_of_one_checkpoint(trained, tmp_path):
     (folder / "checkpoint.pt").write_bytes(b"damaged")
     again = program("eval.py", f"checkpoint={folder}", f"runs={tmp_path}")
     assert again.returncode == 1 and "no whole checkpoint.pt there" in again.stderr
+
+
+def test_a_checkpoint_is_found_by_its_runs_name_and_near_ones_are_named(trained):
+    root, name = trained[0], folders(trained[0])[0].name
+    assert find(name, root) == find(str(root / name), Path()) == root / name
+    with pytest.raises(RunError, match="no such run folder; did you mean") as error:
+        find(name[:-1], root)
+    assert str(root / name) in str(error.value)
+
+
+def test_a_mechanism_that_is_gone_is_named(trained, tmp_path):
+    folder = tmp_path / folders(trained[0])[0].name
+    shutil.copytree(folders(trained[0])[0], folder)
+    config = folder / "config.yaml"
+    config.write_text(config.read_text().replace("name: cbam_channel", "name: mine"))
+    with pytest.raises(RunError, match="the mechanism mine is no longer here"):
+        read_run(folder)
 
 
 def test_eval_of_a_network_without_attention(trained, tmp_path):

@@ -24,6 +24,18 @@ def test_write_replaces_the_whole_file_or_nothing(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_what_a_killed_process_was_writing_is_removed(tmp_path, monkeypatch):
+    """No process that is killed removes it itself; what is whole stays."""
+    whole = tmp_path / "checkpoint.pt"
+    files.write(whole, "whole")
+    with monkeypatch.context() as patch:
+        patch.setattr(files.os, "replace", lambda *paths: None)
+        files.write(whole, "half")
+    assert len(list(tmp_path.iterdir())) == 2
+    files.remove_partial(tmp_path)
+    assert list(tmp_path.iterdir()) == [whole] and whole.read_text() == "whole"
+
+
 def test_rows_of_a_broken_run_are_dropped(tmp_path):
     """Three epochs were written, and half a row; the checkpoint has two, or none."""
     path = tmp_path / "metrics.csv"

@@ -83,6 +83,42 @@ def test_runs_that_cannot_be_compared_are_in_groups_of_their_own(tmp_path, key):
     assert {path.parent.name for path in tmp_path.glob("out/*/runs.csv")} == {"post", small.name}
 
 
+def test_three_groups_of_a_recipe_have_three_folders(tmp_path):
+    """Also where lossless images have the very pixels of the archive."""
+    for seed in range(3):
+        run(tmp_path, seed, 0.5, fingerprint="e" * 64)
+    run(tmp_path, 0, 0.6)
+    run(tmp_path, 0, 0.7, source="images")
+    report(tmp_path, tmp_path / "out")
+    counts = [len(pd.read_csv(path)) for path in tmp_path.glob("out/*/runs.csv")]
+    assert sorted(counts) == [1, 1, 3]
+
+
+def test_tables_of_runs_that_are_gone_go_too(tmp_path):
+    made = [run(tmp_path, seed, 0.8, **ATTENDED) for seed in range(2)]
+    run(tmp_path, 0, 0.8)
+    report(tmp_path, tmp_path / "out")
+    table = tmp_path / "out" / "post" / "noise.md"
+    kept = tmp_path / "out" / "post" / "notes.csv"
+    kept.write_text("of a person's own\n")
+    assert table.exists()
+    for folder in made:
+        shutil.rmtree(folder)
+    report(tmp_path, tmp_path / "out")
+    assert not list(table.parent.glob("noise.*")) and kept.exists()
+
+
+def test_a_sweep_of_ones_own_shows_its_accuracies_in_the_terminal(tmp_path, capsys):
+    for seed in range(2):
+        for location in ("first", "last"):
+            run(tmp_path, seed, 0.8, attention="gsop", location=location, configuration=location)
+    report(tmp_path, tmp_path / "out")
+    printed = capsys.readouterr().out
+    assert "Every configuration" in printed
+    rows = [line for line in printed.splitlines() if "gsop" in line and "80.00" in line]
+    assert len(rows) == 2 and all(len(line) <= 100 for line in rows)
+
+
 def test_an_edited_yaml_makes_a_row_of_its_own(tmp_path):
     run(tmp_path, 0, 0.5)
     run(tmp_path, 0, 0.6, configuration="c9")

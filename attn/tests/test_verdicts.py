@@ -2,8 +2,6 @@
 
 import math
 import re
-import shutil
-from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -11,24 +9,13 @@ import pytest
 from attn import stats
 from attn.report import verdict_text
 from attn.report.claims import load
-from attn.report.report import Section, own_verdicts, report
-from attn.report.verdicts import Judged, judge, with_metrics
+from attn.report.report import report
+from attn.report.verdicts import judge, with_metrics
 from attn.stats import CONTRADICTED, INCONCLUSIVE, NOT_RUN, REPRODUCED
-from attn.tests.made_up import ATTENDED, group_of, run
+from attn.tests.made_up import ATTENDED, SCORES, SPREAD, group_of, pair_up, run
 
 TABLES, CLAIMS = load()
-SPREAD = (0.0, 0.002, -0.001, 0.003, -0.002, 0.001, 0.0, -0.003, 0.002, -0.001)
 SE = {"attention": "se", "location": "per_block", "data": "rgb", "configuration": "c2"}
-FOUND = (0.98, 0.96, 0.91, 0.01, 0.005, 0.006)
-
-
-def pair_up(root, gain, seeds=10, attended_seeds=None, **changes):
-    """The noisy baseline, and attention at first that gains so much; a shared spread over seeds."""
-    for seed in range(seeds):
-        run(root, seed, 0.83 + SPREAD[seed], **changes)
-    for seed in range(seeds if attended_seeds is None else attended_seeds):
-        accuracy = 0.83 + gain + SPREAD[seed] + 0.0004 * (seed % 3 - 1)
-        run(root, seed, accuracy, scores=FOUND, **ATTENDED | changes)
 
 
 def judged(root, claim="attention-recovers-noise"):
@@ -119,7 +106,7 @@ def test_image_files_say_what_they_are(tmp_path):
 
 
 def test_scores_become_one_number_a_run(tmp_path):
-    run(tmp_path, 0, 0.8, scores=FOUND, **ATTENDED)
+    run(tmp_path, 0, 0.8, scores=SCORES, **ATTENDED)
     run(tmp_path, 1, 0.8, scores=(0.9, 0.2, 0.8, 0.5, 0.1, 0.1), **ATTENDED)
     run(tmp_path, 0, 0.8)
     run(tmp_path, 0, 0.8, scores=(0.9, 0.2, 0.8), **ATTENDED | {"data": "rgb"})
@@ -130,8 +117,8 @@ def test_scores_become_one_number_a_run(tmp_path):
 
 def test_claims_on_scores(tmp_path):
     for seed in range(10):
-        moved = [score + 0.001 * (seed % 4) for score in FOUND[:3]]
-        run(tmp_path, seed, 0.8, scores=[*moved, *FOUND[3:]], **ATTENDED)
+        moved = [score + 0.001 * (seed % 4) for score in SCORES[:3]]
+        run(tmp_path, seed, 0.8, scores=[*moved, *SCORES[3:]], **ATTENDED)
     gap = judged(tmp_path, "scores-far-apart")
     assert (gap.verdict, gap.number) == (REPRODUCED, REPRODUCED)
     assert gap.found.mean == pytest.approx(0.90 - 0.5, abs=0.01)
@@ -188,54 +175,6 @@ def test_an_edited_yaml_does_not_mix_into_a_claim(tmp_path):
     for seed in range(3):
         run(tmp_path, seed, 0.1, configuration="c9")
     assert judged(tmp_path).found.mean == pytest.approx(0.61, abs=0.05)
-
-
-def test_every_claim_is_answered_or_named_with_its_command(tmp_path):
-    pair_up(tmp_path / "runs", 0.0061, recipe="quick")
-    group = group_of(tmp_path / "runs")
-
-    own = own_verdicts([Section(group, judge(group, CLAIMS), [])], CLAIMS)
-    assert [one.claim.id for one in own] == [claim.id for claim in CLAIMS]
-    assert {one.verdict for one in own} == {NOT_RUN}
-    text = verdict_text.terminal(own)
-    assert all(len(line) <= 100 for line in text.splitlines())
-    for table in TABLES:
-        assert f"not run: python train.py experiment={table.id} for" in " ".join(text.split())
-
-
-def test_the_terminals_table_fits_100_columns(tmp_path):
-    pair_up(tmp_path, 0.0061)
-    shutil.rmtree(next(tmp_path.glob("c1-*")))
-    lines = verdict_text.terminal(judge(group_of(tmp_path), CLAIMS)).splitlines()
-    assert lines[0].split()[:3] == ["claim", "n", "difference"]
-    row = next(line for line in lines if line.startswith("attention-recovers-noise"))
-    assert "+0.61" in row and "inconclusive, needs ~10 seeds" in row  # nine are below the minimum
-    assert max(len(line) for line in lines) <= 100
-
-
-CLAIMED = {
-    "attention-last-helps": "> 0",
-    "noise-hurts": "< 0",
-    "modalities": "> 0.5",
-    "place-matters": "≠ 0",
-    "bottleneck-is-enough": "> \N{MINUS SIGN}0.5",
-    "bottleneck-saves-parameters": "≤ \N{MINUS SIGN}50%",
-}
-
-
-@pytest.mark.parametrize(("claim", "text"), CLAIMED.items())
-def test_where_a_value_lies_by_the_claim(claim, text):
-    assert verdict_text.claimed(next(one for one in CLAIMS if one.id == claim)) == text
-
-
-@pytest.mark.parametrize("name", ["short", "a-claim-" * 12])
-def test_the_longest_verdict_is_whole_and_a_long_name_is_cut(name):
-    one = Judged(replace(CLAIMS[0], id=name), "mobilenet_v2")
-    one.found = stats.Estimate(100, -12.34, 99.0, -123.45, 123.45)
-    one.verdict, one.needs = INCONCLUSIVE, None
-    line = verdict_text.terminal([one]).splitlines()[1]
-    assert line.endswith("+0.94 inconclusive, needs >1,000 seeds") and len(line) <= 100
-    assert ("…" in line) == (len(name) > 50)
 
 
 def test_a_treatment_whose_every_seed_failed_is_named(tmp_path):

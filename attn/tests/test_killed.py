@@ -1,0 +1,115 @@
+"""Programs that are killed or interrupted, and what the same command makes of it afterwards."""
+
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from attn.tests.conftest import NOISY, ROOT, TINY, folders, program, rows
+
+
+def start(*words):
+    """A program in a process group of its own, which a signal interrupts."""
+
+    def hear():  # a shell's background jobs, such as these tests may be, ignore it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    command = [sys.executable, *map(str, words)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    return subprocess.Popen(command, cwd=ROOT, start_new_session=True, preexec_fn=hear, **pipes)
+
+
+def wait_for(condition, process, seconds=120):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None and time.monotonic() < end, process.communicate()[0]
+        time.sleep(0.02)
+
+
+def test_a_killed_run_goes_on_and_equals_one_that_was_not(tmp_path):
+    """SIGKILL to the whole group once a file is there; then the same command again."""
+    words = ["train.py", *TINY, *NOISY, "recipe.epochs=3"]
+    whole = program(*words, f"runs={tmp_path / 'whole'}")
+    assert whole.returncode == 0, whole.stderr
+    for first in ("checkpoint.pt", "scores.csv"):  # which is there before any checkpoint
+        kill_and_go_on(words, tmp_path, first)
+
+
+def kill_and_go_on(words, tmp_path, first):
+    killed = tmp_path / first
+    process = start(*words, f"runs={killed}")
+    wait_for(lambda: list(killed.glob(f"*/{first}")), process)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    (folder,) = folders(killed)
+    assert not (folder / "summary.json").exists()
+    again = program(*words, f"runs={killed}")
+    assert again.returncode == 0, again.stderr
+    assert ("goes on after epoch" in again.stdout) == (first == "checkpoint.pt")
+    (straight,) = folders(tmp_path / "whole")
+    for name in ("metrics.csv", "scores.csv"):
+        assert rows(folder / name) == rows(straight / name)
+    one, other = (
+        torch.load(f / "checkpoint.pt", weights_only=True)["network"] for f in (straight, folder)
+    )
+    assert all(one[name].equal(other[name]) for name in one)
+
+
+def test_a_run_whose_process_is_killed_has_failed_and_stops_no_other(tmp_path):
+    words = [*TINY, *NOISY, "recipe.epochs=4", "seeds=2", f"runs={tmp_path}"]
+    process = start("train.py", *words)
+    wait_for(lambda: len(list(tmp_path.glob("*/metrics.csv"))) == 2, process)
+    killed, other = folders(tmp_path)
+    os.kill(int((killed / ".lock").read_text().split()[1]), signal.SIGKILL)
+    output = process.communicate(timeout=120)[0]
+    assert process.returncode == 1 and "Traceback" not in output
+    assert f"{killed.name}  FAILED: its process ended with status -9" in output
+    assert (other / "summary.json").exists() and not (killed / "summary.json").exists()
+
+
+def test_a_killed_parent_leaves_nobody_training(tmp_path):
+    process = start("train.py", *TINY, *NOISY, "recipe.epochs=1000", f"runs={tmp_path}")
+    wait_for(lambda: list(tmp_path.glob("*/checkpoint.pt")), process)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate(timeout=30)  # returns once no process holds the pipe
+    (folder,) = folders(tmp_path)
+    with open(folder / ".lock") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_a_second_process_on_a_run_is_told_who_has_it(tmp_path):
+    words = ["train.py", *TINY, *NOISY, "recipe.epochs=1000", f"runs={tmp_path}"]
+    process = start(*words)
+    try:
+        wait_for(lambda: list(tmp_path.glob("*/metrics.csv")), process)
+        second = program(*words)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+    assert second.returncode == 1
+    assert "is being trained by process" in second.stdout and "Traceback" not in second.stderr
+
+
+def test_an_interrupted_sweep_stops_and_says_how_to_go_on(tmp_path):
+    words = ["experiment=noise", "recipe.epochs=1000", f"runs={tmp_path}"]
+    process = start("train.py", *TINY, *words)
+    wait_for(lambda: list(tmp_path.glob("*/checkpoint.pt")), process)
+    os.killpg(process.pid, signal.SIGINT)
+    output = process.communicate(timeout=30)[0]
+    assert process.returncode == 130
+    assert "The same command goes on from the last checkpoint" in output
+    assert "Traceback" not in output
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])  # a person's, a queue's
+def test_an_interruption_before_anything_trains_is_one_word(tmp_path, sent):
+    process = start("train.py", *TINY, f"runs={tmp_path}")
+    wait_for(lambda: (tmp_path / "_jobs").exists(), process)
+    os.killpg(process.pid, sent)
+    assert process.communicate(timeout=30)[0].split("\n", 2)[1].startswith("Stopped.")
+    assert process.returncode == 130
