@@ -107,6 +107,24 @@ def paired(treatment: pd.Series, control: pd.Series) -> Paired:
     return Paired(seeds, a - b, correlation, wins)
 
 
+def pooled_sd(samples) -> tuple[float, int]:
+    """The sd that samples, each (n,), have in common, and its degrees of freedom.
+
+    NaN and 0 where no sample has two values.
+    """
+    samples = [np.asarray(values, float) for values in samples]
+    freedom = sum(len(values) - 1 for values in samples)
+    if not freedom:
+        return math.nan, 0
+    squares = sum(((values - values.mean()) ** 2).sum() for values in samples)
+    return math.sqrt(squares / freedom), freedom
+
+
+def half_width(sd: float, n: int, freedom: int, level: float = LEVEL) -> float:
+    """Of the interval of a mean of n values, whose sd is estimated with so many degrees."""
+    return float(stats.t.ppf((1 + level) / 2, freedom)) * sd / math.sqrt(n)
+
+
 def tost(values, target: float, margin: float) -> float:
     """p of the two one-sided t-tests that the mean lies within target +- margin; NaN below n=2."""
     values = np.asarray(values, float)

@@ -16,6 +16,11 @@ CONFIGURATIONS = (
     ACCURACY.format(baseline="the configuration without attention on the same data")
     + " A row of one seed is held against that seed of it alone, which may be far from its mean."
 )
+PLACEMENT = (
+    "Points of top-1 test accuracy above the same network without attention on the same data: mean "
+    "over the seeds (n) that both have, of mechanisms that stand at several places. Intervals and "
+    "costs are in the table of every configuration."
+)
 INPUTS = "Mean score over the whole test set after the last epoch; sd and t-interval over seeds."
 SEPARATION = (
     "AUC: the share of pairs of a colour and a noise channel whose mean scores over the whole "

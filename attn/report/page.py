@@ -17,6 +17,7 @@ from attn.stats import CONTRADICTED, INCONCLUSIVE, NOT_RUN, REPRODUCED
 TEMPLATE = Path(__file__).with_name("page.html")
 CAPTIONS = {  # by the beginning of a figure's name
     "claims": "Every claim: each seed's difference, their mean and 95% interval",
+    "placement": "What attention gains, by its place",
     "parameters": "Accuracy against parameters",
     "scores-epochs": "Scores of the input channels over epochs",
     "scores-layers": "Scores by place and channel",

@@ -15,6 +15,7 @@ from attn.report import (
     captions,
     formats,
     inspection_figures,
+    placement,
     score_figures,
     tables,
     verdict_text,
@@ -149,6 +150,13 @@ OTHERS = [
         captions.CONFIGURATIONS,
     ),
     (
+        "placement",
+        "What attention gains, by its place",
+        placement.table,
+        placement.words,
+        captions.PLACEMENT,
+    ),
+    (
         "separation",
         "Colours from noise by their scores",
         tables.separation,
@@ -249,6 +257,7 @@ def _draw(section: Section, definitions: list[Table], folder: Path) -> list[Path
     return [
         *forests,
         *accuracy_figures.over_epochs(group, definitions, folder),
+        *placement.figures(group, folder),
         *accuracy_figures.against_parameters(
             configurations, f"Accuracy against parameters\n{title}", folder / "parameters.png"
         ),
@@ -263,9 +272,11 @@ def _say_accuracies(section: Section, definitions: list[Table]):
     titles = {definition.id: definition.title for definition in definitions}
     if titles.keys().isdisjoint(shown.id for shown in section.tables):  # a sweep of one's own
         titles["configurations"] = "Every configuration"
+    titles["placement"] = "Points above no attention, by place"
+    columns = ["n", "accuracy, %", "95% interval", "to baseline", *placement.PLACES]
     for shown in section.tables:
         if shown.id in titles:
-            short = shown.frame[["n", "accuracy, %", "95% interval", "to baseline"]]
+            short = shown.frame[[name for name in columns if name in shown.frame]].copy()
             short.insert(0, "model", _models(shown))
             print(f"\n{titles[shown.id]}\n\n{formats.plain(short)}", end="")
 
@@ -273,7 +284,7 @@ def _say_accuracies(section: Section, definitions: list[Table]):
 def _models(shown: Shown) -> list[str]:
     """Each row's name in the terminal; the backbone only where there are several."""
     if "model" not in shown.frame:
-        return [label for label, _ in shown.behind]
+        return [_label(row) for row in shown.frame.to_dict("records")]
     backbones, models = shown.frame["backbone"], shown.frame["model"]
     return list(backbones + ": " + models if backbones.nunique() > 1 else models)
 

@@ -57,6 +57,18 @@ def test_pairs_are_a_paired_t_test_on_the_seeds_that_both_have(rng):
     assert ties.wins == 0.75 and math.isnan(ties.correlation)
 
 
+def test_the_pooled_sd_is_that_of_an_analysis_of_variance(rng):
+    samples = [rng.normal(mean, 2, n) for mean, n in ((0, 2), (5, 3), (1, 6), (2, 1))]
+    sd, freedom = stats.pooled_sd(samples)
+    means, counts = [x.mean() for x in samples], [len(x) for x in samples]
+    between = np.cov(means, fweights=counts) * (sum(counts) - 1) / 3
+    ratio = scipy_stats.f_oneway(*samples).statistic
+    assert (sd**2, freedom) == (pytest.approx(between / ratio), 8)
+    assert stats.pooled_sd([[1.0], [2.0]])[1] == 0
+    alone = stats.estimate(VALUES)
+    assert stats.half_width(alone.sd, 7, 6) == pytest.approx(alone.high - alone.mean)
+
+
 def test_holm_is_the_closed_test_of_bonferroni():
     """The adjusted p is the largest Bonferroni p of all subsets of hypotheses with this one."""
     p = np.array([0.012, 0.4, 0.001, 0.03])
