@@ -18,7 +18,8 @@ CONFIGURATIONS = (
 )
 PLACEMENT = (
     "Points of top-1 test accuracy above the same network without attention on the same data: mean "
-    "over the seeds (n) that both have, of mechanisms that stand at several places. Intervals and "
+    "over the seeds (n) that both have, of mechanisms that stand at several places. The median is "
+    "over mechanisms, variants and controls left out, that stand at every place. Intervals and "
     "costs are in the table of every configuration."
 )
 INPUTS = "Mean score over the whole test set after the last epoch; sd and t-interval over seeds."

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from attn import stats
+from attn.modules import MECHANISMS
 from attn.place import LOCATIONS
 from attn.report.formats import counted, number
 from attn.report.group import Group, with_variant
@@ -15,6 +16,7 @@ from attn.report.style import STYLE, finish, look
 from attn.report.verdicts import one_configuration
 
 PLACES = [place for place in LOCATIONS if place != "none"]
+PLAIN = set(MECHANISMS) - {"static", "random"}  # as published, and no control
 MECHANISM = ["backbone", "data", "stages", "attention", "variant"]  # what stands at places
 
 
@@ -45,8 +47,12 @@ def _by_seed(runs: pd.DataFrame) -> pd.Series:
 def table(group: Group) -> pd.DataFrame:
     """A row for each mechanism and place: the mean difference, its interval, of how many pairs."""
     frame = differences(group)
+    return _means(frame) if len(frame) else frame
+
+
+def _means(frame: pd.DataFrame) -> pd.DataFrame:
     rows = []
-    for key, mine in frame.groupby([*MECHANISM, "location"]) if len(frame) else ():
+    for key, mine in frame.groupby([*MECHANISM, "location"]):
         found = stats.estimate(mine["difference"])
         row = dict(zip([*MECHANISM, "location"], key, strict=True))
         row |= {"n": found.n, "difference": found.mean, "low": found.low, "high": found.high}
@@ -54,12 +60,30 @@ def table(group: Group) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def medians(frame: pd.DataFrame) -> tuple[pd.Series, int]:
+    """Each place's median over the mechanisms that stand at all of the places, and how many do.
+
+    frame: the table's rows of one backbone and data; variants of a mechanism and controls among
+    them do not count.
+    """
+    mine = frame[frame["attention"].isin(PLAIN) & (frame["stages"] == "all")]
+    wide = mine.pivot_table(index="attention", columns="location", values="difference").dropna()
+    return wide.median(), len(wide)
+
+
 def words(frame: pd.DataFrame) -> pd.DataFrame:
     """The table as people read it: a row for each mechanism, a column for each place."""
     names = [name for name in MECHANISM if name in frame]
     cells = [f"{number(row.difference, sign=True)} (n={row.n})" for row in frame.itertuples()]
     wide = frame.assign(cell=cells).pivot(index=names, columns="location", values="cell")
-    return wide.reindex(columns=[p for p in PLACES if p in wide]).fillna("").reset_index()
+    shown = wide.reset_index()
+    for (backbone, data), mine in frame.groupby(["backbone", "data"]):
+        median, count = medians(mine)
+        if count > 2:
+            row = {"backbone": backbone, "data": data, "attention": f"median of {count}"}
+            row |= {place: number(value, sign=True) for place, value in median.items()}
+            shown.loc[len(shown)] = row
+    return shown[[*names, *(place for place in PLACES if place in shown)]].fillna("")
 
 
 def figures(group: Group, folder: Path) -> list[Path]:
@@ -79,6 +103,7 @@ def _figure(frame: pd.DataFrame, title: str, path: Path) -> Path:
     frame = frame.assign(line=lines)
     places = [place for place in PLACES if place in set(frame["location"])]
     note, half = _chance(frame)
+    median, count = medians(_means(frame))
     with plt.rc_context(STYLE):
         size = (2 + 2.4 * len(places), 1.3 + 0.25 * len(labels))
         grid = {"sharex": True, "sharey": True, "squeeze": False}
@@ -87,9 +112,13 @@ def _figure(frame: pd.DataFrame, title: str, path: Path) -> Path:
             _panel(panel, frame[frame["location"] == place])
             panel.set_title(place, loc="left", fontsize=10)
             panel.axvspan(-half, half, color="0.92", zorder=0, linewidth=0)
+            if count > 2:
+                panel.axvline(median[place], color="black", linewidth=1, linestyle=":")
         panels[0][0].set_yticks(range(len(labels)), labels)
         panels[0][0].invert_yaxis()
         figure.supxlabel("test accuracy, points above no attention", fontsize=10)
+        if count > 2:
+            note += f" Dotted: median of the {count} mechanisms that stand at every place."
         heading = f"What attention gains, by its place: {frame['backbone'].iloc[0]}, "
         return finish(figure, f"{heading}{frame['data'].iloc[0]}\n{title}\n{note}", path)
 

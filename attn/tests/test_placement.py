@@ -60,6 +60,21 @@ def test_variants_stages_and_data_are_rows_of_their_own(root):
     assert noisy["difference"].item() == pytest.approx(12.5)  # against the baseline of its own data
 
 
+def test_the_median_is_of_the_mechanisms_that_stand_at_every_place(root):
+    gains = {"se": (0.01, 0.04), "cbam": (0.02, 0.06), "cse": (0.06, 0.05)}
+    for attention, (first, last) in gains.items():
+        sweep(root, attention, {"first": (first,), "last": (last,)})
+    assert "median" not in placement.words(placement.table(group_of(root)).iloc[:4]).to_string()
+    sweep(root, "static", {"first": (0.3,), "last": (0.3,)})  # a control
+    shown = placement.words(placement.table(group_of(root)))
+    assert shown.iloc[-1].tolist() == [
+        *("mobilenet_v2", "rgb", "", "median of 3", ""),
+        *("+2.00", "+5.00"),
+    ]
+    sweep(root, "sse", {"last": (0.3,), "per_block": (0.3,)})  # now nothing stands everywhere
+    assert "median" not in placement.words(placement.table(group_of(root))).to_string()
+
+
 def test_what_has_no_baseline_has_no_row(tmp_path):
     sweep(tmp_path)
     assert placement.table(group_of(tmp_path)).empty
