@@ -56,6 +56,19 @@ def test_a_restored_trainer_goes_on_as_if_nothing_had_happened(synthetic):
     assert metrics["train_loss"] == whole.loss.item() / 80
 
 
+def test_a_checkpoint_has_torchs_keys_and_counts_of_batches(synthetic):
+    """Which no step counts: what was saved before that, or elsewhere, can be gone on with."""
+    config = configuration(*SMALL, "recipe.images=40")
+    ours, plain = trainer(synthetic, config), build(config, 0)
+    assert not any("num_batches_tracked" in name for name, _ in ours.network.named_buffers())
+    train_epoch(ours, 0)
+    plain.load_state_dict(ours.state_dict()["network"])
+    assert plain.bn1.num_batches_tracked == 2
+    other = trainer(synthetic, config)
+    other.load_state_dict({**ours.state_dict(), "network": plain.state_dict()})
+    assert train_epoch(other, 1) == train_epoch(ours, 1)
+
+
 def test_networks_that_train_together_train_as_each_alone(synthetic):
     """Three seeds, one of them an epoch ahead; dropout and noise are each seed's own."""
     words = ("backbone=mobilenet_v2", "recipe.images=70", "location=first", "data=rgb_noise")
@@ -257,7 +270,7 @@ def test_capture_leaves_the_trainer_as_it_was(synthetic):
     assert captured.graphs
     for name, value in captured.network.state_dict().items():
         assert value.cpu().equal(untouched[name]), name
-    counters = captured._state()[len(untouched) :]
+    counters = captured._state()[len(captured.network.state_dict()) :]
     assert all(t.max() == t.min() and t.max() in (0, -1) for t in counters)
 
 
