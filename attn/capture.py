@@ -8,13 +8,12 @@ WARM_UP = 3  # steps, in which cuDNN chooses its algorithms and autograd allocat
 def rehearse(step, sizes, state):
     """Runs step(size) a few times, and puts back every tensor of `state`, which it changes."""
     saved = [tensor.clone() for tensor in state]
-    try:
-        for size in sizes:
-            for _ in range(WARM_UP):
+    for size in sizes:
+        for _ in range(WARM_UP):
+            try:
                 step(size)
-                _restore(state, saved)
-    finally:
-        _restore(state, saved)
+            finally:
+                restore(state, saved)
 
 
 def complaint(what: str, error: Exception) -> str:
@@ -35,20 +34,16 @@ def capture(step, sizes, state, stream) -> dict:
     stream.wait_stream(torch.cuda.current_stream())
     graphs = {}
     with torch.cuda.stream(stream):
-        saved = [tensor.clone() for tensor in state]
-        try:
-            for size in sorted(sizes):  # the last one's gradients stay: the whole batches'
-                rehearse(step, [size], state)
-                graphs[size] = torch.cuda.CUDAGraph()
-                with torch.cuda.graph(graphs[size], stream=stream):
-                    step(size)
-        finally:
-            _restore(state, saved)
+        for size in sorted(sizes):  # the last one's gradients stay: the whole batches'
+            rehearse(step, [size], state)
+            graphs[size] = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graphs[size], stream=stream):
+                step(size)  # recorded, not run
     torch.cuda.current_stream().wait_stream(stream)
     return graphs
 
 
 @torch.no_grad()
-def _restore(state, saved):
+def restore(state, saved):
     for tensor, before in zip(state, saved, strict=True):
         tensor.copy_(before)

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from attn.build import build
+from attn.capture import restore
 from attn.catalogue import choices
 from attn.draws import Draws
 from attn.engine import NotFinite, loss_and_hits, train_together
@@ -32,7 +33,9 @@ def taped(monkeypatch):
 
     def capture(trainer):
         trainer.stream = Stream()
+        before = [tensor.clone() for tensor in trainer._state()]
         trainer._capture()
+        restore(trainer._state(), before)  # a tape runs what a graph only records
         return trainer
 
     return capture
