@@ -92,6 +92,8 @@ def importance(frame: pd.DataFrame) -> pd.DataFrame:
         undefined = frame["n"] - frame[f"{name}_n"]
         if undefined.any():
             shown[f"undefined, {label}"] = undefined
+    shown["lost with the best tenth, %"] = frame["best_tenth"].map(lambda v: number(v, 0))
+    shown["its 95% interval"] = _intervals(frame, "best_tenth_low", "best_tenth_high", 0)
     return shown
 
 

@@ -11,79 +11,75 @@ from attn import stats
 from attn.modules import MECHANISMS
 from attn.place import LOCATIONS
 from attn.report.formats import counted, number
-from attn.report.group import Group, with_variant
+from attn.report.group import Group
 from attn.report.style import STYLE, finish, look
 from attn.report.verdicts import one_configuration
 
 PLACES = [place for place in LOCATIONS if place != "none"]
+NAMES = ["backbone", "data", "stages", "attention"]
 PLAIN = set(MECHANISMS) - {"static", "random"}  # as published, and no control
-MECHANISM = ["backbone", "data", "stages", "attention", "variant"]  # what stands at places
 
 
 def differences(group: Group) -> pd.DataFrame:
     """Accuracy less that of no attention, in points: a row for each mechanism, place and seed.
 
-    Of mechanisms that stand at several places; columns MECHANISM, location, seed, difference, run.
+    Of mechanisms that stand at several places, over the seeds that these and the baseline share:
+    else one place would be held against other networks than the next. Columns NAMES, location,
+    seed, difference, run.
     """
-    rows = []
+    found = []
     for _, alike in group.runs.groupby(["backbone", "data"]):
-        baseline = _by_seed(one_configuration(alike[alike["location"] == "none"]))
+        baseline = one_configuration(alike[alike["location"] == "none"])
         attended = alike[alike["location"] != "none"]
-        for _, runs in attended.groupby([*MECHANISM, "location", "configuration"]):
-            pairs = stats.paired(_by_seed(runs), baseline)
-            found = runs.set_index("seed").loc[pairs.seeds, [*MECHANISM, "location", "run"]]
-            rows.append(found.assign(difference=pairs.differences).reset_index())
-    if not rows:
-        return pd.DataFrame()
-    frame = pd.concat(rows, ignore_index=True)
-    several = frame.groupby(MECHANISM)["location"].transform("nunique") > 1
-    return frame[several]
+        for _, runs in attended.groupby(NAMES):
+            places = [one_configuration(one) for _, one in runs.groupby("location")]
+            shared = set(baseline["seed"]).intersection(*(place["seed"] for place in places))
+            if len(places) > 1:
+                found += [_less(place, baseline, sorted(shared)) for place in places]
+    return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
 
 
-def _by_seed(runs: pd.DataFrame) -> pd.Series:
-    return 100 * runs.set_index("seed")["test_accuracy"]
+def _less(runs: pd.DataFrame, baseline: pd.DataFrame, seeds: list[int]) -> pd.DataFrame:
+    mine, other = (part.set_index("seed").loc[seeds] for part in (runs, baseline))
+    points = 100 * (mine["test_accuracy"] - other["test_accuracy"])
+    return mine[[*NAMES, "location", "run"]].assign(difference=points).reset_index()
 
 
 def table(group: Group) -> pd.DataFrame:
-    """A row for each mechanism and place: the mean difference, its interval, of how many pairs."""
+    """A row for each mechanism and place: over n seeds the mean difference and its interval."""
     frame = differences(group)
-    return _means(frame) if len(frame) else frame
-
-
-def _means(frame: pd.DataFrame) -> pd.DataFrame:
     rows = []
-    for key, mine in frame.groupby([*MECHANISM, "location"]):
+    for key, mine in frame.groupby([*NAMES, "location"]) if len(frame) else ():
         found = stats.estimate(mine["difference"])
-        row = dict(zip([*MECHANISM, "location"], key, strict=True))
+        row = dict(zip([*NAMES, "location"], key, strict=True))
         row |= {"n": found.n, "difference": found.mean, "low": found.low, "high": found.high}
         rows.append(row | {"runs": " ".join(mine["run"])})
     return pd.DataFrame(rows)
 
 
-def medians(frame: pd.DataFrame) -> tuple[pd.Series, int]:
-    """Each place's median over the mechanisms that stand at all of the places, and how many do.
+def medians(frame: pd.DataFrame) -> pd.Series:
+    """Each place's median over the mechanisms that stand at every place; empty below three.
 
-    frame: the table's rows of one backbone and data; variants of a mechanism and controls among
+    frame: the differences of one backbone and data; variants of a mechanism and controls among
     them do not count.
     """
     mine = frame[frame["attention"].isin(PLAIN) & (frame["stages"] == "all")]
     wide = mine.pivot_table(index="attention", columns="location", values="difference").dropna()
-    return wide.median(), len(wide)
+    return wide.median().rename(f"median of {len(wide)}") if len(wide) > 2 else pd.Series()
 
 
 def words(frame: pd.DataFrame) -> pd.DataFrame:
     """The table as people read it: a row for each mechanism, a column for each place."""
-    names = [name for name in MECHANISM if name in frame]
-    cells = [f"{number(row.difference, sign=True)} (n={row.n})" for row in frame.itertuples()]
-    wide = frame.assign(cell=cells).pivot(index=names, columns="location", values="cell")
-    shown = wide.reset_index()
-    for (backbone, data), mine in frame.groupby(["backbone", "data"]):
-        median, count = medians(mine)
-        if count > 2:
-            row = {"backbone": backbone, "data": data, "attention": f"median of {count}"}
-            row |= {place: number(value, sign=True) for place, value in median.items()}
-            shown.loc[len(shown)] = row
-    return shown[[*names, *(place for place in PLACES if place in shown)]].fillna("")
+    rows = []
+    for _, alike in frame.groupby(["backbone", "data"]):
+        for key, mine in alike.groupby([*NAMES, "n"]):
+            rows.append((key, mine.set_index("location")["difference"]))
+        if len(median := medians(alike)):
+            rows.append(((*key[:2], "", median.name, ""), median))
+    names = pd.DataFrame([key for key, _ in rows], columns=[*NAMES, "n"])
+    cells = pd.DataFrame([cells.to_dict() for _, cells in rows])
+    places = [place for place in PLACES if place in cells]
+    return names.join(cells[places].map(lambda value: number(value, sign=True)))
 
 
 def figures(group: Group, folder: Path) -> list[Path]:
@@ -98,37 +94,30 @@ def figures(group: Group, folder: Path) -> list[Path]:
 
 
 def _figure(frame: pd.DataFrame, title: str, path: Path) -> Path:
-    names = np.array([_name(row) for row in frame.itertuples()])
-    lines, labels = pd.factorize(names)
+    stages = frame["stages"].map(lambda stages: "" if stages == "all" else f" {stages}")
+    lines, labels = pd.factorize(frame["attention"] + stages)
     frame = frame.assign(line=lines)
     places = [place for place in PLACES if place in set(frame["location"])]
-    note, half = _chance(frame)
-    median, count = medians(_means(frame))
+    median, (note, half) = medians(frame), _chance(frame)
     with plt.rc_context(STYLE):
         size = (2 + 2.4 * len(places), 1.3 + 0.25 * len(labels))
         grid = {"sharex": True, "sharey": True, "squeeze": False}
         figure, panels = plt.subplots(1, len(places), figsize=size, **grid)
         for panel, place in zip(panels[0], places, strict=True):
-            _panel(panel, frame[frame["location"] == place])
+            _panel(panel, frame[frame["location"] == place], half)
             panel.set_title(place, loc="left", fontsize=10)
-            panel.axvspan(-half, half, color="0.92", zorder=0, linewidth=0)
-            if count > 2:
+            if place in median:
                 panel.axvline(median[place], color="black", linewidth=1, linestyle=":")
         panels[0][0].set_yticks(range(len(labels)), labels)
-        panels[0][0].invert_yaxis()
+        panels[0][0].set_ylim(len(labels) - 0.5, -0.5)
         figure.supxlabel("test accuracy, points above no attention", fontsize=10)
-        if count > 2:
-            note += f" Dotted: median of the {count} mechanisms that stand at every place."
+        if len(median):
+            note += f" Dotted: {median.name} mechanisms that stand at every place."
         heading = f"What attention gains, by its place: {frame['backbone'].iloc[0]}, "
         return finish(figure, f"{heading}{frame['data'].iloc[0]}\n{title}\n{note}", path)
 
 
-def _name(row) -> str:
-    stages = "" if row.stages == "all" else f" {row.stages}"
-    return with_variant(f"{row.attention}{stages}", row.variant)
-
-
-def _panel(panel, frame: pd.DataFrame):
+def _panel(panel, frame: pd.DataFrame, half: float):
     for line, mine in frame.groupby("line"):
         style, found = look(mine["attention"].iloc[0]), stats.estimate(mine["difference"])
         colour = style["color"]
@@ -137,6 +126,7 @@ def _panel(panel, frame: pd.DataFrame):
             panel.plot([found.low, found.high], [line, line], color=colour, linewidth=1.5)
         fill = "white" if found.n < stats.SMOKE else colour
         panel.plot(found.mean, line, style["marker"], color=colour, mfc=fill, ms=6)
+    panel.axvspan(-half, half, color="0.92", zorder=0, linewidth=0)
     panel.axvline(0, color="black", linewidth=0.8)
     panel.grid(axis="y", alpha=0.25)
 
@@ -144,8 +134,9 @@ def _panel(panel, frame: pd.DataFrame):
 def _chance(frame: pd.DataFrame) -> tuple[str, float]:
     """What the figure shows, in words, and how far the mean of a cell goes by chance.
 
-    That is the half width of a t-interval with the cells' common sd. As they share the baseline's
-    seeds it holds 92% of means of two seeds, 93% of five (3,000 simulations of 50 cells).
+    That is the half width of a t-interval with the cells' common sd. Each cell of two seeds stays
+    within in 92% of sweeps (simulated in test_stats.py), but as they share the baseline they leave
+    together.
     """
     cells = [cell["difference"] for _, cell in frame.groupby(["line", "location"])]
     marks = f"Ticks: seeds. Marks: means, hollow of fewer than {stats.SMOKE} seeds."
@@ -156,6 +147,7 @@ def _chance(frame: pd.DataFrame) -> tuple[str, float]:
     half = stats.half_width(sd, usual, freedom)
     chance = (
         f"Grey: ±{half:.1f} points, where over 90% of means of {counted(usual, 'seed')} lie by "
-        f"chance: seeds of a cell have an sd of {sd:.2f} points, over all {len(cells)} cells."
+        f"chance, as seeds of a cell have an sd of {sd:.2f} points over all {len(cells)} cells; "
+        "cells share the baseline, so many outside on one side are one finding."
     )
     return f"{marks} Bars: 95% intervals, from three seeds on. {chance}", half

@@ -128,7 +128,7 @@ def write_tables(
     for name, title, make, word, caption in OTHERS:
         frame = make(group)
         if len(frame):
-            if not frame["variant"].any():
+            if "variant" in frame and not frame["variant"].any():
                 frame = frame.drop(columns="variant")
             labels = [_label(row) for row in frame.to_dict("records")]
             caption = captions.of_other(caption, remake)

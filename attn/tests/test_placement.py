@@ -2,10 +2,10 @@
 
 import zlib
 
-import numpy as np
 import pytest
 
 from attn.report import placement
+from attn.report.formats import MINUS
 from attn.tests.made_up import group_of, run
 
 GAINS = {"first": (0.01, 0.03), "per_block": (-0.02, 0.0, 0.05)}
@@ -27,9 +27,9 @@ def root(tmp_path):
     return tmp_path
 
 
-def test_a_row_has_each_places_mean_difference_and_pairs(root):
+def test_the_places_of_a_mechanism_are_compared_on_the_seeds_that_they_share(root):
     sweep(root)
-    sweep(root, "cbam", {"last": (0.02,), "per_block": (0.01, 0.01)})
+    sweep(root, "cbam", {"last": (0.02,), "per_block": (0.01, 0.09)})
     sweep(root, "sk", {"per_block": (0.3, 0.3)})  # at one place alone: no comparison of places
     table = placement.table(group_of(root))
     frame = table.set_index(["attention", "location"])
@@ -37,40 +37,66 @@ def test_a_row_has_each_places_mean_difference_and_pairs(root):
         *(("cbam", "last"), ("cbam", "per_block")),
         *(("se", "first"), ("se", "per_block")),
     ]
-    assert frame["n"].tolist() == [1, 2, 2, 3]
-    assert frame["difference"].tolist() == pytest.approx([2, 1, 2, 1])
+    assert frame["n"].tolist() == [1, 1, 2, 2]
+    assert frame["difference"].tolist() == pytest.approx([2, 1, 2, -1])
     se = frame.loc["se", "per_block"]
-    assert se["high"] - 1 == pytest.approx(1 - se["low"]) and len(se["runs"].split()) == 3
-    shown = placement.words(table).set_index("attention")
-    assert shown.loc["se"].tolist()[-3:] == ["+2.00 (n=2)", "", "+1.00 (n=3)"]
-    assert shown.loc["cbam"].tolist()[-3:] == ["", "+2.00 (n=1)", "+1.00 (n=2)"]
+    assert se["high"] + 1 == pytest.approx(-1 - se["low"]) and len(se["runs"].split()) == 2
+    shown = placement.words(table)
+    assert shown.columns.tolist()[4:] == ["n", "first", "last", "per_block"]
+    assert shown.to_numpy()[:, 3:].tolist() == [
+        ["cbam", 1, "", "+2.00", "+1.00"],
+        ["se", 2, "+2.00", "", f"{MINUS}1.00"],
+    ]
 
 
-def test_variants_stages_and_data_are_rows_of_their_own(root):
-    for changes in ({}, {"stages": "1+2"}, {"settings": "backbone.refine_at=projection"}):
-        sweep(root, **changes)
+def test_stages_data_and_backbones_are_rows_of_their_own(root):
+    sweep(root)
+    sweep(root, stages="1+2")
     for seed in range(3):
         run(root, seed, 0.7)
     sweep(root, data="rgb_noise")
-    table = placement.table(group_of(root))
-    shown = placement.words(table)
-    assert shown["data"].tolist() == ["rgb"] * 3 + ["rgb_noise"]
-    assert len(shown[["stages", "variant"]].drop_duplicates()) == 3
-    noisy = table[(table["data"] == "rgb_noise") & (table["location"] == "first")]
-    assert noisy["difference"].item() == pytest.approx(12.5)  # against the baseline of its own data
+    for gains in ({"none": (0.0, 0.0)}, GAINS):
+        sweep(root, "none" if "none" in gains else "se", gains, backbone="resnet20")
+    sweep(root, backbone="resnet18")  # which was not run without attention
+    shown = placement.words(placement.table(group_of(root)))
+    assert shown[["backbone", "data", "stages"]].to_numpy().tolist() == [
+        *(["mobilenet_v2", "rgb", stages] for stages in ("1+2", "all")),
+        ["mobilenet_v2", "rgb_noise", "all"],
+        ["resnet20", "rgb", "all"],
+    ]
+    assert shown["first"].tolist() == ["+2.00", "+2.00", "+12.50", "+2.00"]
+    assert len(placement.figures(group_of(root), root)) == 3
 
 
-def test_the_median_is_of_the_mechanisms_that_stand_at_every_place(root):
+def test_of_several_configurations_of_a_name_the_largest_is_shown(root):
+    """As where a YAML was edited between two sweeps."""
+    sweep(root)
+    sweep(root, gains={"per_block": (0.5,)}, settings="attention.reduction=8")
+    shown = placement.words(placement.table(group_of(root)))
+    assert shown["per_block"].tolist() == [f"{MINUS}1.00"]
+
+
+def test_the_median_is_of_the_mechanisms_that_stand_at_every_place(root, monkeypatch):
     gains = {"se": (0.01, 0.04), "cbam": (0.02, 0.06), "cse": (0.06, 0.05)}
     for attention, (first, last) in gains.items():
         sweep(root, attention, {"first": (first,), "last": (last,)})
-    assert "median" not in placement.words(placement.table(group_of(root)).iloc[:4]).to_string()
+        shown = placement.words(placement.table(group_of(root))).to_string()
+        assert ("median" in shown) == (attention == "cse")
     sweep(root, "static", {"first": (0.3,), "last": (0.3,)})  # a control
+    sweep(root, "cbam+kernel=3", {"first": (0.3,), "per_stage": (0.3,)})  # a variant
     shown = placement.words(placement.table(group_of(root)))
-    assert shown.iloc[-1].tolist() == [
-        *("mobilenet_v2", "rgb", "", "median of 3", ""),
-        *("+2.00", "+5.00"),
+    median = ["mobilenet_v2", "rgb", "", "median of 3", "", "+2.00", "+5.00", ""]
+    assert shown.iloc[-1].tolist() == median
+    drawn = []
+    monkeypatch.setattr(placement, "finish", lambda *drawing: drawn.append(drawing))
+    placement.figures(group_of(root), root)
+    ((figure, heading, _),) = drawn
+    dotted = [
+        [line.get_xdata()[0] for line in panel.lines if line.get_linestyle() == ":"]
+        for panel in figure.axes
     ]
+    assert dotted == [[pytest.approx(2)], [pytest.approx(5)], []]
+    assert "Dotted: median of 3 mechanisms" in heading
     sweep(root, "sse", {"last": (0.3,), "per_block": (0.3,)})  # now nothing stands everywhere
     assert "median" not in placement.words(placement.table(group_of(root))).to_string()
 
@@ -93,12 +119,11 @@ def test_the_figure_has_a_panel_a_place_and_says_what_is_chance(root, monkeypatc
     assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["cbam", "se"]
     ticks = [line.get_xdata() for line in figure.axes[0].lines if line.get_marker() == "|"]
     assert [sorted(x) for x in ticks] == [pytest.approx([1, 3])]
-    # Four cells; three of two seeds, a point each from their mean, one of three.
-    sd = np.sqrt((3 * 2 + np.var([-2, 0, 5], ddof=1) * 2) / 5)
-    assert f"sd of {sd:.2f} points, over all 4 cells" in heading
-    band = figure.axes[0].patches[0].get_extents()
-    half = 2.5706 * sd / np.sqrt(2)  # Student's t with five degrees of freedom
+    sd = 2**0.5  # each cell's two seeds are a point from their mean
+    half = 2.7764 * sd / 2**0.5  # Student's t with four degrees of freedom
+    assert f"sd of {sd:.2f} points over all 4 cells" in heading
     assert f"±{half:.1f} points, where over 90% of means of 2 seeds" in heading
+    band = figure.axes[0].patches[0].get_extents()
     to_data = figure.axes[0].transData.inverted()
     assert to_data.transform(band)[:, 0] == pytest.approx([-half, half], rel=1e-4)
 

@@ -1,6 +1,7 @@
 """What is published: kept when others publish, and made again from its data files."""
 
 import json
+import runpy
 import shutil
 from pathlib import Path
 
@@ -104,6 +105,11 @@ def test_what_is_published_is_made_again_from_its_data_to_the_byte(tmp_path):
     assert made.keys() == committed.keys()
     differing = [path for path in committed if made[path] != committed[path]]
     assert not differing
+
+
+def test_the_comparison_of_precisions_is_made_again_from_its_data_to_the_byte():
+    script = runpy.run_path(str(ROOT / "scripts" / "precision.py"))
+    assert script["text"]() == (ROOT / "results" / "quick" / "precision.md").read_text()
 
 
 def _figures_in_order(page, section, copy):

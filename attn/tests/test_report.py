@@ -110,11 +110,13 @@ def test_tables_of_runs_that_are_gone_go_too(tmp_path):
 
 def test_a_sweep_of_ones_own_shows_its_accuracies_in_the_terminal(tmp_path, capsys):
     for seed in range(2):
+        run(tmp_path, seed, 0.77)
         for location in ("first", "last"):
             run(tmp_path, seed, 0.8, attention="gsop", location=location, configuration=location)
     report(tmp_path, tmp_path / "out")
     printed = capsys.readouterr().out
-    assert "Every configuration" in printed
+    assert "Every configuration" in printed and "Points above no attention, by place" in printed
+    assert "gsop 2 +3.00 +3.00" in " ".join(printed.split())
     rows = [line for line in printed.splitlines() if "gsop" in line and "80.00" in line]
     assert len(rows) == 2 and all(len(line) <= 100 for line in rows)
 
@@ -247,6 +249,7 @@ def test_separation_and_importance_over_seeds(tmp_path):
     ranks = [6, 5, 4, 3, 1, 2], [6, 5, 4, 1, 3, 2]
     assert row["n"] == 3 and row["score"] == pytest.approx(np.corrcoef(*ranks)[0, 1])
     assert row["sd"] == pytest.approx(np.mean([row["sd_low"], row["sd_high"]]))
+    assert row["best_tenth"] == pytest.approx(100 * 30 / 60.6)  # one of six channels
 
 
 def test_the_report_is_whole(tmp_path, capsys):

@@ -69,6 +69,17 @@ def test_the_pooled_sd_is_that_of_an_analysis_of_variance(rng):
     assert stats.half_width(alone.sd, 7, 6) == pytest.approx(alone.high - alone.mean)
 
 
+def test_the_band_of_a_sweep_holds_92_percent_of_its_cells(rng):
+    """Simulated: 50 cells of two seeds, no effect, a baseline that they share."""
+    inside = []
+    for _ in range(1000):
+        cells = rng.normal(size=(50, 2)) - rng.normal(size=2)
+        sd, freedom = stats.pooled_sd(cells)
+        half = stats.half_width(sd, 2, freedom)
+        inside.append(np.mean(np.abs(cells.mean(1)) < half))
+    assert np.mean(inside) == pytest.approx(0.92, abs=0.02)
+
+
 def test_holm_is_the_closed_test_of_bonferroni():
     """The adjusted p is the largest Bonferroni p of all subsets of hypotheses with this one."""
     p = np.array([0.012, 0.4, 0.001, 0.03])
