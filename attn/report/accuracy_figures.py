@@ -16,6 +16,7 @@ from attn.report.verdicts import Judged
 
 LINEAR = 30  # parameters, up to which the scale of what is added is linear: it begins at 0
 LINES = ["-", "--", ":", "-."]
+FILLS = ["full", "none", "left", "top"]
 FEW_EPOCHS = 2  # have no curve: what is told apart at their ends would run together between
 
 
@@ -51,14 +52,14 @@ def _rows(table: Table, runs: pd.DataFrame) -> list:
 
 
 def _styles(rows) -> list[dict]:
-    """Rows of one mechanism, and so of one colour, are told apart by lines and filled markers."""
+    """Rows of one mechanism, and so of one colour, are told apart by their lines and markers."""
     counts, styles = Counter(), []
     for _, runs in rows:
         attention = runs["attention"].iloc[0]
         name = attention.partition("+")[0]
         before = counts[name]
-        fill = look(attention)["color"] if before % 2 == 0 else "white"
-        styles.append({"linestyle": LINES[before % len(LINES)], "mfc": fill, **look(attention)})
+        told = {"linestyle": LINES[before % len(LINES)], "fillstyle": FILLS[before % len(FILLS)]}
+        styles.append({**told, **look(attention)})
         counts[name] += 1
     return styles
 

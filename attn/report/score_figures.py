@@ -224,7 +224,7 @@ def health(gates: pd.DataFrame, title: str, path: Path) -> list[Path]:
             axes[2].barh(y, row.saturated, color=style["color"])
         axes[0].axvline(0.5, color=NOISE, linewidth=0.8, linestyle=":")
         axes[0].set_yticks(at, names, fontsize=7)
-        axes[0].invert_yaxis()
+        axes[0].set_ylim(len(names) - 0.5, -0.5)
         axes[0].set_xlabel("mean score: hollow untrained, filled trained")
         axes[1].set_xlabel("sd over images")
         axes[2].set_xlabel("saturated share")

@@ -120,6 +120,13 @@ def test_few_epochs_are_error_bars_side_by_side(tmp_path, monkeypatch, count):
     assert len(seeds) == 6 and {len(values) for values in seeds} == {count}
 
 
+def test_four_rows_of_one_mechanism_look_different():
+    runs = pd.DataFrame({"attention": ["se"]})
+    styles = accuracy_figures._styles([(str(i), runs) for i in range(4)])
+    assert len({(style["linestyle"], style["fillstyle"]) for style in styles}) == 4
+    assert len({style["fillstyle"] for style in styles}) == 4  # points have no lines
+
+
 def test_a_long_heading_is_broken_and_the_figure_grows(tmp_path, monkeypatch):
     monkeypatch.setattr(style.plt, "close", lambda figure: None)
     figure = style.plt.figure(figsize=(4, 3))
