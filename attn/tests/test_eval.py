@@ -122,6 +122,7 @@ def test_a_config_that_was_changed_is_refused(trained, tmp_path, change, message
         read_run(folder)
 
 
+@pytest.mark.slow
 def test_eval_looks_into_every_network_once(trained, tmp_path):
     root = tmp_path / "runs"
     shutil.copytree(trained[0], root)
