@@ -133,7 +133,7 @@ def test_what_cannot_be_compiled_runs_without_and_says_so(synthetic, monkeypatch
     def refuse(*args):
         raise RuntimeError("no compiler on this machine")
 
-    monkeypatch.setattr(torch, "compile", lambda function, dynamic: refuse)
+    monkeypatch.setattr(torch, "compile", lambda function, **options: refuse)
     config = configuration(*SMALL)
     ours, plain = trainer(synthetic, config, compiled=True), trainer(synthetic, config)
     assert ours.mode == "eager" and "no compiler on this machine" in ours.notes[0]

@@ -94,6 +94,7 @@ def test_a_mechanism_that_is_gone_is_named(trained, tmp_path):
         read_run(folder)
 
 
+@pytest.mark.slow
 def test_eval_of_a_network_without_attention(trained, tmp_path):
     baseline = folders(trained[0])[2]
     done = program("eval.py", f"checkpoint={baseline}", f"runs={tmp_path}", "device=cpu")

@@ -31,16 +31,15 @@ def wait_for(condition, process, seconds=120):
         time.sleep(0.02)
 
 
-def test_a_killed_run_goes_on_and_equals_one_that_was_not(tmp_path):
+@pytest.mark.parametrize(
+    "first",
+    ["checkpoint.pt", pytest.param("scores.csv", marks=pytest.mark.slow)],  # the latter is earlier
+)
+def test_a_killed_run_goes_on_and_equals_one_that_was_not(tmp_path, first):
     """SIGKILL to the whole group once a file is there; then the same command again."""
     words = ["train.py", *TINY, *NOISY, "recipe.epochs=3"]
     whole = program(*words, f"runs={tmp_path / 'whole'}")
     assert whole.returncode == 0, whole.stderr
-    for first in ("checkpoint.pt", "scores.csv"):  # which is there before any checkpoint
-        kill_and_go_on(words, tmp_path, first)
-
-
-def kill_and_go_on(words, tmp_path, first):
     killed = tmp_path / first
     process = start(*words, f"runs={killed}")
     wait_for(lambda: list(killed.glob(f"*/{first}")), process)
@@ -60,6 +59,7 @@ def kill_and_go_on(words, tmp_path, first):
     assert all(one[name].equal(other[name]) for name in one)
 
 
+@pytest.mark.slow
 def test_a_run_whose_process_is_killed_has_failed_and_stops_no_other(tmp_path):
     words = [*TINY, *NOISY, "recipe.epochs=4", "seeds=2", f"runs={tmp_path}"]
     process = start("train.py", *words)
@@ -82,6 +82,7 @@ def test_a_killed_parent_leaves_nobody_training(tmp_path):
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
+@pytest.mark.slow
 def test_a_second_process_on_a_run_is_told_who_has_it(tmp_path):
     words = ["train.py", *TINY, *NOISY, "recipe.epochs=1000", f"runs={tmp_path}"]
     process = start(*words)
@@ -95,6 +96,7 @@ def test_a_second_process_on_a_run_is_told_who_has_it(tmp_path):
     assert "is being trained by process" in second.stdout and "Traceback" not in second.stderr
 
 
+@pytest.mark.slow
 def test_an_interrupted_sweep_stops_and_says_how_to_go_on(tmp_path):
     words = ["experiment=noise", "recipe.epochs=1000", f"runs={tmp_path}"]
     process = start("train.py", *TINY, *words)
@@ -106,7 +108,9 @@ def test_an_interrupted_sweep_stops_and_says_how_to_go_on(tmp_path):
     assert "Traceback" not in output
 
 
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])  # a person's, a queue's
+@pytest.mark.parametrize(  # a person's, a queue's
+    "sent", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+)
 def test_an_interruption_before_anything_trains_is_one_word(tmp_path, sent):
     process = start("train.py", *TINY, f"runs={tmp_path}")
     wait_for(lambda: (tmp_path / "_jobs").exists(), process)

@@ -69,6 +69,9 @@ def _without_dropout(network):
     return network
 
 
+POST = ("backbone=mobilenet_v2", "recipe.size=112", "location=last")
+
+
 @needs_cifar10
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize(
@@ -76,7 +79,7 @@ def _without_dropout(network):
     [
         ("backbone=resnet20", "location=none"),
         ("backbone=resnet20", "attention=cbam"),
-        ("backbone=mobilenet_v2", "recipe.size=112", "location=last"),
+        pytest.param(POST, marks=pytest.mark.slow),
     ],
 )
 def test_the_first_loss_and_gradients_are_the_naive_loops(naive, real, device, words):

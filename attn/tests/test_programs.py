@@ -106,6 +106,7 @@ def test_status_is_the_plan_and_the_state(trained, tmp_path):
     assert wrong.returncode == 1 and wrong.stderr.startswith("experiment=tables: choose one of")
 
 
+@pytest.mark.slow
 def test_an_impossible_cell_stops_a_single_run_and_is_skipped_in_a_sweep(tmp_path):
     words = [*TINY, "recipe.epochs=1", "backbone=mobilenet_v2", "attention=se", f"runs={tmp_path}"]
     alone = program("train.py", *words, "stages=[1]")

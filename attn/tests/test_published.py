@@ -58,6 +58,7 @@ def test_publishing_again_changes_nothing(tmp_path):
     assert len(pd.read_csv(post / "unfinished.csv")) == 1
 
 
+@pytest.mark.slow
 def test_a_users_own_page_says_what_makes_it(tmp_path):
     made_up_runs(tmp_path)
     report(tmp_path, tmp_path / "out")

@@ -37,6 +37,7 @@ def copy(tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_a_mechanism_of_ones_own(copy, tmp_path):
     done = copy("train.py", "attention=mine", *TINY, "attention.strength=2")
     assert done.returncode == 0, done.stderr

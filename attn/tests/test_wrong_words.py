@@ -71,6 +71,7 @@ def refusal(words):
     return pytest.fail(f"nothing wrong with {words}")
 
 
+@pytest.mark.slow
 def test_three_hundred_wrong_command_lines_end_in_one_line(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     random_, kinds = random.Random(20), set()
