@@ -19,11 +19,16 @@ def computed_in(network: nn.Module, device: torch.device, allowed: str) -> tuple
         return allowed, ""
     if allowed == "tf32":
         return "fp32", "a CPU has no TF32"
-    if not torch.cpu.get_capabilities().get("amx_bf16"):
+    if not has_amx():
         return "fp32", "without AMX this CPU is slower in bf16"
     if any(_is_depthwise(module) for module in network.modules()):
         return "fp32", "depthwise convolutions are slower in bf16 on a CPU"
     return "bf16", ""
+
+
+def has_amx() -> bool:
+    """Whether this CPU multiplies matrices of bf16 in hardware."""
+    return bool(torch.cpu.get_capabilities().get("amx_bf16"))
 
 
 def _is_depthwise(module: nn.Module) -> bool:

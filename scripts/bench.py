@@ -27,6 +27,7 @@ import pandas as pd
 import torch
 
 from attn import cells, config, files
+from attn.precision import has_amx
 from attn.report.speed import report
 from attn.training import device_name
 from attn.workers import processors
@@ -148,6 +149,8 @@ def machine_name(device) -> str:
     if device.type == "cpu":
         models = re.findall(r"^model name\s*:\s*(.+)$", _read("/proc/cpuinfo"), re.MULTILINE)
         name = f"cpu {processors()} x {models[0] if models else 'unknown'}"
+        if not has_amx():  # CPUs of one name have it or not
+            name += " without AMX"
     return re.sub(r"[^a-z0-9]+", "-", re.sub(r"\((R|TM)\)", "", name).lower()).strip("-")
 
 

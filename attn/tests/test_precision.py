@@ -11,7 +11,7 @@ from attn.evaluation import Predictor
 from attn.precision import computed_in, is_compiled
 from attn.runs import Run
 from attn.shared import split_inputs
-from attn.tests.conftest import configuration
+from attn.tests.conftest import ROOT, configuration
 from attn.tests.test_engine import trainer
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
@@ -82,3 +82,14 @@ def test_long_runs_are_compiled(words, device, expected):
     images = config.recipe.images or 50_000
     assert is_compiled(None, device, config, images) == expected
     assert is_compiled(not expected, device, config, images) != expected
+
+
+def test_the_benchmark_tells_machines_with_amx_from_those_without(amx, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+    import bench
+
+    names = []
+    for there in (True, False):
+        amx(there)
+        names.append(bench.machine_name(CPU))
+    assert names[0].startswith("cpu-") and names[1] == names[0] + "-without-amx"
