@@ -14,7 +14,7 @@ from attn.evaluation import Predictor, evaluate, fixed_test_order
 from attn.shared import split_inputs
 from attn.tests.conftest import configuration
 from attn.tests.tape import Devices, Stream, Tape
-from attn.tests.test_engine import train_epoch, trainer
+from attn.tests.trainers import train_epoch, trainer
 
 SMALL = ("recipe=quick", "backbone=resnet20", "recipe.images=40", "recipe.size=16")
 SMALL += ("recipe.batch_size=16", "recipe.precision=fp32")

@@ -10,7 +10,7 @@ from attn.catalogue import choices
 from attn.modules import MECHANISMS
 from attn.modules.cbam import POOLS
 from attn.scores import ScoreStatistics, record
-from attn.tests.conftest import Standing, configuration, needs_gpu
+from attn.tests.conftest import Standing
 
 NAMES = sorted(set(choices("attention")) - {"none"})
 CHANNELS = 32
@@ -269,15 +269,3 @@ def test_wrong_numbers_are_refused_with_the_choices(name, changes, message):
 def test_shuffle_refuses_an_odd_number_of_channels():
     with pytest.raises(ValueError, match="shuffle on 3 channels: it halves them; choose a place"):
         Standing("shuffle", 3)
-
-
-@pytest.mark.gpu
-@needs_gpu
-def test_every_mechanism_is_captured(name, synthetic):
-    """Forward, backward and update in a CUDA graph, at the mechanism's published place."""
-    from attn.tests.test_engine import SMALL, train_epoch, trainer
-
-    config = configuration(*SMALL, f"attention={name}", "recipe.precision=bf16")
-    ours = trainer(synthetic, config, "cuda")
-    assert set(ours.graphs) == {32, 16} and not ours.notes
-    assert train_epoch(ours, 0)["train_loss"] < 10

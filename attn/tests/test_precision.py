@@ -12,7 +12,7 @@ from attn.precision import computed_in, is_compiled
 from attn.runs import Run
 from attn.shared import split_inputs
 from attn.tests.conftest import ROOT, configuration
-from attn.tests.test_engine import trainer
+from attn.tests.trainers import trainer
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 

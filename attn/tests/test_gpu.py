@@ -1,0 +1,117 @@
+"""The step on a GPU: captured, compiled, strict, together, restored, and as on the CPU."""
+
+import pytest
+import torch
+from torch._dynamo.utils import counters
+
+from attn.build import build
+from attn.engine import NotFinite, train_together
+from attn.modules import MECHANISMS
+from attn.precision import set_backends
+from attn.tests.conftest import configuration, needs_gpu
+from attn.tests.trainers import SMALL, train_epoch, trainer
+
+pytestmark = [pytest.mark.gpu, needs_gpu]
+GPU = ("backbone=mobilenet_v2", "location=first", "data=rgb_noise")
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp32"])
+@pytest.mark.parametrize(
+    "words",
+    [(), ("data.noise.kind=gaussian",), ("data.noise.kind=image", "recipe.augment=crop_flip")],
+)
+def test_the_captured_step_is_the_eager_one(synthetic, precision, words):
+    """With deterministic kernels: a last bit more or less is percents of the loss 6 steps later."""
+    config = configuration(*SMALL, *GPU, *words, f"recipe.precision={precision}", "strict=true")
+    captured, eager = trainer(synthetic, config, "cuda"), trainer(synthetic, config, "cuda")
+    assert set(captured.graphs) == {32, 16}
+    eager.graphs = {}
+    for epoch in range(2):
+        assert train_epoch(captured, epoch) == train_epoch(eager, epoch)
+    set_backends(config.recipe, strict=False)
+
+
+def test_the_compiled_step_is_captured_once_for_all_seeds(synthetic):
+    """With drawn noise and dropout, which Inductor must not fold into 32 bits."""
+    config = configuration(*SMALL, *GPU, "recipe.precision=fp32")
+    torch.compiler.reset()
+    counters.clear()
+    ours = [trainer(synthetic, config, "cuda", seed, compiled=True) for seed in range(3)]
+    assert [one.mode for one in ours] == ["compiled graph"] * 3
+    assert not any(one.notes for one in ours)
+    assert counters["stats"]["unique_graphs"] == 1
+    for seed, one in enumerate(ours):
+        eager = trainer(synthetic, config, "cuda", seed)
+        losses = [train_epoch(each, 0)["train_loss"] for each in (one, eager)]
+        assert losses[0] == pytest.approx(losses[1], rel=0.05)
+
+
+@pytest.mark.parametrize("backbone", ["mobilenet_v2", "resnet20"])
+def test_strict_is_the_same_to_the_bit_alone_together_and_resumed(synthetic, backbone):
+    words = (f"backbone={backbone}", "location=first", "data=rgb_noise", "recipe.precision=bf16")
+    config = configuration(*SMALL, *words, "strict=true", "recipe.epochs=3")
+    alone = [trainer(synthetic, config, "cuda", seed) for seed in range(3)]
+    together = [trainer(synthetic, config, "cuda", seed) for seed in range(3)]
+    assert all(set(one.graphs) == {32, 16} for one in (*alone, *together))
+    for epoch in range(2):
+        expected = [train_epoch(one, epoch) for one in alone]
+        for one in together:
+            one.begin(epoch)
+        train_together(together)
+        assert [one.end() for one in together] == expected
+    resumed = trainer(synthetic, config, "cuda", 0)
+    resumed.load_state_dict(alone[0].state_dict())
+    assert train_epoch(resumed, 2) == train_epoch(alone[0], 2)
+    for name, value in alone[0].network.state_dict().items():
+        assert resumed.network.state_dict()[name].equal(value), name
+    set_backends(config.recipe, strict=False)
+
+
+def test_capture_leaves_the_trainer_as_it_was(synthetic):
+    config = configuration(*SMALL, *GPU)
+    captured, untouched = trainer(synthetic, config, "cuda"), build(config, 0).state_dict()
+    assert captured.graphs
+    for name, value in captured.network.state_dict().items():
+        assert value.cpu().equal(untouched[name]), name
+    counters = captured._state()[len(captured.network.state_dict()) :]
+    assert all(t.max() == t.min() and t.max() in (0, -1) for t in counters)
+
+
+def test_a_captured_trainer_can_be_restored(synthetic):
+    config = configuration(*SMALL, *GPU, "strict=true")
+    whole, first = trainer(synthetic, config, "cuda"), trainer(synthetic, config, "cuda")
+    for epoch in range(2):
+        expected = train_epoch(whole, epoch)
+    train_epoch(first, 0)
+    second = trainer(synthetic, config, "cuda")
+    second.load_state_dict(first.state_dict())
+    assert train_epoch(second, 1) == expected
+    set_backends(config.recipe, strict=False)
+
+
+def test_a_replayed_step_that_is_not_finite_is_named(synthetic):
+    config = configuration(*SMALL, *GPU, "recipe.lr=1e30")
+    with pytest.raises(NotFinite, match="epoch 1, step"):
+        train_epoch(trainer(synthetic, config, "cuda"), 0)
+
+
+@pytest.mark.parametrize("kind", ["uniform", "gaussian", "image"])
+def test_the_gpu_has_the_cpus_inputs_and_starts_where_it_does(synthetic, kind):
+    config = configuration(*SMALL, *GPU, f"data.noise.kind={kind}", "recipe.images=30")
+    cpu, gpu = trainer(synthetic, config), trainer(synthetic, config, "cuda")
+    samples = cpu.samples
+    for ours in (cpu, gpu):
+        ours.draws.at(1, samples.to(ours.device))
+    inputs = [ours.inputs(samples.to(ours.device), ours.draws)[0].cpu() for ours in (cpu, gpu)]
+    torch.testing.assert_close(*inputs, rtol=0, atol=0 if kind == "uniform" else 2e-6)
+    losses = [train_epoch(ours, 0)["train_loss"] for ours in (cpu, gpu)]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+
+
+@pytest.mark.parametrize("name", MECHANISMS)
+def test_every_mechanism_is_captured(name, synthetic):
+    """Forward, backward and update, at the mechanism's published place."""
+    config = configuration(*SMALL, f"attention={name}", "recipe.precision=bf16")
+    ours = trainer(synthetic, config, "cuda")
+    assert set(ours.graphs) == {32, 16} and not ours.notes
+    assert train_epoch(ours, 0)["train_loss"] < 10

@@ -1,0 +1,78 @@
+"""Which runs may stand in one table, and where each group's tables lie."""
+
+import shutil
+
+import pandas as pd
+import pytest
+
+from attn.report.claims import load
+from attn.report.collect import collect
+from attn.report.group import named
+from attn.report.report import report
+from attn.tests.made_up import ATTENDED, SCORES, group_of, run
+
+NOISE = next(table for table in load()[0] if table.id == "noise")
+
+
+@pytest.mark.parametrize("key", ["source", "fingerprint", "numerics", "recipe_key"])
+def test_runs_that_cannot_be_compared_are_in_groups_of_their_own(tmp_path, key):
+    other = {"source": "images", "fingerprint": "e" * 64, "numerics": 2, "recipe_key": "r1"}[key]
+    run(tmp_path, 0, 0.5)
+    run(tmp_path, 1, 0.6)
+    run(tmp_path, 2, 0.7, **{key: other})
+    large, small = named(collect(tmp_path).groups)
+    assert (large.name, len(large.runs), len(small.runs)) == ("post", 2, 1)
+    assert small.name.startswith("post-")
+    report(tmp_path, tmp_path / "out")
+    assert {path.parent.name for path in tmp_path.glob("out/*/runs.csv")} == {"post", small.name}
+
+
+def test_three_groups_of_a_recipe_have_three_folders(tmp_path):
+    """Also where lossless images have the very pixels of the archive."""
+    for seed in range(3):
+        run(tmp_path, seed, 0.5, fingerprint="e" * 64)
+    run(tmp_path, 0, 0.6)
+    run(tmp_path, 0, 0.7, source="images")
+    report(tmp_path, tmp_path / "out")
+    counts = [len(pd.read_csv(path)) for path in tmp_path.glob("out/*/runs.csv")]
+    assert sorted(counts) == [1, 1, 3]
+
+
+def test_tables_of_runs_that_are_gone_go_too(tmp_path):
+    made = [run(tmp_path, seed, 0.8, **ATTENDED) for seed in range(2)]
+    run(tmp_path, 0, 0.8)
+    report(tmp_path, tmp_path / "out")
+    table = tmp_path / "out" / "post" / "noise.md"
+    kept = tmp_path / "out" / "post" / "notes.csv"
+    kept.write_text("of a person's own\n")
+    assert table.exists()
+    for folder in made:
+        shutil.rmtree(folder)
+    report(tmp_path, tmp_path / "out")
+    assert not list(table.parent.glob("noise.*")) and kept.exists()
+
+
+def test_a_strict_run_is_a_row_of_its_own_in_every_table(tmp_path):
+    for seed in range(2):
+        run(tmp_path / "runs", seed, 0.8)
+        run(tmp_path / "runs", seed, 0.83, scores=SCORES, **ATTENDED)
+    strict = ATTENDED | {"configuration": "c2", "strict": True}
+    run(tmp_path / "runs", 0, 0.84, scores=SCORES, **strict)
+    report(tmp_path / "runs", tmp_path / "out")
+    frame = pd.read_csv(tmp_path / "out" / "post" / "noise.csv").set_index("model")
+    model = NOISE.rows[2].model
+    assert frame.loc[[model, f"{model} [strict]"], "n"].tolist() == [2, 1]
+    for name in ("configurations", "separation", "inputs", "gates"):
+        rows = pd.read_csv(tmp_path / "out" / "post" / f"{name}.csv")
+        counts = rows[rows["attention"] == "cbam_channel"].groupby("variant", dropna=False)["n"]
+        assert counts.first().tolist() == [1, 2], name
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "data=rgb_noise recipe=post strict=true seeds=[0]" in page.replace("location=first ", "")
+
+
+def test_a_group_that_was_computed_in_several_numbers_says_so(tmp_path):
+    run(tmp_path, 0, 0.5, precision="fp32")
+    assert named([group_of(tmp_path)])[0].title == "recipe post, CIFAR-10"
+    run(tmp_path, 1, 0.6, precision="bf16")
+    title = named([group_of(tmp_path)])[0].title
+    assert title == "recipe post, CIFAR-10, computed in bf16 and fp32"

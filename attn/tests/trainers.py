@@ -1,0 +1,28 @@
+"""Small networks in training, for tests of the engine."""
+
+import torch
+
+from attn.build import build
+from attn.data import subset
+from attn.draws import Draws
+from attn.engine import Trainer, train_together
+from attn.precision import set_backends
+from attn.shared import split_inputs
+
+SMALL = ("recipe=quick", "backbone=resnet20", "recipe.images=80", "recipe.size=16")
+SMALL += ("recipe.precision=fp32",)
+
+
+def trainer(data, config, device="cpu", seed=0, compiled=False):
+    device, draws = torch.device(device), Draws(seed)
+    set_backends(config.recipe, config.strict)
+    samples = subset(data.labels["train"], config.recipe.images)
+    inputs = split_inputs(config, data, "train", device)
+    network = build(config, seed, draws)
+    return Trainer(network, inputs, samples, config.recipe, draws, compiled)
+
+
+def train_epoch(ours, epoch):
+    ours.begin(epoch)
+    train_together([ours])
+    return ours.end()
