@@ -79,11 +79,13 @@ def measure(step, device) -> tuple[float, pd.DataFrame]:
         {"name": e.key[:90], "calls": e.count / STEPS, "ms": getattr(e, spent) / STEPS / 1e3}
         for e in profiled.key_averages()
     ]
-    frame = pd.DataFrame(rows)
+    frame = pd.DataFrame(rows, columns=["name", "calls", "ms"])
     return wall, frame[frame["ms"] > 0].sort_values("ms", ascending=False)
 
 
 def describe(name: str, wall: float, frame: pd.DataFrame, what: str) -> str:
+    if frame.empty:  # a driver may keep its counters from who is not its administrator
+        return f"#### {name}\n\n{wall:.2f} ms a step; the profiler saw no {what} here.\n"
     busy = frame["ms"].sum()
     return (
         f"#### {name}\n\n{wall:.2f} ms a step: {frame['calls'].sum():.0f} {what} in {busy:.2f} ms, "

@@ -2,11 +2,13 @@
 
 import json
 import os
+import runpy
 import shutil
 import subprocess
 import sys
 import tarfile
 
+import pandas as pd
 import pytest
 
 from attn.tests.conftest import ROOT, program
@@ -140,6 +142,34 @@ def test_the_benchmark_measures_resumes_and_stops(tmp_path):
     assert after.startswith(before) and "together" in after  # what was measured stays
     assert "cpu" in folder.name and (folder / "bench.png").stat().st_size > 5000
     assert "times naive" in (folder / "bench.md").read_text()
+
+
+@pytest.mark.slow
+def test_the_profile_and_the_memory_formats_are_measured(copy):
+    shutil.rmtree(copy / "results" / "bench")
+    few = {"step_profile": "recipe.images=80", "formats": "recipe.images=20"}
+    for name, images in few.items():
+        words = ["data.source=synthetic", "device=cpu", "recipe.batch_size=2", images]
+        command = [sys.executable, f"scripts/{name}.py", *words]
+        done = subprocess.run(command, cwd=copy, capture_output=True, text=True, timeout=600)
+        assert done.returncode == 0, done.stderr
+    (folder,) = (copy / "results" / "bench").iterdir()
+    profile = (folder / "profile.md").read_text()
+    assert profile.count(" operators in ") == 2 and "convolution" in profile
+    formats = pd.read_csv(folder / "formats.csv")
+    assert len(formats) == 12 and (formats[["contiguous_format", "channels_last"]] > 0).all(
+        axis=None
+    )
+
+
+def test_a_profiler_that_is_kept_out_leaves_the_time_of_a_step(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    script = runpy.run_path(str(ROOT / "scripts" / "step_profile.py"))
+    seen = pd.DataFrame([{"name": "conv", "calls": 2.0, "ms": 1.5}])
+    text = script["describe"]("ours", 2.0, seen, "kernels")
+    assert "2.00 ms a step: 2 kernels in 1.50 ms, 0.50 ms between them" in text
+    text = script["describe"]("ours", 2.0, seen[:0], "kernels")
+    assert "2.00 ms a step; the profiler saw no kernels here" in text
 
 
 def test_the_catalogue_knows_every_mechanism():
