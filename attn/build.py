@@ -12,7 +12,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from attn.backbones import BACKBONES
 from attn.draws import Draws, derive, replace_dropout
-from attn.modules import MECHANISMS
 from attn.place import attach
 from attn.schema import Config, arguments
 
@@ -72,13 +71,12 @@ def build(
     drawn = load_matching(network, weights) if weights else [f"{network.stem_name}.weight"]
     replace_stem(network, config.in_channels, seed, f"{network.stem_name}.weight" not in drawn)
     if config.location != "none":
-        mechanism = MECHANISMS[config.attention["name"]]
 
         def make(form, index, what):
             with stream(seed, ATTENTION, index):
                 return form(what, **arguments(config.attention))
 
-        attach(network, config.location, mechanism, config.stages, make)
+        attach(network, config.location, config.attention["name"], config.stages, make)
     if draws is not None:
         replace_dropout(network, draws)
     return network

@@ -11,6 +11,7 @@
 
 from torch import nn
 
+from attn.modules import MECHANISMS
 from attn.seams import CannotStand
 
 ENDS = {"first": "input", "last": "features"}
@@ -63,13 +64,14 @@ def places(network: nn.Module, location: str, seam: str, stages="all") -> list:
     return found
 
 
-def attach(network: nn.Module, location: str, mechanism, stages, make):
+def attach(network: nn.Module, location: str, attention: str, stages, make):
     """Fills the seams of a location with `make(form, index, what)`, in the order of the network.
 
-    form: the mechanism, or where it would fuse and nothing is added its gate. what: the channels
-    there, or the convolution that is replaced. Raises ValueError, with the place, where a
-    mechanism cannot stand there.
+    attention: a mechanism's name. form: its class, or where it would fuse and nothing is added its
+    gate's. what: the channels there, or the convolution that is replaced. Raises ValueError, with
+    the place and the mechanism, where it cannot stand there or a number of its own is wrong.
     """
+    mechanism = MECHANISMS[attention]
     names = {module: name for name, module in network.named_modules()}
     at_end = location in ENDS and mechanism.seam == "fuse"
     form = mechanism.gate if at_end else mechanism
@@ -79,7 +81,9 @@ def attach(network: nn.Module, location: str, mechanism, stages, make):
             module = make(form, index, what)
         except ValueError as error:
             where = f"{names[owner]}.{place}".removeprefix(".")
-            raise type(error)(f"{where}: {error}") from None
+            width = owner.seams.widths[place]
+            told = f"{where}: attention={attention} on {width} channels: {error}"
+            raise type(error)(told) from None
         if place == "conv":
             owner.replace_convolution(module)
         else:

@@ -27,9 +27,9 @@ def bottleneck(channels: int, hidden: int) -> nn.Sequential:
 class Weights(nn.Module):
     """w = sigmoid(L(x) + G(mean x)), (B, C, H, W): a position's own context and the image's."""
 
-    def __init__(self, mechanism: str, channels: int, reduction: int):
+    def __init__(self, channels: int, reduction: int):
         super().__init__()
-        self.hidden = hidden = hidden_width(mechanism, channels, reduction)
+        self.hidden = hidden = hidden_width(channels, reduction)
         self.local_context = bottleneck(channels, hidden)
         self.global_context = bottleneck(channels, hidden)
 
@@ -47,7 +47,7 @@ class MSCAM(nn.Module):
 
     def __init__(self, channels: int, reduction: int = 4):
         super().__init__()
-        self.weights = Weights("aff", channels, reduction)
+        self.weights = Weights(channels, reduction)
         self.scores = Scores()
 
     def forward(self, x):  # (B, C, H, W)
@@ -68,7 +68,7 @@ class AFF(nn.Module):
     def __init__(self, channels: int, reduction: int = 4, scale: float = 2.0):
         super().__init__()
         self.scale = scale
-        self.weights = Weights("aff", channels, reduction)
+        self.weights = Weights(channels, reduction)
         self.scores = Scores()
 
     @staticmethod
@@ -93,8 +93,8 @@ class IAFF(nn.Module):
 
     def __init__(self, channels: int, reduction: int = 4):
         super().__init__()
-        self.initial = Weights("iaff", channels, reduction)
-        self.weights = Weights("iaff", channels, reduction)
+        self.initial = Weights(channels, reduction)
+        self.weights = Weights(channels, reduction)
         self.first, self.scores = Scores(), Scores()
 
     @staticmethod

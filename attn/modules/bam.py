@@ -38,13 +38,11 @@ class BAM(nn.Module):
         bn: str = "hidden",
     ):
         super().__init__()
-        one_of("bam", channels, "combine", combine, COMBINE)
-        one_of("bam", channels, "bn", bn, BN)
+        one_of("combine", combine, COMBINE)
+        one_of("bn", bn, BN)
         if dilation < 1:
-            raise ValueError(
-                f"bam on {channels} channels: dilation={dilation} is below 1; 4 is usual"
-            )
-        self.hidden = hidden = hidden_width("bam", channels, reduction)
+            raise ValueError(f"dilation={dilation} is below 1; 4 is usual")
+        self.hidden = hidden = hidden_width(channels, reduction)
         self.combine = COMBINE[combine]
         inside, outside = (bn == place for place in BN)
 

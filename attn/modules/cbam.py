@@ -48,12 +48,12 @@ class ChannelAttention(nn.Module):
         self, channels: int, reduction: int = 16, bias: bool = True, pools: str = "avg+max"
     ):
         super().__init__()
-        self.hidden = hidden = hidden_width("cbam", channels, reduction)
+        self.hidden = hidden = hidden_width(channels, reduction)
         names = pools.split("+")
         for name in names:
-            one_of("cbam", channels, "pools", name, POOLS)
+            one_of("pools", name, POOLS)
         if len(set(names)) < len(names):
-            raise ValueError(f"cbam on {channels} channels: pools={pools} has one twice")
+            raise ValueError(f"pools={pools} has one twice")
         self.pools = [POOLS[name] for name in names]
         self.mlp = nn.Sequential(
             nn.Conv2d(channels, hidden, 1, bias=bias),
@@ -81,7 +81,7 @@ class SpatialAttention(nn.Module):
     def __init__(self, kernel: int = 7, bn: bool = True):
         super().__init__()
         if kernel < 1 or kernel % 2 == 0:
-            raise ValueError(f"cbam: kernel={kernel} has no centre; choose an odd one (3, 7)")
+            raise ValueError(f"kernel={kernel} has no centre; choose an odd one (3, 7)")
         self.conv = nn.Conv2d(2, 1, kernel, padding=kernel // 2, bias=False)
         self.bn = nn.BatchNorm2d(1, momentum=0.01) if bn else nn.Identity()
         if bn:
@@ -118,7 +118,7 @@ class CBAM(nn.Module):
         order: str = "channel_spatial",
     ):
         super().__init__()
-        one_of("cbam", channels, "order", order, ORDERS)
+        one_of("order", order, ORDERS)
         self.order = order
         self.channel = ChannelAttention(channels, reduction, bias, pools)
         self.spatial = SpatialAttention(kernel, spatial_bn)

@@ -26,7 +26,7 @@ class Coordinate(nn.Module):
 
     def __init__(self, channels: int, reduction: int = 32, least: int = 8):
         super().__init__()
-        self.hidden = hidden = hidden_width("coord", channels, reduction, least)
+        self.hidden = hidden = hidden_width(channels, reduction, least)
         self.squeeze = nn.Conv2d(channels, hidden, 1)
         self.norm = nn.BatchNorm2d(hidden)
         self.rows = nn.Conv2d(hidden, channels, 1)

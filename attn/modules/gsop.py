@@ -9,7 +9,6 @@ are not. The paper's position form is left out.
 """
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from attn.modules.precision import full, full_precision, gated
@@ -34,7 +33,7 @@ class GSoP(nn.Module):
     def __init__(self, channels: int, width: int = 128, large: int = 28):
         super().__init__()
         if width < 1:
-            raise ValueError(f"gsop on {channels} channels: width={width} is below 1; 128 is usual")
+            raise ValueError(f"width={width} is below 1; 128 is usual")
         self.large = large
         self.hidden = d = min(width, channels)
         self.reduce = nn.Conv2d(channels, d, 1)
@@ -48,8 +47,7 @@ class GSoP(nn.Module):
         with full_precision(x):
             u = torch.relu(full(x))
             stride = 2 if min(x.shape[2:]) > self.large else 1
-            u = F.conv2d(u, self.reduce.weight, self.reduce.bias, stride)  # (B, D, h, w)
-            u = torch.relu(self.reduce_bn(u))
+            u = torch.relu(self.reduce_bn(self.reduce(u[..., ::stride, ::stride])))  # (B, D, h, w)
             sigma = covariance(u.flatten(2))[..., None]  # (B, D, D, 1): a row of it is a channel
             z = self.rows(self.covariance_bn(sigma))  # (B, 4D, 1, 1)
             s = self.scores(torch.sigmoid(self.excite(z)))

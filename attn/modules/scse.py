@@ -24,8 +24,6 @@ class ChannelSE(SE):
     Raises ValueError where reduction is below 1.
     """
 
-    name = "cse"
-
     def __init__(self, channels: int, reduction: int = 2):
         super().__init__(channels, reduction)
 
@@ -61,7 +59,7 @@ class SCSE(nn.Module):
 
     def __init__(self, channels: int, reduction: int = 2, combine: str = "max"):
         super().__init__()
-        one_of("scse", channels, "combine", combine, COMBINE)
+        one_of("combine", combine, COMBINE)
         self.combine = COMBINE[combine]
         self.channel = ChannelSE(channels, reduction)
         self.position = SpatialSE(channels)

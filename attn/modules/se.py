@@ -19,11 +19,11 @@ class SE(nn.Module):
     Raises ValueError where reduction is below 1.
     """
 
-    seam, name = "refine", "se"
+    seam = "refine"
 
     def __init__(self, channels: int, reduction: int = 16, bias: bool = True):
         super().__init__()
-        self.hidden = hidden = hidden_width(self.name, channels, reduction)
+        self.hidden = hidden = hidden_width(channels, reduction)
         self.squeeze = nn.Conv2d(channels, hidden, 1, bias=bias)
         self.excite = nn.Conv2d(hidden, channels, 1, bias=bias)
         self.scores = Scores()

@@ -36,11 +36,9 @@ class Shuffle(nn.Module):
     def __init__(self, channels: int, groups: int = 64):
         super().__init__()
         if channels % 2:
-            raise CannotStand(
-                f"shuffle on {channels} channels: it halves them; choose a place with an even one"
-            )
+            raise CannotStand("it halves the channels; choose a place with an even number of them")
         if groups < 1:
-            raise ValueError(f"shuffle on {channels} channels: groups={groups} is below 1; 64, 8")
+            raise ValueError(f"groups={groups} is below 1; 64 is usual")
         half = channels // 2
         self.groups = max(g for g in range(1, min(groups, half) + 1) if half % g == 0)
         width = half // self.groups

@@ -31,7 +31,7 @@ class SK(nn.Module):
         super().__init__()
         conv, _, activation = replaced
         inside, channels, groups = conv.in_channels, conv.out_channels, conv.groups
-        self.hidden = hidden = hidden_width("sk", channels, reduction, least)
+        self.hidden = hidden = hidden_width(channels, reduction, least)
         self.branches = nn.ModuleList(
             nn.Sequential(
                 like(conv, inside, channels, groups, dilation),

@@ -6,6 +6,8 @@ ResNeSt's deep stem, its average pooling for strides and its shortcuts are other
 depthwise convolution, which is not in the paper, every split sees its own channel.
 """
 
+from functools import reduce
+
 import torch
 from torch import nn
 
@@ -37,12 +39,11 @@ class Split(nn.Module):
         self.radix, self.cardinality = radix, cardinality
         self.depthwise = conv.groups == inside > 1
         _check(conv, radix, cardinality, self.depthwise)
-        hidden_width("split", channels, reduction)  # refuses a reduction below 1
-        self.hidden = hidden = max(32, inside * radix // reduction)
+        self.hidden = hidden = hidden_width(inside * radix, reduction, least=32)
         if hidden % cardinality:
             raise ValueError(
-                f"split on {channels} channels: cardinality={cardinality} does not divide the "
-                f"hidden width {hidden}; choose a divisor of it"
+                f"cardinality={cardinality} does not divide the hidden width {hidden}; choose a "
+                "divisor of it"
             )
         groups = inside if self.depthwise else cardinality * radix
         self.conv = like(conv, inside, channels * radix, groups)
@@ -60,7 +61,8 @@ class Split(nn.Module):
             logits = self.fc2(z).view(len(x), self.cardinality, self.radix, -1)  # cardinal-major
             logits = logits.transpose(1, 2).reshape(len(x), self.radix, -1)  # (B, R, C')
             a = self.scores(logits.softmax(1) if self.radix > 1 else logits.sigmoid())
-            return (a[..., None, None] * u).sum(1).to(u.dtype)  # (B, C', h, w)
+            parts = (a[..., None, None] * u).unbind(1)  # R of (B, C', h, w)
+            return reduce(torch.add, parts).to(u.dtype)  # as .sum(1), which is not channels_last
 
     def _splits(self, u):
         """(B, R C', h, w) -> (B, R, C', h, w): radix-major, but channel-major where depthwise."""
@@ -73,20 +75,16 @@ def _check(conv, radix, cardinality, depthwise):
     inside, channels = conv.in_channels, conv.out_channels
     for key, value in (("radix", radix), ("cardinality", cardinality)):
         if value < 1:
-            raise ValueError(f"split on {channels} channels: {key}={value} is below 1; 1, 2, 4")
+            raise ValueError(f"{key}={value} is below 1; choose 1, 2 or 4")
     if depthwise and cardinality > 1:
         raise CannotStand(
-            f"split on {channels} channels: cardinality={cardinality} needs groups that a "
-            "depthwise convolution has not; choose 1"
+            f"cardinality={cardinality}: a depthwise convolution has no groups to share; choose 1"
         )
     if not depthwise and conv.groups > 1:
-        raise CannotStand(
-            f"split on {channels} channels: the convolution has {conv.groups} groups; choose a "
-            "backbone with 1"
-        )
+        raise CannotStand(f"the convolution has {conv.groups} groups; choose a backbone with 1")
     for width in (inside, channels):
         if not depthwise and width % (radix * cardinality):
             raise ValueError(
-                f"split on {width} channels: radix={radix} times cardinality={cardinality} does "
-                "not divide them; choose a divisor"
+                f"radix={radix} times cardinality={cardinality} does not divide {width} channels; "
+                "choose a divisor"
             )

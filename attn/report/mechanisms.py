@@ -99,7 +99,7 @@ def _added(name: str, backbone: str, plain: tuple) -> tuple[str, str, str]:
         return form(what, **numbers)
 
     try:
-        attach(network, values["location"], MECHANISMS[name], stages, make)
+        attach(network, values["location"], name, stages, make)
     except CannotStand:
         return "cannot", "cannot", "cannot"
     parameters, macs = _count(network)

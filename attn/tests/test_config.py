@@ -181,7 +181,7 @@ def test_wrong_seeds_say_what_is_right(value):
         ("recipe.lr=-1", "recipe.lr=-1.0: it must be in [0, inf)"),
         (
             "attention.reduction=0",
-            "features: cbam on 1280 channels: reduction=0 is below 1",
+            "features: attention=cbam_channel on 1280 channels: reduction=0 is below 1",
         ),
         ("+attention.ratio=4", "attention.ratio: cbam_channel takes bias, pools, reduction"),
         ("+backbone.depth=4", "backbone.depth: mobilenet_v2 takes pretrained, refine_at, stem"),

@@ -32,10 +32,10 @@ def network_of(name, classes=1000, **options):
 
 def attached(network, mechanism, location=None, stages=None, **changes):
     """With a mechanism where its YAML declares it, or elsewhere."""
-    declared, kind = read("attention", mechanism), MECHANISMS[mechanism]
+    declared = read("attention", mechanism)
     location, stages = location or declared["location"], stages or declared.get("stages", "all")
     values = numbers(mechanism) | changes
-    attach(network, location, kind, stages, lambda form, index, what: form(what, **values))
+    attach(network, location, mechanism, stages, lambda form, index, what: form(what, **values))
     return network
 
 
@@ -132,13 +132,15 @@ def test_stages_that_are_not_there_are_refused():
 
 
 def test_a_mechanism_that_cannot_stand_somewhere_says_where():
-    with pytest.raises(ValueError, match=r"layer1\.0\.refine: se on 16 channels: reduction=0"):
+    with pytest.raises(
+        ValueError, match=r"layer1\.0\.refine: attention=se on 16 channels: reduction=0"
+    ):
         attached(BACKBONES["resnet20"](), "se", reduction=0)
     with pytest.raises(
         CannotStand, match=r"location=last: it replaces a convolution, .* per_block"
     ):
         attached(BACKBONES["resnet20"](), "sk", "last")
-    with pytest.raises(CannotStand, match=r"input: shuffle on 3 channels: it halves them"):
+    with pytest.raises(CannotStand, match=r"input: attention=shuffle on 3 channels: it halves"):
         attached(BACKBONES["resnet20"](), "shuffle", "first")
 
 
