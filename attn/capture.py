@@ -1,8 +1,25 @@
 """A step as a CUDA graph: its kernels are launched at once instead of one by one."""
 
+from contextlib import contextmanager
+
 import torch
 
 WARM_UP = 3  # steps, in which cuDNN chooses its algorithms and autograd allocates
+
+
+@contextmanager
+def in_turn(stream):
+    """On `stream`, after what lies on the current one, which goes on after this; None: neither."""
+    if stream is None:
+        yield
+        return
+    current = torch.cuda.current_stream()
+    stream.wait_stream(current)
+    try:
+        with torch.cuda.stream(stream):
+            yield
+    finally:
+        current.wait_stream(stream)
 
 
 def rehearse(step, sizes, state):
@@ -31,15 +48,13 @@ def capture(step, sizes, state, stream) -> dict:
     is put back. Each graph has its own memory, as others may be replayed at the same time.
     Raises RuntimeError where the step cannot be captured.
     """
-    stream.wait_stream(torch.cuda.current_stream())
     graphs = {}
-    with torch.cuda.stream(stream):
+    with in_turn(stream):
         for size in sorted(sizes):  # the last one's gradients stay: the whole batches'
             rehearse(step, [size], state)
             graphs[size] = torch.cuda.CUDAGraph()
             with torch.cuda.graph(graphs[size], stream=stream):
                 step(size)  # recorded, not run
-    torch.cuda.current_stream().wait_stream(stream)
     return graphs
 
 

@@ -14,19 +14,19 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils import get_total_norm
 
-from attn.capture import capture, complaint, rehearse
+from attn.capture import capture, complaint, in_turn, rehearse
 from attn.data.inputs import Inputs
 from attn.draws import ORDER, Draws, permutation
 from attn.errors import RunError
-from attn.precision import autocast, computed_in
+from attn.precision import autocast, computed_in, untimed
 from attn.schedule import learning_rates
 from attn.schema import Recipe
 
 REPORT_EVERY = 20  # steps
-# A normalised activation reads five tensors: input, mean, deviation, weight and bias. What reads
-# over four Inductor writes to memory, and the backward pass reads it from there three times. Of
-# MobileNetV2's step on an H100 (compiled for one, not run on one; torch 2.11) eight leaves 696 of
-# 730 kernels, and 1.6 of 2.0 GB of memory traffic. On a CPU it gains nothing.
+# Inductor stores a value that reads more than this many tensors, instead of computing it anew where
+# it is used; its default is 4, and a normalised activation reads 5. At 8 MobileNetV2's step has 696
+# kernels instead of 730 and moves 1.6 GB instead of 2.0 (compiled for an H100 with torch 2.11, not
+# run on one). A CPU gains nothing.
 INDUCTOR = {"cuda": {"realize_reads_threshold": 8}, "cpu": {}}
 
 
@@ -100,10 +100,10 @@ class Trainer:
             for parameter in self._trained():
                 buffer = torch.zeros_like(parameter)
                 self.optimizer.state[parameter]["momentum_buffer"] = buffer
-        # With a momentum they never read their count of batches, and to count takes a kernel each:
-        # 52 of the 677 that Inductor makes of MobileNetV2's step (C++, CPU).
+        # With a fixed momentum they never read num_batches_tracked, and counting takes a kernel
+        # each: 52 of the 677 that Inductor makes of MobileNetV2's step (C++, CPU).
         self.norms = [m for m in network.modules() if isinstance(m, _BatchNorm) and m.momentum]
-        self._count(None)
+        self._set_batch_counts(None)
         self.notes, self.graphs, self.stream = [], {}, None
         self.forward = loss_and_hits
         self.network.train()
@@ -127,11 +127,13 @@ class Trainer:
     def _compile(self):
         """Inductor's kernels for whole batches; a smaller last one is too rare to compile for."""
         self.draws.to(self.device)  # the seed as a number of Python would be compiled in
-        self._wait()
         try:
             options = INDUCTOR[self.device.type]
-            self.forward = torch.compile(loss_and_hits, dynamic=False, options=options)
-            with self.on_stream():
+            # fullgraph: a step that falls apart into several graphs would be slow in silence.
+            self.forward = torch.compile(
+                loss_and_hits, fullgraph=True, dynamic=False, options=options
+            )
+            with in_turn(self.stream):
                 rehearse(self._step, [self.recipe.batch_size], self._state())
         except Exception as error:  # a compiler may raise anything
             self.forward = loss_and_hits
@@ -147,12 +149,14 @@ class Trainer:
     def _step(self, size: int):
         """One update on the next `size` images of the order; reads and writes the device only."""
         samples = self.order.index_select(0, self.start + self.window[:size])  # (size,)
-        forward = self.forward if size == self.recipe.batch_size else loss_and_hits
-        loss, correct = forward(
-            self.network, self.inputs, self.draws, self.epoch, samples, self.precision
-        )
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        whole = size == self.recipe.batch_size
+        forward = self.forward if whole else loss_and_hits
+        with nullcontext() if whole else untimed():
+            loss, correct = forward(
+                self.network, self.inputs, self.draws, self.epoch, samples, self.precision
+            )
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
         self.optimizer.param_groups[0]["lr"].copy_(self.rates.index_select(0, self.step).squeeze())
         self._mask(loss)
         self.optimizer.step()
@@ -174,11 +178,6 @@ class Trainer:
         counters = [self.start, self.step, self.failed_at, self.loss, self.correct]
         return [*self.network.state_dict().values(), *buffers, *counters]
 
-    def _wait(self):
-        """What others have put into this network's tensors is there before it goes on."""
-        if self.stream:
-            self.stream.wait_stream(torch.cuda.current_stream())
-
     def on_stream(self):
         """What this network does on a GPU goes into its own queue."""
         return torch.cuda.stream(self.stream) if self.stream else nullcontext()
@@ -186,7 +185,8 @@ class Trainer:
     def begin(self, epoch: int):
         """Before an epoch's steps, which `train_together` takes."""
         self.network.train()
-        self._wait()
+        if self.stream:  # what others have put into this network's tensors is there
+            self.stream.wait_stream(torch.cuda.current_stream())
         with self.on_stream():
             self.epoch.fill_(epoch)
             self.order.copy_(permutation(self.draws.seed, epoch, self.samples, ORDER))
@@ -219,8 +219,8 @@ class Trainer:
     def end(self) -> dict:
         """The epoch's metrics.
 
-        Raises NotFinite where a loss or a gradient was not finite: from that step on the weights
-        are as they were before it.
+        Raises NotFinite where a loss or a gradient was not finite: the weights and momenta are
+        those of the step before. Running statistics of normalisations may have been spoilt.
         """
         step, count = self.failed_at.item(), len(self.samples)
         if step >= 0:
@@ -231,27 +231,27 @@ class Trainer:
             "train_accuracy": self.correct.item() / count,
         }
 
-    def _count(self, batches):
+    def _set_batch_counts(self, batches):
         for norm in self.norms:
             norm.num_batches_tracked = batches
 
     @contextmanager
-    def _whole(self):
-        """The network has its counts of batches, as its state_dict has elsewhere."""
-        self._count(self.step.squeeze().clone())
+    def _with_batch_counts(self):
+        """The network with its counts of batches, as its state_dict has them elsewhere."""
+        self._set_batch_counts(self.step.squeeze().clone())
         try:
             yield self.network
         finally:
-            self._count(None)
+            self._set_batch_counts(None)
 
     def state_dict(self) -> dict:
-        with self._whole() as network:
+        with self._with_batch_counts() as network:
             weights = network.state_dict()
         return {"network": weights, "optimizer": self.optimizer.state_dict()}
 
     def load_state_dict(self, state: dict):
         """In place: a captured graph keeps reading the same tensors."""
-        with self._whole() as network:
+        with self._with_batch_counts() as network:
             network.load_state_dict(state["network"])
         saved = state["optimizer"]["state"]
         for index, parameter in enumerate(self._trained()):

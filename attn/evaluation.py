@@ -9,7 +9,7 @@ from torch import nn
 from attn.capture import capture, complaint
 from attn.data.inputs import Inputs
 from attn.draws import FIXED_SEED, ORDER, permutation
-from attn.precision import autocast, computed_in
+from attn.precision import autocast, computed_in, untimed
 from attn.schema import Recipe
 from attn.scores import Scores, ScoreStatistics, record
 
@@ -53,7 +53,8 @@ class Predictor:
         """hooks: whether the network's hooks must fire, which they do not in a graph."""
         samples = samples.to(self.device)
         if hooks or len(samples) not in self.graphs:
-            return self._forward(samples)
+            with untimed():
+                return self._forward(samples)
         self.samples.copy_(samples)
         self.graphs[self.batch].replay()
         return self.logits.clone()
@@ -76,7 +77,7 @@ def untrained_scores(network: nn.Module, inputs: Inputs, samples) -> dict:
     for module in twin.modules():
         if hasattr(module, "draws"):
             module.draws.at(0, samples)
-    with record(twin) as scores:
+    with record(twin) as scores, untimed():
         twin(inputs(samples)[0])
     statistics.add(scores)
     return {len(samples): statistics.summary()}
@@ -84,10 +85,10 @@ def untrained_scores(network: nn.Module, inputs: Inputs, samples) -> dict:
 
 @torch.no_grad()
 def evaluate(predictor: Predictor, samples, score_counts=()):
-    """Logits (N, classes) of test images, and the scores over the first n of them, n in counts.
+    """Logits (N, classes), and for each n in score_counts the scores over the first n images.
 
-    samples: positions (N,). Returns logits and {n: {module: (mean, sd, saturated)}}, each (C,), on
-    the device, which may still be computing them.
+    samples: positions (N,) of test images. Returns logits and {n: {module: (mean, sd, saturated)}},
+    each (C,), on the device, which may still be computing them.
     """
     predictor.network.eval()
     scored = max(score_counts, default=0) if _has_scores(predictor.network) else 0

@@ -1,5 +1,7 @@
 """In which numbers a network computes, how its tensors lie in memory, and what may vary."""
 
+from contextlib import contextmanager
+
 import torch
 from torch import nn
 
@@ -56,6 +58,17 @@ def set_backends(recipe: Recipe, strict: bool):
     torch.backends.cudnn.deterministic = strict
     torch.use_deterministic_algorithms(strict)
     torch.utils.deterministic.fill_uninitialized_memory = False
+
+
+@contextmanager
+def untimed():
+    """cuDNN takes the kernel that it thinks best, for shapes that are too rare to time all for."""
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before
 
 
 # Faster at every size and precision but for ResNet-18 at 32 pixels on a CPU (by a tenth slower):

@@ -63,7 +63,7 @@ def main():
         row = {"backbone": backbone, "size": size, "precision": precision}
         rows.append({**row, **{f: round(ms, 2) for f, ms in took.items()}})
         print(rows[-1], flush=True)
-        write(pd.DataFrame(rows), ROOT / "results" / "bench" / machine_name(device), cfg)
+    write(pd.DataFrame(rows), ROOT / "results" / "bench" / machine_name(device), cfg)
 
 
 def write(frame, out, cfg):

@@ -14,7 +14,7 @@ from attn.evaluation import Predictor, evaluate, fixed_test_order
 from attn.shared import split_inputs
 from attn.tests.conftest import configuration
 from attn.tests.tape import Devices, Stream, Tape
-from attn.tests.trainers import train_epoch, trainer
+from attn.tests.trainers import first_loss, train_epoch, trainer
 
 SMALL = ("recipe=quick", "backbone=resnet20", "recipe.images=40", "recipe.size=16")
 SMALL += ("recipe.batch_size=16", "recipe.precision=fp32")
@@ -101,6 +101,7 @@ def test_every_variant(synthetic, taped, words):
 
 STEPS = [(f"attention={mechanism}",) for mechanism in choices("attention")]
 STEPS += [("backbone=mobilenet_v2", *NOISE, *words) for words in VARIANTS]
+STEPS += [(f"backbone={name}",) for name in ("resnet18", "resnet50")]
 
 
 @pytest.mark.parametrize("words", STEPS, ids=" ".join)
@@ -118,6 +119,22 @@ def test_no_tensor_of_the_step_stays_on_the_host(synthetic, monkeypatch, words):
         loss, _ = loss_and_hits(network, inputs, draws, epoch, epoch.expand(16), "fp32")
         loss.backward()
     assert seen.all == {there}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", STEPS, ids=" ".join)
+def test_the_step_is_traced_in_one_piece(synthetic, monkeypatch, words):
+    """By the half of torch.compile that knows Python: where it breaks off nothing is compiled."""
+    config, whole = configuration(*SMALL, *words), torch.compile
+
+    def traced(function, options, **how):
+        return whole(function, backend="eager", **how)
+
+    monkeypatch.setattr(torch, "compile", traced)
+    torch.compiler.reset()
+    ours, called = trainer(synthetic, config, compiled=True), trainer(synthetic, config)
+    assert ours.mode == "compiled", ours.notes
+    assert first_loss(ours, 0) == pytest.approx(first_loss(called, 0), rel=1e-6)
 
 
 def test_seeds_together_stay_themselves(synthetic, taped):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import runpy
 import shutil
 import subprocess
@@ -86,7 +87,7 @@ def test_gpu_script_tests_measures_trains_and_packs(copy):
     shim = copy / "shim"
     shim.write_text(SHIM.format(python=sys.executable, words=" ".join(words)))
     shim.chmod(0o755)
-    script = ["bash", str(copy / "scripts" / "gpu.sh"), "--minutes", "4", "--out", "packed"]
+    script = ["bash", str(copy / "scripts" / "gpu.sh"), "--minutes", "8", "--out", "packed"]
     done = subprocess.run(script, env=os.environ | {"PYTHON": str(shim)}, capture_output=True)
     calls = (copy / "calls").read_text()
     assert done.returncode == 1, done.stderr  # as a test has failed
@@ -105,8 +106,17 @@ def test_gpu_script_tests_measures_trains_and_packs(copy):
     assert sum(name.endswith("summary.json") for name in names) == 2
     assert not any(name.endswith("checkpoint.pt") for name in names)
     assert "results/bench/gpu-tests.txt" in names
+    took = (copy / "results" / "bench" / "gpu-runs.txt").read_text()
+    assert re.match(
+        r"a GPU: experiment=accuracy seeds=5: 2 runs finished in \d+ s; .* start: none\n$", took
+    )
+    shutil.move(copy / "packed", copy / "runs" / "_packed")
+    kept = {path.parent.name: path.read_text() for path in copy.glob("runs/*/summary.json")}
+    for folder in (copy / "runs").glob("[!_]*"):
+        shutil.rmtree(folder)
     again = subprocess.run(script, env=os.environ | {"PYTHON": str(shim)}, capture_output=True)
     assert again.returncode == 0 and (copy / "calls").read_text().count("-m pytest") == 1
+    assert kept == {p.parent.name: p.read_text() for p in copy.glob("runs/*/summary.json")}
 
 
 def last_json(text):
