@@ -14,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from attn import catalogue, command, config
 from attn.checks import check_noise
-from attn.config import ConfigError, Impossible
+from attn.config import Impossible
 from attn.errors import UserError
 
 
@@ -51,11 +51,9 @@ def check(words: list[str]):
     with _refusal():
         every = split(words)
         if not sweep and (several := _several_seeds(every)):
-            raise ConfigError(f"seeds={','.join(several)}: write seeds=[{','.join(several)}]")
+            raise UserError(f"seeds={','.join(several)}: write seeds=[{','.join(several)}]")
         if not sweep and len(every) > 1:
-            raise ConfigError(
-                "a key has several values: add -m to sweep over them; a list is [1,2]"
-            )
+            raise UserError("a key has several values: add -m to sweep over them; a list is [1,2]")
         for cfg in all_composed(every):
             command.check_writable(Path(cfg.runs), f"runs={cfg.runs}")
             if not sweep:

@@ -1,7 +1,8 @@
 """The schema of the command line, and the checks: from a composed config to a configuration.
 
-`check` raises Hydra's own kind of error, whose message is printed without a traceback. Nothing
-heavy is imported here, so --help and tab completion answer at once.
+A person's mistake is a UserError; in a sweep Hydra is told so by an error of its own kind, which it
+prints without a traceback. Nothing heavy is imported here, so --help and tab completion answer at
+once.
 """
 
 import functools
@@ -35,11 +36,7 @@ STAGES = ("all", "between")
 DEVICES = ("auto", "cuda", "cpu")
 
 
-class ConfigError(CompactHydraException):
-    """One sentence, printed without a traceback."""
-
-
-class Impossible(ConfigError):
+class Impossible(UserError):
     """Attention that cannot stand where it is asked to: a sweep skips such a cell."""
 
 
@@ -95,33 +92,30 @@ def one_line_errors():
         yield
     except BrokenPipeError:
         command.reader_gone()
-    except (UserError, ConfigError, OmegaConfBaseException, OSError) as error:
+    except (UserError, OmegaConfBaseException, OSError) as error:
         message = plain(error) if isinstance(error, OSError) else str(error)
         if not message:
             raise
         if HydraConfig.get().mode == RunMode.MULTIRUN:  # the next cells go on
-            raise ConfigError(message) from None
+            raise CompactHydraException(message) from None
         raise SystemExit(message) from None
 
 
 def check(cfg) -> Config:
-    """The configuration, once every value is known to make sense. Raises ConfigError."""
+    """The configuration, once every value is known to make sense; else raises UserError."""
     from attn.backbones import BACKBONES
     from attn.modules import MECHANISMS
 
     values = OmegaConf.to_object(cfg)
-    try:
-        check_data(values.data)
-        check_recipe(values.recipe)
-        one_form(values.data, values.recipe)
-        check_arguments("backbone", values.backbone, BACKBONES)
-        location, stages, attention = _placement(values)
-        if location != "none":
-            check_arguments("attention", attention, MECHANISMS)
-        if values.strict and values.compile:
-            raise UserError("strict=true: compiled kernels are chosen by timing; leave compile out")
-    except UserError as error:
-        raise ConfigError(str(error)) from None
+    check_data(values.data)
+    check_recipe(values.recipe)
+    one_form(values.data, values.recipe)
+    check_arguments("backbone", values.backbone, BACKBONES)
+    location, stages, attention = _placement(values)
+    if location != "none":
+        check_arguments("attention", attention, MECHANISMS)
+    if values.strict and values.compile:
+        raise UserError("strict=true: compiled kernels are chosen by timing; leave compile out")
     groups = {"backbone": values.backbone, "attention": attention}
     groups |= {"data": asdict(values.data), "recipe": asdict(values.recipe)}
     config = Config(
@@ -135,7 +129,7 @@ def check(cfg) -> Config:
         labels={group: label(group, chosen) for group, chosen in groups.items()},
     )
     key = config.key
-    if key not in _known_to_build:  # main asks again for what check_cells has asked
+    if key not in _known_to_build:  # main asks again for what cells.check has asked
         _try_to_build(config)
         _known_to_build.add(key)
     return config
@@ -187,38 +181,30 @@ def _try_to_build(config: Config):
     except CannotStand as error:
         raise Impossible(str(error)) from None
     except ValueError as error:
-        raise ConfigError(str(error)) from None
+        raise UserError(str(error)) from None
 
 
 def seeds(cfg) -> list[int]:
-    """`seeds=5` means seeds 0 to 4, `seeds=[0,3]` those. Raises ConfigError."""
+    """`seeds=5` means seeds 0 to 4, `seeds=[0,3]` those. Raises UserError."""
     value = OmegaConf.to_container(cfg)["seeds"]
-    chosen = list(range(min(value, MOST_SEEDS + 1))) if type(value) is int else value
-    whole = isinstance(chosen, list) and all(
-        type(seed) is int and 0 <= seed < SEEDS for seed in chosen
+    if type(value) is int and 1 <= value <= MOST_SEEDS:
+        return list(range(value))
+    right = isinstance(value, list) and all(type(s) is int and 0 <= s < SEEDS for s in value)
+    if right and 1 <= len(set(value)) == len(value) <= MOST_SEEDS:
+        return value
+    raise UserError(
+        f"seeds={value}: it takes a number (seeds=5 means seeds 0 to 4) or a list of different "
+        f"numbers from 0 on (seeds=[0,3]) and below 2^32, at most {MOST_SEEDS}"
     )
-    if (
-        not whole
-        or len(set(chosen)) not in range(1, MOST_SEEDS + 1)
-        or len(set(chosen)) < len(chosen)
-    ):
-        raise ConfigError(
-            f"seeds={value}: it takes a number (seeds=5 means seeds 0 to 4) or a list of different "
-            f"numbers from 0 on (seeds=[0,3]) and below 2^32, at most {MOST_SEEDS}"
-        )
-    return chosen
 
 
 def choose_device(cfg):
-    """The torch device that `device=auto|cuda|cpu` means here. Raises ConfigError."""
+    """The torch device that `device=auto|cuda|cpu` means here. Raises UserError."""
     import torch
 
-    if cfg.device not in DEVICES:
-        raise ConfigError(f"device={cfg.device}: choose one of {', '.join(DEVICES)}")
+    one_of("device", cfg.device, DEVICES)
     if cfg.device == "cuda" and not _has_gpu():
-        raise ConfigError(
-            "device=cuda: torch sees no GPU on this machine; choose device=cpu or auto"
-        )
+        raise UserError("device=cuda: torch sees no GPU on this machine; choose device=cpu or auto")
     gpu = cfg.device != "cpu" and _has_gpu()
     return torch.device("cuda" if gpu else "cpu")
 

@@ -31,7 +31,7 @@ def train_all(runs: list[Run], device: torch.device, compiled: bool | None, besi
         return
     try:
         if device.type == "cpu":
-            failed = _side_by_side(left, device, compiled)
+            failed = _side_by_side(left, compiled)
         else:
             with beside:
                 failed = _on_one_device(left, device, compiled)
@@ -52,7 +52,7 @@ def _on_one_device(runs: list[Run], device: torch.device, compiled) -> list[str]
     return progress.failed
 
 
-def _side_by_side(runs: list[Run], device: torch.device, compiled) -> list[str]:
+def _side_by_side(runs: list[Run], compiled) -> list[str]:
     """A process and a thread for each run, as many at once as there are processors.
 
     One thread whether alone or not: the number of threads changes the last bits of a convolution.

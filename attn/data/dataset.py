@@ -94,7 +94,7 @@ def _open(folder: Path) -> Dataset:
     )
 
 
-def subset(labels: torch.Tensor, count: int | None, what: str = "recipe.images") -> torch.Tensor:
+def subset(labels: torch.Tensor, count: int | None) -> torch.Tensor:
     """Positions of `count` images, the same number of every class; all of them where count is None.
 
     The choice depends on nothing but the data. Raises DataError where there are too few, or
@@ -103,14 +103,16 @@ def subset(labels: torch.Tensor, count: int | None, what: str = "recipe.images")
     if count is None:
         return torch.arange(len(labels))
     if count < 1 or count % len(CLASSES):
-        raise DataError(f"{what}={count}: it takes a multiple of {len(CLASSES)}, or null for all")
+        raise DataError(
+            f"recipe.images={count}: it takes a multiple of {len(CLASSES)}, or null for all"
+        )
     each = count // len(CLASSES)
     chosen = []
     for label, name in enumerate(CLASSES):
         positions = torch.nonzero(labels == label).flatten()
         if len(positions) < each:
             raise DataError(
-                f"{what}={count} asks for {each} images of each class; "
+                f"recipe.images={count} asks for {each} images of each class; "
                 f"the dataset has {len(positions)} of class {name}"
             )
         chosen.append(permutation(FIXED_SEED, 0, positions, SUBSET)[:each])

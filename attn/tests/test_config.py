@@ -7,7 +7,7 @@ import pytest
 from attn import cells, config
 from attn.catalogue import SWEEP, choices, sweep
 from attn.checks import check_last_batch
-from attn.config import ConfigError, Impossible
+from attn.config import Impossible
 from attn.errors import UserError
 from attn.runs import Run
 from attn.tests.conftest import configuration
@@ -78,7 +78,7 @@ def test_stages_restrict_what_stands_in_stages_and_have_one_form():
             configuration("stages=[1]", *words)
     assert configuration("stages=[1]", "location=none").key == configuration("location=none").key
     for wrong in ("stages=[9]", "stages=[]", "stages=first", "stages=[one]", "stages=2"):
-        with pytest.raises(ConfigError, match="choose all, between, or a list"):
+        with pytest.raises(UserError, match="choose all, between, or a list"):
             configuration("attention=se", wrong)
 
 
@@ -86,7 +86,7 @@ def test_strict_is_part_of_what_a_run_is_and_compile_is_not():
     plain, strict = configuration(), configuration("strict=true")
     assert plain.key != strict.key and plain.recipe_key == strict.recipe_key
     assert configuration("compile=true").key == plain.key
-    with pytest.raises(ConfigError, match="strict=true: compiled kernels are chosen by timing"):
+    with pytest.raises(UserError, match="strict=true: compiled kernels are chosen by timing"):
         configuration("strict=true", "compile=true")
 
 
@@ -115,7 +115,7 @@ def test_a_whole_number_is_a_number():
     assert configuration("attention=aff", "attention.scale=1").attention["scale"] == 1.0
     one = configuration("attention=aff", "attention.scale=1").key
     assert one == configuration("attention=aff", "attention.scale=1.0").key
-    with pytest.raises(ConfigError, match=r"attention\.reduction=1\.5: it takes a whole number"):
+    with pytest.raises(UserError, match=r"attention\.reduction=1\.5: it takes a whole number"):
         configuration("attention=se", "attention.reduction=1.5")
 
 
@@ -150,7 +150,7 @@ def test_a_runs_folder_is_readable_and_ends_in_the_hash(tmp_path):
 
 
 def test_an_unknown_device_is_refused_with_the_choices():
-    with pytest.raises(ConfigError, match="device=tpu: choose one of auto, cuda, cpu"):
+    with pytest.raises(UserError, match="device=tpu: choose one of auto, cuda, cpu"):
         config.choose_device(cells.composed(["device=tpu"]))
 
 
@@ -164,7 +164,7 @@ WRONG_SEEDS = ["0", "-1", "two", "[1,1]", "[]", "[-1]", "[4294967296]", "1.5", "
 
 @pytest.mark.parametrize("value", WRONG_SEEDS)
 def test_wrong_seeds_say_what_is_right(value):
-    with pytest.raises(ConfigError, match=r"seeds=5 means seeds 0 to 4"):
+    with pytest.raises(UserError, match=r"seeds=5 means seeds 0 to 4"):
         config.seeds(cells.composed([f"seeds={value}"]))
 
 
@@ -199,6 +199,6 @@ def test_wrong_seeds_say_what_is_right(value):
     ],
 )
 def test_a_mistake_is_refused_with_the_choices(words, message):
-    with pytest.raises(ConfigError) as raised:
+    with pytest.raises(UserError) as raised:
         configuration(words)
     assert message in str(raised.value)

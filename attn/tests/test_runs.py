@@ -1,6 +1,8 @@
 """Run folders: what is resumed, and what is refused."""
 
 import json
+import os
+import pickle
 
 import pytest
 import torch
@@ -49,9 +51,17 @@ def test_changed_numerics_or_precision_are_another_run(run, tmp_path, monkeypatc
     assert run.folder != before
 
 
-def test_a_checkpoint_holds_nothing_that_runs_code(run):
+class Command:
+    def __reduce__(self):
+        return os.system, ("true",)
+
+
+def test_a_checkpoint_that_runs_code_is_refused(run):
     run.save({"network": {"a": torch.ones(2)}, "seconds": 1.5}, 1, "cpu")
-    assert torch.load(run.folder / files.CHECKPOINT, weights_only=True)["seconds"] == 1.5
+    assert run.restore("cpu", pytest.fail)["seconds"] == 1.5
+    run.save({"network": Command()}, 2, "cpu")
+    with pytest.raises(pickle.UnpicklingError, match="Weights only load failed"):
+        run.restore("cpu", pytest.fail)
 
 
 def test_failures_are_named_until_the_next_start(run):
