@@ -38,7 +38,7 @@ def main(cfg):
 
 
 if __name__ == "__main__":
-    sys.argv[1:] = words = command.at_home(sys.argv[1:])
+    sys.argv[1:] = words = command.expand_home(sys.argv[1:])
     with command.stoppable():
         if not command.is_question(words):
             config.check_words(words, config.Eval)

@@ -10,8 +10,8 @@ from pathlib import Path
 from attn.errors import UserError
 
 
-def at_home(words: list[str]) -> list[str]:
-    """The command line with ~ as this user's folder, which no shell puts there behind a =."""
+def expand_home(words: list[str]) -> list[str]:
+    """The command line with ~ as this user's folder: behind a = no shell puts it there."""
     pairs = (word.partition("=") for word in words)
     return [
         f"{key}={Path(value).expanduser()}" if value.startswith("~/") else key + equals + value

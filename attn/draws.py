@@ -48,7 +48,7 @@ def uniform(seed, epoch, samples, purpose, count):
     epoch are integers or int64 scalars (a captured CUDA graph reads them from the device).
     """
     blocks = torch.arange(-(-count // 4), device=samples.device)
-    # Inductor would fold a bare arange's product into 32 bits (pytorch#175966); loaded numbers not.
+    # ^ 0 of loaded numbers: Inductor computes a bare arange's product in 32 bits (pytorch#175966).
     blocks = blocks[None, :] ^ (samples[:, None] & 0)  # (B, blocks)
     words = philox((blocks, samples[:, None], epoch, purpose), (seed, 0))  # 4 of (B, blocks)
     bits = torch.stack(words, dim=-1).flatten(1)[:, :count]  # (B, count)

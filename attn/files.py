@@ -7,6 +7,7 @@ import os
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import torch
 
 PARTIAL = ".partial"
@@ -26,6 +27,13 @@ def write(path: Path, data: bytes | str):
     except BaseException:
         Path(partial).unlink(missing_ok=True)
         raise
+
+
+def write_arrays(path: Path, **arrays):
+    """A compressed .npz, whole or not there."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    write(path, buffer.getvalue())
 
 
 def remove_partial(folder: Path):

@@ -8,7 +8,7 @@ import torch
 from attn.draws import FIXED_SEED, ORDER, permutation
 from attn.evaluation import Predictor, fixed_test_order
 from attn.precision import autocast
-from attn.scores import by_channel, record
+from attn.scores import by_channel, is_logits, record
 
 CLASSES = 10
 PLACES = 4  # of the network, evenly, that are shown class by class, and as maps
@@ -81,7 +81,7 @@ def _pass(predictor: Predictor, order):
                 predictor(samples, hooks=True)
                 one_hot = torch.nn.functional.one_hot(labels[samples], CLASSES).double()
                 for name, score in scores.items():
-                    if not name.endswith("_logits"):
+                    if not is_logits(name):
                         total = one_hot.T @ by_channel(score.double())
                         sums[name] = sums.get(name, 0) + total
     finally:
@@ -160,7 +160,7 @@ def _maps(predictor: Predictor, samples) -> dict:
         predictor(samples, hooks=True)
     gates = {}
     for name, score in scores.items():
-        if score.ndim == 4 and min(score.shape[2:]) > 1 and not name.endswith("_logits"):
+        if score.ndim == 4 and min(score.shape[2:]) > 1 and not is_logits(name):
             gates[name] = score.mean(1).half().cpu().numpy()
     if not gates:
         return {}

@@ -20,9 +20,8 @@ class Scores(nn.Module):
 def record(model: nn.Module):
     """Yields {mechanism's module name: its last score}, which each forward pass fills.
 
-    A mechanism's main score has its own name, another one its name and the marker's.
-
-    Hooks do not fire in a replayed CUDA graph: use an eager pass.
+    A mechanism's main score has its own name, another one its name and the marker's. Hooks do not
+    fire in a replayed CUDA graph: use an eager pass.
     """
     scores = {}
 
@@ -40,6 +39,11 @@ def record(model: nn.Module):
     finally:
         for handle in handles:
             handle.remove()
+
+
+def is_logits(name: str) -> bool:
+    """Whether a recorded score is what a gate was made of, and none itself."""
+    return name.endswith("_logits")
 
 
 def of_input_channels(module: str) -> bool:
@@ -66,7 +70,7 @@ class ScoreStatistics:
 
     def add(self, scores: dict):
         for name, score in scores.items():
-            if name.endswith("_logits"):
+            if is_logits(name):
                 continue
             values = by_channel(score.double())  # (B, C)
             flat = by_channel(((score - 0.5).abs() > 0.5 - SATURATED).double())

@@ -42,7 +42,7 @@ class Shared:
         self.samples = subset(data.labels["train"], config.recipe.images)
         self.inputs = {s: split_inputs(config, data, s, device) for s in ("train", "test")}
         self.test_order = fixed_test_order(len(data.labels["test"]))
-        self.test_order_there = self.test_order.to(device)  # a copy each batch would wait for all
+        self.test_order_there = self.test_order.to(device)  # else every batch waits for a copy
         self.weights = pretrained.weights(config)
         self.revision = revision()
         self.compiled = is_compiled(compiled, device, config, len(self.samples))

@@ -16,7 +16,7 @@ LEVEL = 0.95
 ALPHA = 1 - LEVEL
 SMOKE = 6  # fewer pairs are a smoke test: no exact test of signs can reach 5% with them
 POWER = 0.8
-MOST_SEEDS = 1000  # as many as train.py takes
+MOST_SEEDS = 1000  # to look for; train.py takes no more
 
 DIRECTIONS = ("more", "less", "either", "no_worse", "at_most")
 REPRODUCED, CONTRADICTED = "reproduced", "contradicted"
@@ -77,7 +77,7 @@ def p_value(values, against: float = 0.0) -> float:
 def holm(p_values) -> np.ndarray:
     """Holm's adjustment (n,) -> (n,), which scipy has not.
 
-    A NaN stays one, and counts: what is tested first is not easier to find than what comes later.
+    A NaN, not tested yet, stays one and counts: what is tested early is not favoured by that.
     """
     p_values = np.asarray(p_values, float)
     order = np.argsort(p_values, kind="stable")  # NaN last

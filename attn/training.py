@@ -1,11 +1,9 @@
 """The runs of one configuration, together, from where they stand to their summaries."""
 
-import io
 import time
 import traceback
 from contextlib import ExitStack, suppress
 
-import numpy as np
 import torch
 
 from attn import files, pretrained
@@ -233,14 +231,12 @@ class Session:
         canonical = torch.empty_like(logits)
         canonical[self.tested] = logits
         example = int(self.tested[0])
-        buffer = io.BytesIO()
-        np.savez_compressed(
-            buffer,
+        files.write_arrays(
+            self.run.folder / "predictions.npz",
             logits=canonical.half().numpy(),
             example=self.shared.inputs["test"].pictures(example).numpy(),
             example_label=self.shared.data.labels["test"][example].numpy(),
         )
-        files.write(self.run.folder / "predictions.npz", buffer.getvalue())
 
     def finish(self):
         """The number reported is the last epoch's test accuracy, never the best one's."""

@@ -41,14 +41,14 @@ def verdicts(group: Group, both: pd.DataFrame) -> pd.DataFrame:
 
 
 def moved(both: pd.DataFrame) -> pd.DataFrame:
-    """bf16 less fp32, in points: by seed the mean over the configurations that have all seeds."""
+    """bf16 minus fp32, in points: by seed the mean over the configurations that have all seeds."""
     points = both.assign(points=100 * (both["bf16"] - both["fp32"]))
     whole = points.groupby(NAMES).filter(lambda runs: len(runs) == both["seed"].nunique())
     rows = []
     for data, runs in whole.groupby("data"):
         found = stats.estimate(runs.groupby("seed")["points"].mean())
         row = {"data": data, "configurations": runs.groupby(NAMES).ngroups, "n": found.n}
-        row["bf16 less fp32"] = formats.number(found.mean, sign=True)
+        row["bf16 minus fp32"] = formats.number(found.mean, sign=True)
         row["95% interval"] = formats.interval(found.low, found.high, sign=True)
         rows.append(row | {"one run at most": formats.number(runs["points"].abs().max())})
     return pd.DataFrame(rows)

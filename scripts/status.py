@@ -117,6 +117,6 @@ def main(words: list[str]):
 if __name__ == "__main__":
     try:
         with command.stoppable():
-            main(command.at_home(sys.argv[1:]))
+            main(command.expand_home(sys.argv[1:]))
     except (UserError, HydraException) as error:
         sys.exit(str(error))

@@ -29,7 +29,7 @@ class Inputs:
         self.labels = labels.to(device)
         self.extra, self.augment = extra, augment
         self.memory_format = memory_format
-        self.scale = torch.tensor(255.0, device=device)  # by a number CUDA multiplies with 1 / 255
+        self.scale = torch.tensor(255.0, device=device)  # CUDA has x * (1 / 255) for x / 255.0
         self.mean = torch.tensor(MEAN, device=device)[:, None, None]
         self.sd = torch.tensor(SD, device=device)[:, None, None]
         self.fixed = Draws(FIXED_SEED)

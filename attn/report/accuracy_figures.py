@@ -152,7 +152,7 @@ def _forest_panel(axis, judged: list[Judged], unit: str):
     most = max(abs(value) for values in shown for value in values)
     axis.set_xlim(-1.1 * most, 1.1 * most)
     axis.grid(axis="x", alpha=0.3)
-    against = "treatment less control" if unit == "points" else "above what it is held against"
+    against = "treatment minus control" if unit == "points" else "above what it is held against"
     axis.set_xlabel(f"{unit}, {against}")
 
 

@@ -1,7 +1,6 @@
 """One trained network: its accuracy, per class too, its scores everywhere, and what they mean."""
 
 import difflib
-import io
 from pathlib import Path
 
 import numpy as np
@@ -158,9 +157,7 @@ def _inspect(folder: Path, predictor: Predictor):
     if found.importance:
         write_csv(folder / "importance.csv", pd.DataFrame(found.importance), float_format="%.6g")
     if found.maps:
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, **found.maps)
-        files.write(folder / "maps.npz", buffer.getvalue())
+        files.write_arrays(folder / "maps.npz", **found.maps)
     write_csv(folder / INSPECTED, pd.DataFrame(found.classes), float_format="%.6g")
 
 

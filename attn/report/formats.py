@@ -74,7 +74,7 @@ def separation(frame: pd.DataFrame) -> pd.DataFrame:
     shown = _named(frame, "backbone", "data", "attention").assign(n=frame["n"])
     shown["AUC"] = frame["noise_auc"].map(lambda v: number(v, 3))
     shown["95% interval"] = _intervals(frame, "noise_auc_low", "noise_auc_high", 3)
-    gap = "lowest colour less highest noise"
+    gap = "lowest colour minus highest noise"
     shown[gap] = frame["score_gap"].map(lambda v: number(v, 3, sign=True))
     shown["its 95% interval"] = _intervals(frame, "score_gap_low", "score_gap_high", 3, sign=True)
     for name in ("colours", "noise"):

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from attn.files import write
+from attn.files import write, write_arrays
 
 KEY = ["recipe", "recipe_key", "source", "fingerprint", "numerics"]  # never mixed in a table
 NAMES = ["backbone", "data", "location", "stages", "attention"]
@@ -78,11 +78,10 @@ class Group:
                 path.unlink(missing_ok=True)
             else:
                 write_csv(path, frame)
-        (folder / "pictures.npz").unlink(missing_ok=True)
         if self.pictures:
-            partial = folder / ".pictures.npz"
-            np.savez_compressed(partial, **self.pictures)
-            partial.replace(folder / "pictures.npz")
+            write_arrays(folder / "pictures.npz", **self.pictures)
+        else:
+            (folder / "pictures.npz").unlink(missing_ok=True)
 
     @classmethod
     def read(cls, folder: Path) -> "Group":

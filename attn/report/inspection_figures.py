@@ -112,7 +112,7 @@ def _short(place: str) -> str:
 
 
 def by_class(panels: dict, title: str, path: Path) -> Path:
-    """Each class's mean score less the mean of all; by a name, rows module, channel, class, score.
+    """Each class's mean score minus the mean of all; by a name, rows module, channel, class, score.
 
     Of more channels than MOST_CHANNELS those that differ most between classes.
     """
@@ -125,7 +125,7 @@ def by_class(panels: dict, title: str, path: Path) -> Path:
             _classes_panel(figure, axis, name, rows)
         for axis in axes.flat[len(panels) :]:
             axis.set_visible(False)
-        note = "A class's mean score less the mean of the classes, by channel, whole test set; "
+        note = "A class's mean score minus the mean of the classes, by channel, whole test set; "
         note += "one network of each configuration."
         return finish(figure, f"Scores by class: {title}\n{note}", path)
 
@@ -147,7 +147,7 @@ def _classes_panel(figure, axis, name: str, rows: pd.DataFrame):
     counts = f"{len(chosen)}{of} channels" if wide.shape[1] > 1 else "one channel"
     axis.set_title(f"{name}, {counts}", loc="left", fontsize=8)
     bar = figure.colorbar(drawn, ax=axis, pad=0.01)
-    bar.set_label("score less mean", fontsize=7)
+    bar.set_label("score minus mean", fontsize=7)
     bar.ax.tick_params(labelsize=6)
 
 

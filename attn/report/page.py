@@ -46,7 +46,7 @@ def write_page(sections, own: list[Judged], skipped: list[str], out: Path):
         own=[_verdict(one) for one in own],
         sections=[_section(section) for section in sections],
         skipped=skipped,
-        note=verdict_text.NOTE,
+        legend=verdict_text.LEGEND,
         runs=counted(sum(len(section.group.runs) for section in sections), "run"),
     )
     write(out / "report.html", text)
@@ -91,12 +91,13 @@ def _summary(group) -> str:
 def _verdict(one: Judged) -> dict:
     """What a verdict's card shows."""
     claim = one.claim
-    words = verdict_text.shown([one]).iloc[0].to_dict()
+    words = verdict_text.shown([one]).iloc[0]
     against = claim.control.model if claim.control else f"{claim.against:g}"
     setting = f"{claim.table.title}: {claim.treatment.model}, against {against}"
     return {
-        **{key.split(" ")[0]: value for key, value in words.items() if key != "95% interval"},
+        **words[["n", "difference", "claimed", "bound", "published", "number", "r", "P"]],
         "interval": words["95% interval"],
+        "p": words["p (Holm)"],
         "kind": one.verdict.replace(" ", "-"),
         "word": one.verdict if one.verdict == NOT_RUN else one.text,
         "statement": claim.statement,
@@ -105,7 +106,6 @@ def _verdict(one: Judged) -> dict:
         "about": _about(one),
         "metric": claim.metric.replace("_", " "),
         "smoke": counted(one.found.n, "seed") if one.smoke else "",
-        "number": one.number,
         "seeds": verdict_text.seeds_of(one),
         "behind": _behind(one),
         "command": one.command,

@@ -21,7 +21,7 @@ PLAIN = set(MECHANISMS) - {"static", "random"}  # as published, and no control
 
 
 def differences(group: Group) -> pd.DataFrame:
-    """Accuracy less that of no attention, in points: a row for each mechanism, place and seed.
+    """Accuracy minus that of no attention, in points: a row for each mechanism, place and seed.
 
     Of mechanisms that stand at several places, over the seeds that these and the baseline share:
     else one place would be held against other networks than the next. Columns NAMES, location,
@@ -35,11 +35,11 @@ def differences(group: Group) -> pd.DataFrame:
             places = [one_configuration(one) for _, one in runs.groupby("location")]
             shared = set(baseline["seed"]).intersection(*(place["seed"] for place in places))
             if len(places) > 1:
-                found += [_less(place, baseline, sorted(shared)) for place in places]
+                found += [_above(place, baseline, sorted(shared)) for place in places]
     return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
 
 
-def _less(runs: pd.DataFrame, baseline: pd.DataFrame, seeds: list[int]) -> pd.DataFrame:
+def _above(runs: pd.DataFrame, baseline: pd.DataFrame, seeds: list[int]) -> pd.DataFrame:
     mine, other = (part.set_index("seed").loc[seeds] for part in (runs, baseline))
     points = 100 * (mine["test_accuracy"] - other["test_accuracy"])
     return mine[[*NAMES, "location", "run"]].assign(difference=points).reset_index()

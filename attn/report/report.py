@@ -234,8 +234,9 @@ def write_verdicts(sections: list[Section], claims: list[Claim], out: Path):
     for title, judged in parts:
         words = verdict_text.shown(judged)
         text += f"### {title}\n\n{formats.markdown(words)}\n"
-        latex += formats.latex(words, f"{title}. {verdict_text.NOTE}")
-    write(out / "verdicts.md", f"{text}{verdict_text.NOTE}\n")
+        latex += formats.latex(words, f"{title}. The columns are explained in verdicts.md.")
+    legend = "\n".join(f"- **{term}**: {what}." for term, what in verdict_text.LEGEND.items())
+    write(out / "verdicts.md", f"{text}{legend}\n")
     write(out / "verdicts.tex", latex)
 
 

@@ -80,8 +80,7 @@ def _summary(runs: pd.DataFrame, baseline: pd.DataFrame) -> dict:
     pairs = stats.paired(percent, 100 * baseline.set_index("seed")["test_accuracy"])
     is_baseline = set(runs["run"]) == set(baseline["run"])
     to_baseline = stats.estimate([] if is_baseline else pairs.differences)
-    entry |= {"difference": to_baseline.mean, "difference_low": to_baseline.low}
-    entry["difference_high"] = to_baseline.high
+    entry |= _columns("difference", to_baseline)
     entry |= {"pairs": to_baseline.n, "baseline_n": len(baseline)}
     for name in ("parameters", "multiply_adds"):
         entry[name] = int(runs.iloc[0][name]) if len(runs) else None
@@ -89,6 +88,10 @@ def _summary(runs: pd.DataFrame, baseline: pd.DataFrame) -> dict:
     entry["device"] = "+".join(sorted(set(runs["device"])))
     entry["seeds"] = "  ".join(f"{s}: {v:.2f}" for s, v in percent.items()) or "not run"
     return entry
+
+
+def _columns(name: str, found: stats.Estimate) -> dict:
+    return {name: found.mean, f"{name}_low": found.low, f"{name}_high": found.high}
 
 
 def _mark_best(entries: list[dict], runs: pd.DataFrame) -> list[dict]:
@@ -114,7 +117,7 @@ def separation(group: Group) -> pd.DataFrame:
         row["n"] = len(runs)
         for name in ("noise_auc", "score_gap"):
             found = stats.within(stats.estimate(runs[name]), BOUNDS[name])
-            row |= {name: found.mean, f"{name}_low": found.low, f"{name}_high": found.high}
+            row |= _columns(name, found)
         mine = means[means["run"].isin(runs["run"])]
         noise = mine["channel"] >= COLOURS
         row |= {"colours": mine["mean"][~noise].mean(), "noise": mine["mean"][noise].mean()}
@@ -141,14 +144,9 @@ def importance(group: Group) -> pd.DataFrame:
         scaled = mine.assign(scaled=mine["score"] * mine["sd"])
         for name, column in (("score", "score"), ("score_x_sd", "scaled"), ("sd", "sd")):
             found = _over_runs(scaled, column)
-            row |= {name: found.mean, f"{name}_low": found.low, f"{name}_high": found.high}
-            row |= {f"{name}_n": found.n}
+            row |= _columns(name, found) | {f"{name}_n": found.n}
         found = stats.estimate([_of_the_best(run) for _, run in mine.groupby("run")])
-        row |= {
-            "best_tenth": found.mean,
-            "best_tenth_low": found.low,
-            "best_tenth_high": found.high,
-        }
+        row |= _columns("best_tenth", found)
         rows.append(row | {"runs": " ".join(mine["run"].unique())})
     return pd.DataFrame(rows)
 
@@ -163,7 +161,7 @@ def _over_runs(rows: pd.DataFrame, column: str) -> stats.Estimate:
     each = [stats.rank_correlation(run[column], run["lost"]) for _, run in rows.groupby("run")]
     if len(each) == 1:
         return replace(each[0], n=1)
-    return stats.within(stats.estimate([e.mean for e in each if e.mean == e.mean]), (-1, 1))
+    return stats.within(stats.estimate([e.mean for e in each if not math.isnan(e.mean)]), (-1, 1))
 
 
 def gates(group: Group) -> pd.DataFrame:

@@ -10,24 +10,30 @@ from attn.report.group import Group
 from attn.report.verdicts import Judged
 from attn.stats import INCONCLUSIVE, MOST_SEEDS, NOT_RUN, SMOKE
 
-NOTE = (
-    "Treatment less control by seed, with Student's t-interval; of a claim that holds a metric "
-    "against a number, the metric itself. claimed: where it lies by the claim; bound: the "
-    "smallest effect of interest, counted from there, or the margin; r: the correlation of the "
-    "pairs; P: in how many of the pairs the treatment is above the control, ties a half; p: "
-    "adjusted by Holm over the claims of its table, tested yet or not, but not over tables; where "
-    "all values are equal, of the test of signs. Reproduced: the whole interval lies where it is "
-    "claimed, however close to there, and p is below 5%. Contradicted: the interval goes beyond, "
-    "and what of it lies where it is claimed is smaller than the smallest effect of interest: too "
-    "small, or reversed. That takes the interval alone, which is not adjusted, and so less than "
-    '"reproduced". Of "no worse": reproduced where a one-sided test puts the difference above '
-    "minus the margin, contradicted where the whole interval lies below it. Of parameters and "
-    "multiply-adds: per cent of the control's, counted, at most the margin. number: whether the "
-    "published number holds, by two one-sided tests within its margin. "
-    f"Fewer than {SMOKE} seeds are a smoke test; a verdict takes each claim's minimum. Needed "
-    "seeds: 80% power if the true effect is as large as the bound, at the sd seen, before "
-    "adjustment; of ten seeds this may be off by a factor of two or three."
-)
+LEGEND = {
+    "difference": "treatment minus control, seed by seed, in points of accuracy, with Student's "
+    "t-interval; of a claim that holds one metric against a number, the metric itself; of "
+    "parameters and multiply-adds, which are counted, per cent of the control's",
+    "claimed": "where it lies by the claim",
+    "bound": "the smallest effect of interest, counted from there; of “no worse” and of "
+    "costs the margin",
+    "published, number": "the published difference, and whether it holds here: two one-sided tests "
+    "within its margin",
+    "r": "the correlation of treatment and control over seeds",
+    "P": "the share of seeds in which the treatment is above the control; ties count a half",
+    "p (Holm)": "adjusted over the claims of its table, tested yet or not, but not over tables; "
+    "where all differences are equal, of the test of signs",
+    "reproduced": "the whole interval lies where it is claimed, however close to its edge, and p "
+    "is below 5%; of “no worse”, a one-sided test puts the difference above minus the margin",
+    "contradicted": "the interval goes beyond what is claimed, and what of it lies where it is "
+    "claimed is smaller than the smallest effect of interest: too small, or reversed. This takes "
+    "the interval alone, which is not adjusted, and so less than “reproduced”. Of “no worse”, the "
+    "whole interval lies below minus the margin",
+    "inconclusive": "neither. The seeds it needs would find an effect as large as the bound in "
+    "four of five cases, at the sd seen and before adjustment; of ten seeds that number may be "
+    "off by a factor of two or three",
+    "smoke test": f"fewer than {SMOKE} seeds, or than the claim's minimum, decide nothing",
+}
 
 
 def shown(judged: list[Judged]) -> pd.DataFrame:
@@ -102,7 +108,7 @@ def p_text(p: float) -> str:
 def _value(claim: Claim, difference: float) -> str:
     """A difference; of a metric that is held against a number the metric itself."""
     if METRICS[claim.metric] == "%":
-        return f"{number(difference, 1, sign=True)}%" if difference == difference else ""
+        return f"{number(difference, 1, sign=True)}%" if not pd.isna(difference) else ""
     if claim.against is not None:
         return number(difference + claim.against, 3)
     return number(difference, sign=True)

@@ -145,7 +145,7 @@ def with_metrics(group: Group) -> pd.DataFrame:
 
     Of each input channel's mean score over the whole test set, NaN where a run scores no noise: how
     well it separates colours from noise channels (1 perfectly, 0.5 not at all), and the lowest
-    colour's less the highest noise's. Parameters above those of the same backbone without
+    colour's minus the highest noise's. Parameters above those of the same backbone without
     attention, NaN where none was run.
     """
     values = {}

@@ -24,7 +24,7 @@ PARTS = {
     "attn/seams.py": (),
     "attn/scores.py": (),
     "attn/draws.py": (),
-    "attn/place.py": ("attn.seams",),
+    "attn/place.py": ("attn.modules", "attn.seams"),
     "attn/data/": ("attn.data", "attn.draws", "attn.errors"),
 }
 

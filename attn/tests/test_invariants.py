@@ -9,7 +9,8 @@ from torch import nn
 from attn.catalogue import choices
 from attn.modules import MECHANISMS
 from attn.modules.cbam import POOLS
-from attn.scores import ScoreStatistics, record
+from attn.report.collect import PARTS
+from attn.scores import Scores, ScoreStatistics, is_logits, record
 from attn.tests.conftest import Standing
 
 NAMES = sorted(set(choices("attention")) - {"none"})
@@ -69,6 +70,12 @@ def test_scores_lie_between_zero_and_one_and_shares_add_up(name):
     statistics.add(scores)
     for mean, sd, saturated in statistics.summary().values():
         assert mean.shape == sd.shape == saturated.shape and mean.shape[0] in (1, CHANNELS)
+
+
+def test_every_score_has_a_name_that_the_report_knows(name):
+    module = Standing(name, CHANNELS)
+    markers = {n.rpartition(".")[2] for n, m in module.named_modules() if isinstance(m, Scores)}
+    assert markers and all(m == "scores" or m in PARTS or is_logits(m) for m in markers)
 
 
 def test_recording_changes_nothing_and_leaves_nothing(name):

@@ -81,3 +81,10 @@ def test_a_trained_network_in_python(trained):
     command = [sys.executable, "-c", code.replace("runs/NAME", str(folder))]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.stdout.split("\n")[0] == "torch.Size([8, 6, 1, 1])", done.stderr
+
+
+def test_a_network_that_is_not_trained_in_python():
+    (code,) = [block for block in blocks("python") if "cells.composed" in block]
+    code += "print(sum(p.numel() for p in network.parameters()))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout == f"{272474 + 2373}\n", done.stderr

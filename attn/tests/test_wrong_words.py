@@ -109,7 +109,7 @@ def test_a_sweep_may_describe_the_noise_of_some_of_its_cells():
 
 
 def test_home_is_this_users():
-    assert command.at_home(["runs=~/a", "seeds=2", "-m"]) == [
+    assert command.expand_home(["runs=~/a", "seeds=2", "-m"]) == [
         f"runs={Path.home()}/a",
         "seeds=2",
         "-m",
