@@ -5,7 +5,7 @@ import math
 
 from attn.catalogue import TAKES, choices
 from attn.errors import UserError
-from attn.schema import Config, Data, Noise, Recipe
+from attn.schema import PLACING, Config, Data, Noise, Recipe
 
 PRECISIONS = ("fp32", "tf32", "bf16")
 SCHEDULES = ("constant", "linear", "cosine")
@@ -90,7 +90,7 @@ def check_arguments(group: str, values: dict, classes: dict):
     arguments = {k: a.annotation for k, a in arguments.items() if k not in FROM_ELSEWHERE}
     arguments |= {"pretrained": bool} if "pretrained" in values else {}
     for key, value in values.items():
-        if key in ("name", "location", "stages"):
+        if key in ("name", *PLACING):
             continue
         if key not in arguments:
             known = ", ".join(sorted(arguments)) or "none at all"

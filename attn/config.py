@@ -28,7 +28,7 @@ from attn.checks import (
 )
 from attn.errors import UserError, plain
 from attn.labels import label
-from attn.schema import Config, Data, Recipe
+from attn.schema import PLACING, Config, Data, Recipe
 
 MOST_SEEDS = 1000
 SEEDS = 2**32  # as many as the key of the random numbers has
@@ -164,7 +164,7 @@ def _placement(values) -> tuple:
         )
     if whole:
         stages = sorted(set(stages))
-    attention = {k: v for k, v in declared.items() if k not in ("location", "stages")}
+    attention = {k: v for k, v in declared.items() if k not in PLACING}
     return location, stages, attention
 
 

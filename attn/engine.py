@@ -79,27 +79,8 @@ class Trainer:
         self.samples = samples.to(device)
         self.steps = -(-len(samples) // recipe.batch_size)  # an epoch's
         self.rates = learning_rates(recipe, self.steps * recipe.epochs).to(device)
-        self.epoch = torch.zeros((), dtype=torch.int64, device=device)
-        self.order = self.samples.clone()
-        self.window = torch.arange(recipe.batch_size, device=device)
-        self.start = torch.zeros(1, dtype=torch.int64, device=device)  # of the batch, in the order
-        self.step = torch.zeros(1, dtype=torch.int64, device=device)  # of the run
-        self.failed_at = torch.full((1,), -1, dtype=torch.int64, device=device)  # a step, or -1
-        self.loss = torch.zeros((), device=device)  # sums over the epoch's images
-        self.correct = torch.zeros((), dtype=torch.int64, device=device)
-        # What the host last saw of (images done, summed loss, failed step): copied without waiting.
-        self.seen = torch.zeros(3, dtype=torch.float64, pin_memory=device.type == "cuda")
-        self.optimizer = torch.optim.SGD(
-            self._trained(),
-            lr=torch.zeros((), device=device),  # a tensor: a captured step reads it anew
-            momentum=recipe.momentum,
-            weight_decay=recipe.weight_decay,
-            fused=True,
-        )
-        if recipe.momentum:
-            for parameter in self._trained():
-                buffer = torch.zeros_like(parameter)
-                self.optimizer.state[parameter]["momentum_buffer"] = buffer
+        self._allocate(device)
+        self.optimizer = self._optimizer()
         # With a fixed momentum they never read num_batches_tracked, and counting takes a kernel
         # each: 52 of the 677 that Inductor makes of MobileNetV2's step (C++, CPU).
         self.norms = [m for m in network.modules() if isinstance(m, _BatchNorm) and m.momentum]
@@ -113,6 +94,32 @@ class Trainer:
             self._compile()
         if self.stream and captured:
             self._capture()
+
+    def _allocate(self, device):
+        """What a step reads and writes beside the network, at fixed addresses."""
+        self.epoch = torch.zeros((), dtype=torch.int64, device=device)
+        self.order = self.samples.clone()
+        self.window = torch.arange(self.recipe.batch_size, device=device)
+        self.start = torch.zeros(1, dtype=torch.int64, device=device)  # of the batch, in the order
+        self.step = torch.zeros(1, dtype=torch.int64, device=device)  # of the run
+        self.failed_at = torch.full((1,), -1, dtype=torch.int64, device=device)  # a step, or -1
+        self.loss = torch.zeros((), device=device)  # sums over the epoch's images
+        self.correct = torch.zeros((), dtype=torch.int64, device=device)
+        # What the host last saw of (images done, summed loss, failed step): copied without waiting.
+        self.seen = torch.zeros(3, dtype=torch.float64, pin_memory=device.type == "cuda")
+
+    def _optimizer(self):
+        sgd = torch.optim.SGD(
+            self._trained(),
+            lr=torch.zeros((), device=self.device),  # a tensor: a captured step reads it anew
+            momentum=self.recipe.momentum,
+            weight_decay=self.recipe.weight_decay,
+            fused=True,
+        )
+        if self.recipe.momentum:  # there from the first step on, as a captured one changes no dict
+            for parameter in self._trained():
+                sgd.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+        return sgd
 
     def _trained(self) -> list:
         """The parameters that are not frozen."""

@@ -3,11 +3,11 @@
 from dataclasses import asdict
 
 from attn.catalogue import flat, read
-from attn.schema import Data, Recipe
+from attn.schema import PLACING, Data, Recipe
 
 DEFAULTS = {"backbone": {}, "attention": {}, "data": asdict(Data()), "recipe": asdict(Recipe())}
 # Not what the values are but where they apply, or where the data lie.
-UNNAMED = ("name", "location", "stages", "root", "source")
+UNNAMED = ("name", *PLACING, "root", "source")
 
 
 def label(group: str, values: dict) -> str:

@@ -109,4 +109,5 @@ def arguments(values: dict) -> dict:
     return {key: value for key, value in values.items() if key not in RESERVED}
 
 
-RESERVED = ("name", "location", "stages", "pretrained")
+PLACING = ("location", "stages")  # in a mechanism's YAML: where it stands
+RESERVED = ("name", *PLACING, "pretrained")
