@@ -57,7 +57,9 @@ def checked(cfg):
 
 
 if __name__ == "__main__":
-    sys.argv[1:] = words = command.expand_home(sys.argv[1:])
+    words = command.expand_home(sys.argv[1:])
+    words.sort(key=lambda word: word not in ("-m", "--multirun"))  # which Hydra takes first alone
+    sys.argv[1:] = words
     with command.stoppable():
         if not command.is_question(words):
             config.check_words(words)

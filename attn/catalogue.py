@@ -32,7 +32,16 @@ def choices(group: str) -> list[str]:
 
 
 def read(group: str, choice: str) -> dict:
-    return yaml.safe_load((CONFIGS / group / f"{choice}.yaml").read_text()) or {}
+    """The file's values. Raises UserError where it is no YAML, or not of its file's name."""
+    path = CONFIGS / group / f"{choice}.yaml"
+    where = path.relative_to(CONFIGS.parent)
+    try:
+        values = yaml.safe_load(path.read_text()) or {}
+    except yaml.YAMLError as error:
+        raise UserError(f"{where}: {' '.join(str(error).split())}") from None
+    if group != "experiment" and values.get("name") != choice:
+        raise UserError(f"{where}: its name is {values.get('name')}; write name: {choice}")
+    return values
 
 
 def flat(values: dict, prefix: str = "") -> dict:
@@ -200,7 +209,7 @@ def explain(program: str) -> str:
 
 def _first_comment(path: Path) -> str:
     lines = path.read_text().splitlines()
-    return next(line for line in lines if not line.startswith("# @"))[2:]
+    return next((line for line in lines if not line.startswith("# @")), "")[2:]
 
 
 def _comments(path: Path):

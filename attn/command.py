@@ -4,6 +4,7 @@ import os
 import select
 import signal
 import sys
+import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -34,8 +35,10 @@ def check_writable(folder: Path, asked: str):
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not there.is_dir():
         raise UserError(f"{asked}: {there} is a file; name a folder")
-    if not os.access(there, os.W_OK):
-        raise UserError(f"{asked}: {there} cannot be written to; name another folder")
+    try:  # os.access says yes to an administrator, also of /proc
+        tempfile.TemporaryFile(dir=there).close()
+    except OSError:
+        raise UserError(f"{asked}: {there} cannot be written to; name another folder") from None
 
 
 def reader_gone():

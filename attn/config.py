@@ -105,6 +105,7 @@ def check(cfg) -> Config:
     """The configuration, once every value is known to make sense; else raises UserError."""
     from attn.backbones import BACKBONES
     from attn.modules import MECHANISMS
+    from attn.seams import OF_BLOCKS
 
     values = OmegaConf.to_object(cfg)
     check_data(values.data)
@@ -114,6 +115,8 @@ def check(cfg) -> Config:
     location, stages, attention = _placement(values)
     if location != "none":
         check_arguments("attention", attention, MECHANISMS)
+        seam = getattr(MECHANISMS[attention["name"]], "seam", None)
+        one_of(f"attention={attention['name']}: the seam of its class", seam, OF_BLOCKS)
     if values.strict and values.compile:
         raise UserError("strict=true: compiled kernels are chosen by timing; leave compile out")
     groups = {"backbone": values.backbone, "attention": attention}

@@ -15,7 +15,7 @@ CURVES = {
     "lr": "learning_rate",
     "images_per_second": "images_per_second",
 }
-HPARAMS = ("backbone", "attention", "location", "data", "recipe", "seed", "precision")
+HPARAMS = ("backbone", "attention", "location", "stages", "data", "recipe", "seed", "precision")
 
 
 class Log:

@@ -13,6 +13,8 @@ no parameters, so a network with empty seams has exactly torchvision's state_dic
 
 from torch import nn
 
+OF_BLOCKS = ("conv", "refine", "fuse", "out")
+
 
 class CannotStand(ValueError):
     """A mechanism, right in itself, cannot stand at this place of this network."""

@@ -222,6 +222,8 @@ class Session:
 
     def _write_scores(self, epoch: int, scores: dict):
         rows = score_rows(scores, epoch=epoch)
+        if not rows and self.run.config.location != "none":  # a mechanism that records none
+            files.write(self.run.folder / "scores.csv", "module,channel,epoch,images,mean\n")
         if rows:
             files.append_rows(self.run.folder / "scores.csv", rows)
             self.log.scores(epoch, scores[max(n for n in scores if n <= SCORE_IMAGES)])

@@ -53,7 +53,10 @@ def find(root: str | None, fetch: bool = True) -> Source:
     tried = []
     environment = os.environ.get("CIFAR10_ROOT")
     if environment:
-        found = _look(Path(environment).expanduser())
+        path = Path(environment).expanduser()
+        if not path.exists():
+            raise DataError(f"CIFAR10_ROOT={environment}: no such folder or file")
+        found = _look(path)
         if found:
             return found
         tried.append(f"CIFAR10_ROOT={environment}: no CIFAR-10 there")

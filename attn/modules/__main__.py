@@ -2,7 +2,12 @@
 
 import sys
 
+from attn import command
 from attn.report.mechanisms import show
 
 if __name__ == "__main__":
-    show(sys.argv[1:])
+    with command.stoppable():
+        if command.is_question(sys.argv[1:]):
+            print(__doc__)
+        else:
+            show(sys.argv[1:])

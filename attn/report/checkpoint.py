@@ -1,6 +1,7 @@
 """One trained network: its accuracy, per class too, its scores everywhere, and what they mean."""
 
 import difflib
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -141,19 +142,29 @@ def _predictor(config: Config, seed: int, state: dict, device) -> tuple[Predicto
     return Predictor(network, inputs, config.recipe), data
 
 
-def _evaluate(predictor: Predictor):
-    """As after training, to the bit: the number of threads would change a CPU's roundings."""
-    order, threads = fixed_test_order(len(predictor.inputs.labels)), torch.get_num_threads()
+@contextmanager
+def _one_thread():
+    """As in training, to the bit: the number of threads would change a CPU's roundings."""
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        return evaluate(predictor, order, {POST_IMAGES, len(order)})
+        yield
     finally:
         torch.set_num_threads(threads)
 
 
+def _evaluate(predictor: Predictor):
+    order = fixed_test_order(len(predictor.inputs.labels))
+    with _one_thread():
+        return evaluate(predictor, order, {POST_IMAGES, len(order)})
+
+
 def _inspect(folder: Path, predictor: Predictor):
-    """Writes importance.csv, maps.npz and last classes.csv into the folder."""
-    found = inspect(predictor)
+    """Writes importance.csv, maps.npz and last classes.csv into the folder, if it has not these."""
+    if (folder / INSPECTED).exists():
+        return
+    with _one_thread():
+        found = inspect(predictor)
     if found.importance:
         write_csv(folder / "importance.csv", pd.DataFrame(found.importance), float_format="%.6g")
     if found.maps:

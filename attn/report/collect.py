@@ -1,6 +1,7 @@
 """Run folders -> groups that may be compared."""
 
 import json
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from zipfile import BadZipFile
@@ -25,6 +26,19 @@ TYPES = {
     **dict.fromkeys(("test_accuracy", "train_seconds"), (int, float)),
 }
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, BadZipFile)
+
+
+class Damaged(Exception):
+    """A file of a run folder that cannot be used: its name, why, and what to do."""
+
+
+@contextmanager
+def _reading(file: str, remedy: str = "delete the folder, and train.py makes it again"):
+    try:
+        yield
+    except (*UNREADABLE, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise Damaged(f"its {file} is damaged ({reason}); {remedy}") from None
 
 
 @dataclass
@@ -56,12 +70,8 @@ def collect(root: Path) -> Collected:
             else:
                 unfinished.append(_unfinished(folder))
                 left_out.append(f"{folder.name}: {_why(unfinished[-1])}")
-        except (*UNREADABLE, yaml.YAMLError) as error:
-            what = "its config.yaml is damaged"
-            if (folder / "summary.json").exists():
-                what = "its summary.json or another file is damaged"
-            reason = " ".join(str(error).split()) or type(error).__name__
-            left_out.append(f"{folder.name}: {what} ({reason})")
+        except Damaged as error:
+            left_out.append(f"{folder.name}: {error}")
     groups = {}
     for run in runs:
         groups.setdefault(tuple(run.summary[key] for key in KEY), []).append(run)
@@ -70,27 +80,58 @@ def collect(root: Path) -> Collected:
 
 
 def _finished(folder: Path) -> _Read:
-    """Raises one of UNREADABLE, with what is wrong."""
+    """Raises Damaged."""
+    with _reading("summary.json", "the same train.py command writes it again"):
+        summary = _summary(folder)
+    if summary["run"] != folder.name:
+        raise Damaged(f"it is a copy of {summary['run']}")
+    with _reading("metrics.csv"):
+        epochs = read_csv(folder / "metrics.csv")
+        if abs(epochs["test_accuracy"].iloc[-1] - summary["test_accuracy"]) > 1e-9:
+            raise ValueError("its end is not the summary's")
+    with _reading("scores.csv"):
+        scores = _whole_scores(folder, summary["attention"] != "none")
+    frames = {"epochs": epochs}
+    for name in ("importance", "classes"):
+        with _reading(f"{name}.csv", "delete it, and eval.py checkpoint=all makes it again"):
+            frames[name] = _rows(folder, f"{name}.csv")
+    frames["classes"] = _last_place(frames["classes"])
+    if len(scores):
+        frames |= {"scores": _kept(scores), "health": _health(scores, epochs)}
+    frames = {name: frame.assign(run=folder.name) for name, frame in frames.items()}
+    with _reading("predictions.npz or maps.npz"):
+        return _Read(folder, summary, frames, _pictures(folder, scores))
+
+
+def _summary(folder: Path) -> dict:
+    """Raises ValueError where it lacks what the report takes."""
     summary = json.loads((folder / "summary.json").read_text())
     for key, kind in TYPES.items():
         if not isinstance(summary[key], kind):
             raise ValueError(f"{key} is {summary[key]!r}")
     if summary["source"] not in SOURCES:
         raise ValueError(f"source is {summary['source']!r}")
-    if summary["run"] != folder.name:
-        raise ValueError(f"it is a copy of {summary['run']}")
-    epochs, scores = read_csv(folder / "metrics.csv"), _rows(folder, "scores.csv")
-    frames = {"epochs": epochs, "importance": _rows(folder, "importance.csv")}
-    frames["classes"] = _last_place(_rows(folder, "classes.csv"))
-    if len(scores):
-        frames |= {"scores": _kept(scores), "health": _health(scores, epochs)}
-    frames = {name: frame.assign(run=folder.name) for name, frame in frames.items()}
-    return _Read(folder, summary, frames, _pictures(folder, scores))
+    return summary
+
+
+def _whole_scores(folder: Path, expected: bool) -> pd.DataFrame:
+    """Raises ValueError where a place or a channel lacks a row that others have."""
+    if expected and not (folder / "scores.csv").exists():
+        raise ValueError("there is none")
+    scores = _rows(folder, "scores.csv")
+    if scores.empty:
+        return scores
+    rows = scores.groupby(["epoch", "images"]).size()
+    if rows.nunique() > 1:
+        raise ValueError(f"{rows.min()} of {rows.max()} rows in epoch {rows.idxmin()[0]}")
+    return scores
 
 
 def _unfinished(folder: Path) -> dict:
-    values = yaml.safe_load((folder / "config.yaml").read_text())
-    config = Config.from_dict(values)
+    """Raises Damaged."""
+    with _reading("config.yaml"):
+        values = yaml.safe_load((folder / "config.yaml").read_text())
+        config = Config.from_dict(values)
     failure = Run(config, values["seed"], folder.parent).failure
     return {
         "run": folder.name,

@@ -73,8 +73,7 @@ def report(root: Path, out: Path, publish: bool = False):
     (out / "skipped.json").unlink(missing_ok=True)
     if impossible:
         write(out / "skipped.json", json.dumps(impossible, indent=1) + "\n")
-        for cell in impossible:
-            print(f"skipped as impossible: {cell}")
+        print(f"{formats.counted(len(impossible), 'cell')} skipped as impossible; the page has why")
     names = []
     for group in named(groups):
         group.write(out / group.name)

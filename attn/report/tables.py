@@ -182,7 +182,7 @@ def input_channels(group: Group) -> pd.DataFrame:
     rows = []
     for key, mine in means.groupby([*CONFIGURATION, "channel"], sort=False):
         names = dict(zip([*CONFIGURATION, "channel"], key, strict=True))
-        found = stats.estimate(mine["mean"])
+        found = stats.within(stats.estimate(mine["mean"]), (0, 1))
         row = {k: names[k] for k in ("backbone", "data", "attention", "variant")}
         row |= {"channel": channel_name(names["channel"]), "n": found.n, "score": found.mean}
         row |= {"sd": found.sd, "low": found.low, "high": found.high}

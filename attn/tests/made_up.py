@@ -51,6 +51,8 @@ def run(root, seed, accuracy, scores=None, **changes):
     (folder / "summary.json").write_text(json.dumps({"run": name, **summary}))
     metrics = {"epoch": [0, 1], "test_accuracy": [accuracy / 2, accuracy], "train_loss": [2.0, 1.5]}
     pd.DataFrame(metrics).assign(test_images=10_000).to_csv(folder / "metrics.csv", index=False)
+    if summary["attention"] != "none":
+        (folder / "scores.csv").write_text("module,channel,epoch,images,mean,sd,saturated\n")
     if scores is not None:
         rows = [
             {"module": "seams.input", "channel": c, "epoch": epoch, "images": images, "mean": mean}

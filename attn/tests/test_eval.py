@@ -21,7 +21,7 @@ def test_eval_makes_the_report_and_leaves_out_what_is_damaged(trained, tmp_path)
     (unfinished / "error.txt").write_text("non-finite loss at step 3\n")
     done = program("eval.py", f"runs={root}")
     assert done.returncode == 0, done.stderr
-    assert f"left out: {damaged.name}: its summary.json or another file is damaged" in done.stdout
+    assert f"left out: {damaged.name}: its summary.json is damaged" in done.stdout
     assert f"left out: {unfinished.name}: failed: non-finite loss at step 3" in done.stdout
     report = next((root / "_report").glob("*-synthetic"))
     for name in ("noise.md", "configurations.md"):

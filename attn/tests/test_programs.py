@@ -116,7 +116,8 @@ def test_an_impossible_cell_stops_a_single_run_and_is_skipped_in_a_sweep(tmp_pat
     assert sweep.returncode == 0, sweep.stderr
     assert "skipped:" in sweep.stdout and len(folders(tmp_path)) == 1
     report = program("eval.py", f"runs={tmp_path}")
-    assert "skipped as impossible:" in report.stdout and "stages=[1]" in report.stdout
+    assert "1 cell skipped as impossible; the page has why" in report.stdout
+    assert "stages=[1]" in (tmp_path / "_report" / "report.html").read_text()
 
 
 def test_tab_completion_knows_the_choices():

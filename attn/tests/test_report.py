@@ -246,6 +246,11 @@ def test_damage_is_left_out_with_the_reason(tmp_path, capsys):
     shutil.copytree(whole, tmp_path / "copy")
     for seed, (file, text) in enumerate(FILES.items(), 2):
         (run(tmp_path, seed, 0.84, scores=SCORES, **ATTENDED) / file).write_bytes(text)
+    cut = {"metrics.csv": "its end is not the summary's", "scores.csv": "5 of 6 rows in epoch 1"}
+    for seed, file in enumerate(cut, 10):  # their last line is lost
+        path = run(tmp_path, seed, 0.84, scores=SCORES, **ATTENDED) / file
+        path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+    (run(tmp_path, 15, 0.84, scores=SCORES, **ATTENDED) / "scores.csv").unlink()
     for seed, (key, wrong) in enumerate(WRONG.items(), 20):
         folder = run(tmp_path, seed, 0.84)
         summary = json.loads((folder / "summary.json").read_text()) | {key: wrong}
@@ -253,8 +258,13 @@ def test_damage_is_left_out_with_the_reason(tmp_path, capsys):
     report(tmp_path, tmp_path / "out")
     printed = capsys.readouterr().out
     for name in ("cut", "bare", "list"):
-        assert f"left out: {name}: its summary.json or another file is damaged" in printed
+        assert f"left out: {name}: its summary.json is damaged" in printed
     assert "left out: odd: its config.yaml is damaged" in printed
-    assert f"another file is damaged (it is a copy of {whole.name})" in printed
-    assert printed.count("or another file is damaged") == 3 + 1 + len(FILES) + len(WRONG)
+    assert f"left out: copy: it is a copy of {whole.name}" in printed
+    assert printed.count("its summary.json is damaged") == 3 + len(WRONG)
+    for file in FILES:
+        assert f"its {file}" in printed
+    for file, reason in (*cut.items(), ("scores.csv", "there is none")):
+        assert f"its {file} is damaged ({reason}); delete the folder, and train.py" in printed
+    assert printed.count("left out: ") == 3 + 1 + 1 + len(FILES) + len(cut) + 1 + len(WRONG)
     assert len(pd.read_csv(tmp_path / "out" / "post" / "runs.csv")) == 2

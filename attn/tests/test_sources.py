@@ -117,21 +117,25 @@ def test_the_environment_comes_before_data_and_may_be_read_only(tmp_path, monkey
     data.mkdir(exist_ok=True)
     image_tar(data / "images.tar", pictures(2), "w")
     assert load().fingerprint == there.fingerprint
-    monkeypatch.setenv("CIFAR10_ROOT", str(tmp_path / "nowhere"))
+    (tmp_path / "empty").mkdir()
+    monkeypatch.setenv("CIFAR10_ROOT", str(tmp_path / "empty"))
     assert load().fingerprint == load(root=str(data)).fingerprint != there.fingerprint
+    monkeypatch.setenv("CIFAR10_ROOT", str(tmp_path / "nowhere"))  # mistyped: not to be passed over
+    with pytest.raises(DataError, match=r"CIFAR10_ROOT=.*nowhere: no such folder or file"):
+        load()
 
 
 def no_network(*args, **kwargs):
     raise OSError("no route to host")
 
 
-def test_nothing_found_says_what_was_tried_and_how_to_help(monkeypatch):
-    monkeypatch.setenv("CIFAR10_ROOT", "/nowhere/at/all")
+def test_nothing_found_says_what_was_tried_and_how_to_help(monkeypatch, tmp_path):
+    monkeypatch.setenv("CIFAR10_ROOT", str(tmp_path))
     monkeypatch.setattr(sources, "download_url", no_network)
     with pytest.raises(DataMissing) as raised:
         load()
     message = str(raised.value)
-    places = ["CIFAR10_ROOT=/nowhere/at/all", "repository/data", "download of http"]
+    places = [f"CIFAR10_ROOT={tmp_path}: no CIFAR-10 there", "repository/data", "download of http"]
     assert [message.index(place) for place in places] == sorted(message.index(p) for p in places)
     for help_ in ("no route to host", sources.ARCHIVE, CIFAR10.tgz_md5, "data.root=", "synthetic"):
         assert help_ in message
