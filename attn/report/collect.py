@@ -89,15 +89,15 @@ def _finished(folder: Path) -> _Read:
         epochs = read_csv(folder / "metrics.csv")
         if abs(epochs["test_accuracy"].iloc[-1] - summary["test_accuracy"]) > 1e-9:
             raise ValueError("its end is not the summary's")
+    frames = {"epochs": epochs}
     with _reading("scores.csv"):
         scores = _whole_scores(folder, summary["attention"] != "none")
-    frames = {"epochs": epochs}
+        if len(scores):
+            frames |= {"scores": _kept(scores), "health": _health(scores, epochs)}
     for name in ("importance", "classes"):
         with _reading(f"{name}.csv", "delete it, and eval.py checkpoint=all makes it again"):
-            frames[name] = _rows(folder, f"{name}.csv")
-    frames["classes"] = _last_place(frames["classes"])
-    if len(scores):
-        frames |= {"scores": _kept(scores), "health": _health(scores, epochs)}
+            rows = _rows(folder, f"{name}.csv")
+            frames[name] = _last_place(rows) if name == "classes" else rows
     frames = {name: frame.assign(run=folder.name) for name, frame in frames.items()}
     with _reading("predictions.npz or maps.npz"):
         return _Read(folder, summary, frames, _pictures(folder, scores))
@@ -132,20 +132,20 @@ def _unfinished(folder: Path) -> dict:
     with _reading("config.yaml"):
         values = yaml.safe_load((folder / "config.yaml").read_text())
         config = Config.from_dict(values)
-    failure = Run(config, values["seed"], folder.parent).failure
-    return {
-        "run": folder.name,
-        **config.labels,
-        "location": config.location,
-        "stages": config.stages_text,
-        "seed": values["seed"],
-        "configuration": config.key,
-        "recipe_key": config.recipe_key,
-        "fingerprint": config.fingerprint,
-        "numerics": values["numerics"],
-        "reason": failure,
-        "state": "failed" if (folder / "error.txt").exists() else "unfinished",
-    }
+        failure = Run(config, values["seed"], folder.parent).failure
+        return {
+            "run": folder.name,
+            **config.labels,
+            "location": config.location,
+            "stages": config.stages_text,
+            "seed": values["seed"],
+            "configuration": config.key,
+            "recipe_key": config.recipe_key,
+            "fingerprint": config.fingerprint,
+            "numerics": values["numerics"],
+            "reason": failure,
+            "state": "failed" if (folder / "error.txt").exists() else "unfinished",
+        }
 
 
 def _why(run: dict) -> str:

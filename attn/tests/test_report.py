@@ -230,6 +230,8 @@ def test_an_empty_folder_is_one_sentence(tmp_path):
 
 
 FILES = {"metrics.csv": b"", "scores.csv": b"a,b\n1,2\n", "predictions.npz": b"PK nonsense"}
+FILES |= {"classes.csv": b"a,b\n1,2\n"}
+NO_MODULES = "epoch,images,channel,mean\n0,64,0,0.5\n"
 WRONG = {"test_accuracy": "high", "parameters": None, "source": "mars", "fingerprint": None}
 
 
@@ -250,6 +252,9 @@ def test_damage_is_left_out_with_the_reason(tmp_path, capsys):
     for seed, file in enumerate(cut, 10):  # their last line is lost
         path = run(tmp_path, seed, 0.84, scores=SCORES, **ATTENDED) / file
         path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "config.yaml").write_text("{}")
+    (run(tmp_path, 16, 0.84, **ATTENDED) / "scores.csv").write_text(NO_MODULES)
     (run(tmp_path, 15, 0.84, scores=SCORES, **ATTENDED) / "scores.csv").unlink()
     for seed, (key, wrong) in enumerate(WRONG.items(), 20):
         folder = run(tmp_path, seed, 0.84)
@@ -266,5 +271,5 @@ def test_damage_is_left_out_with_the_reason(tmp_path, capsys):
         assert f"its {file}" in printed
     for file, reason in (*cut.items(), ("scores.csv", "there is none")):
         assert f"its {file} is damaged ({reason}); delete the folder, and train.py" in printed
-    assert printed.count("left out: ") == 3 + 1 + 1 + len(FILES) + len(cut) + 1 + len(WRONG)
+    assert printed.count("left out: ") == 3 + 2 + 1 + len(FILES) + len(cut) + 2 + len(WRONG)
     assert len(pd.read_csv(tmp_path / "out" / "post" / "runs.csv")) == 2
