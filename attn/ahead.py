@@ -101,7 +101,7 @@ def _compile_first(every: list[list[str]], cell: int, device: torch.device):
 
 def _compile(run: Run, data: Dataset, device: torch.device, asked: bool | None):
     images = len(subset(data.labels["train"], run.config.recipe.images))
-    if is_compiled(asked, device, run.config, images):
+    if is_compiled(asked, device, run.config, images, run.config.recipe.precision):
         shared = Shared(run.config, data, device, compiled=True)
         shared.captured = False  # a graph stays in its process
         draws = Draws(run.seed)

@@ -9,6 +9,8 @@ a resume, on CPU and GPU.
 import torch
 from torch import nn
 
+from attn.kernels.library import library
+
 # Purposes; a number, once used, keeps its meaning.
 ORDER, NOISE, DROPOUT, SUBSET, SYNTHETIC, AUGMENT = range(6)
 
@@ -47,12 +49,22 @@ def uniform(seed, epoch, samples, purpose, count):
     Multiples of 2^-24, so float32 holds them exactly and every device gives the same ones. seed and
     epoch are integers or int64 scalars (a captured CUDA graph reads them from the device).
     """
+    if samples.device.type == "cpu" and not torch.compiler.is_compiling() and library():
+        return _by_kernel(seed, epoch, samples, purpose, count)
     blocks = torch.arange(-(-count // 4), device=samples.device)
     # ^ 0 of loaded numbers: Inductor computes a bare arange's product in 32 bits (pytorch#175966).
     blocks = blocks[None, :] ^ (samples[:, None] & 0)  # (B, blocks)
     words = philox((blocks, samples[:, None], epoch, purpose), (seed, 0))  # 4 of (B, blocks)
     bits = torch.stack(words, dim=-1).flatten(1)[:, :count]  # (B, count)
     return (bits >> 8).float() * 2.0**-24
+
+
+def _by_kernel(seed, epoch, samples, purpose, count):
+    """The same numbers; on a CPU in a tenth of the time."""
+    out, samples = torch.empty(len(samples), count), samples.contiguous()
+    where = samples.data_ptr(), len(samples)
+    library().uniform(int(seed), int(epoch), *where, purpose, count, out.data_ptr())
+    return out
 
 
 def permutation(seed, epoch, samples, purpose=ORDER):

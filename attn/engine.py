@@ -18,6 +18,8 @@ from attn.capture import capture, complaint, in_turn, rehearse
 from attn.data.inputs import Inputs
 from attn.draws import ORDER, Draws, permutation
 from attn.errors import RunError
+from attn.kernels.layers import fuse
+from attn.kernels.library import why_missing
 from attn.precision import autocast, computed_in, untimed
 from attn.schedule import learning_rates
 from attn.schema import Recipe
@@ -76,6 +78,7 @@ class Trainer:
         self.network = network.to(device, memory_format=inputs.memory_format)
         self.inputs, self.recipe, self.draws = inputs, recipe, draws
         self.precision, self.why = computed_in(network, device, recipe.precision)
+        self.notes, self.graphs, self.stream, self.fused = [], {}, None, False
         self.samples = samples.to(device)
         self.steps = -(-len(samples) // recipe.batch_size)  # an epoch's
         self.rates = learning_rates(recipe, self.steps * recipe.epochs).to(device)
@@ -85,13 +88,13 @@ class Trainer:
         # each: 52 of the 677 that Inductor makes of MobileNetV2's step (C++, CPU).
         self.norms = [m for m in network.modules() if isinstance(m, _BatchNorm) and m.momentum]
         self._set_batch_counts(None)
-        self.notes, self.graphs, self.stream = [], {}, None
         self.forward = loss_and_hits
         self.network.train()
         if device.type == "cuda":
             self.stream = torch.cuda.Stream()
         if compiled:
             self._compile()
+        self.fused = self.mode == "eager" and self._fuse()
         if self.stream and captured:
             self._capture()
 
@@ -127,9 +130,21 @@ class Trainer:
 
     @property
     def mode(self) -> str:
-        """eager, compiled, graph, or compiled graph."""
-        words = ["compiled"] * (self.forward is not loss_and_hits) + ["graph"] * bool(self.graphs)
-        return " ".join(words) or "eager"
+        """eager, fused (on a CPU, with kernels of ours), compiled, graph, or compiled graph."""
+        words = {
+            "fused": self.fused,
+            "compiled": self.forward is not loss_and_hits,
+            "graph": bool(self.graphs),
+        }
+        return " ".join(word for word, holds in words.items() if holds) or "eager"
+
+    def _fuse(self) -> bool:
+        """Whether the network has layers with kernels of ours, which are a CPU's and fp32's."""
+        if self.device.type != "cpu" or self.precision != "fp32":
+            return False
+        if why_missing():
+            self.notes.append(f"trains with torch's kernels, more slowly: {why_missing()}")
+        return fuse(self.network)
 
     def _compile(self):
         """Inductor's kernels for whole batches; a smaller last one is too rare to compile for."""

@@ -76,16 +76,24 @@ def untimed():
 MEMORY_FORMAT = torch.channels_last
 
 
-# On a CPU (2 cores, two runs side by side) compilation takes 30 to 60 s; training is then faster
-# by 14% for ResNet-20 at 32 pixels in bf16 (648 -> 740 images/s each), by 9% for MobileNetV2 at 112
-# (68 -> 74), and not at all for ResNets in fp32: it pays within half an hour. On a GPU neither the
-# gain nor this number of steps has been measured.
-STEPS_WORTH_COMPILING = {"cpu": 20_000, "cuda": 4_000}
+# Steps from which compilation is expected to pay. On a CPU (2 cores, two runs side by side) it takes
+# 30 to 60 s. In bf16, with AMX, ResNet-20 at 32 pixels is then faster by 14% (648 -> 740 images/s
+# each). In fp32 it never pays: without AMX (AMD EPYC, AVX2) a step of MobileNetV2 at 64 pixels takes
+# 454 ms compiled and 355 with kernels of ours, of ResNet-20 at 32 pixels 291 and 300. On a GPU
+# neither the gain nor this number of steps has been measured.
+STEPS_WORTH_COMPILING = {("cpu", "bf16"): 20_000, "cuda": 4_000}
 
 
-def is_compiled(asked: bool | None, device: torch.device, config: Config, images: int) -> bool:
-    """As asked; else where it is expected to pay within a run of so many images an epoch."""
+def is_compiled(
+    asked: bool | None, device: torch.device, config: Config, images: int, precision: str
+) -> bool:
+    """As asked; else where it is expected to pay within a run of so many images an epoch.
+
+    precision: what layers compute in on that device.
+    """
     if asked is not None:
         return asked
+    kind = device.type if device.type == "cuda" else (device.type, precision)
     steps = config.recipe.epochs * -(-images // config.recipe.batch_size)
-    return steps >= STEPS_WORTH_COMPILING[device.type] and not config.strict
+    worth = STEPS_WORTH_COMPILING.get(kind)
+    return worth is not None and steps >= worth and not config.strict

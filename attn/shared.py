@@ -6,12 +6,13 @@ import torch
 from torch import nn
 
 from attn import pretrained
+from attn.build import build
 from attn.data import Dataset, subset
 from attn.data.inputs import Inputs
 from attn.draws import Draws
 from attn.engine import Trainer
 from attn.evaluation import fixed_test_order
-from attn.precision import MEMORY_FORMAT, is_compiled, set_backends
+from attn.precision import MEMORY_FORMAT, computed_in, is_compiled, set_backends
 from attn.runs import revision
 from attn.schema import Config
 
@@ -30,6 +31,12 @@ def split_inputs(config: Config, data: Dataset, split: str, device) -> Inputs:
     )
 
 
+def _computed_in(config: Config, device: torch.device) -> str:
+    with torch.device("meta"):  # the network without memory
+        network = build(config, seed=0)
+    return computed_in(network, device, config.recipe.precision)[0]
+
+
 class Shared:
     """Made once for the runs that train together. compiled: as is_compiled takes it."""
 
@@ -45,7 +52,8 @@ class Shared:
         self.test_order_there = self.test_order.to(device)  # else every batch waits for a copy
         self.weights = pretrained.weights(config)
         self.revision = revision()
-        self.compiled = is_compiled(compiled, device, config, len(self.samples))
+        precision = _computed_in(config, device)
+        self.compiled = is_compiled(compiled, device, config, len(self.samples), precision)
         if self.compiled:
             torch.compiler.reset()  # else its limit of recompilations counts every configuration
         self.captured = device.type == "cuda"

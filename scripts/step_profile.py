@@ -104,7 +104,7 @@ def main():
     parts = [f"### One step of {cfg.recipe.batch_size} images: `{' '.join(words)}`\n"]
     ways = {"naive": naive_step, "ours": our_step}
     images = len(subset(data.labels["train"], cfg.recipe.images))
-    if is_compiled(None, device, cfg, images):
+    if is_compiled(None, device, cfg, images, cfg.recipe.precision):
         ways["ours, compiled"] = partial(our_step, compiled=True)
     for name, make in ways.items():
         wall, frame = measure(make(cfg, data, device), device)

@@ -11,6 +11,7 @@ from attn.catalogue import choices
 from attn.draws import Draws
 from attn.engine import NotFinite, loss_and_hits, train_together
 from attn.evaluation import Predictor, evaluate, fixed_test_order
+from attn.kernels.library import without_kernels
 from attn.shared import split_inputs
 from attn.tests.conftest import configuration
 from attn.tests.tape import Devices, Stream, Tape
@@ -19,6 +20,13 @@ from attn.tests.trainers import first_loss, train_epoch, trainer
 SMALL = ("recipe=quick", "backbone=resnet20", "recipe.images=40", "recipe.size=16")
 SMALL += ("recipe.batch_size=16", "recipe.precision=fp32")
 NOISE = ("location=first", "data=rgb_noise")
+
+
+@pytest.fixture(autouse=True)
+def as_on_a_gpu():
+    """Kernels of a CPU are no operators of torch: a tape would not see them."""
+    with without_kernels():
+        yield
 
 
 @pytest.fixture

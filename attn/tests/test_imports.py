@@ -23,9 +23,10 @@ PARTS = {
     "attn/backbones/": ("attn.backbones", "attn.seams"),
     "attn/seams.py": (),
     "attn/scores.py": (),
-    "attn/draws.py": (),
+    "attn/draws.py": ("attn.kernels",),
+    "attn/kernels/": ("attn.kernels",),
     "attn/place.py": ("attn.modules", "attn.seams"),
-    "attn/data/": ("attn.data", "attn.draws", "attn.errors"),
+    "attn/data/": ("attn.data", "attn.draws", "attn.errors", "attn.kernels"),
 }
 
 

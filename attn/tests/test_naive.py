@@ -1,5 +1,7 @@
 """The engine against scripts/naive.py, the loop that everybody knows, on real images."""
 
+import copy
+
 import pytest
 import torch
 
@@ -7,12 +9,20 @@ from attn.build import build
 from attn.data import subset
 from attn.draws import Draws
 from attn.engine import Trainer
+from attn.kernels.library import without_kernels
 from attn.precision import set_backends
 from attn.shared import split_inputs
 from attn.tests.conftest import ROOT, configuration, needs_cifar10, needs_gpu
 
 ON_A_GPU = [pytest.mark.gpu, needs_gpu]
 DEVICES = ["cpu", pytest.param("cuda", marks=ON_A_GPU)]
+
+
+@pytest.fixture
+def torchs():
+    """torch's kernels on both sides: with other rounding some ReLU flips, and gradients with it."""
+    with without_kernels():
+        yield
 
 
 @pytest.fixture
@@ -63,13 +73,14 @@ class Pair:
             yield (after - before) / len(y), theirs
             before = after
 
-    def apart(self):
-        """The largest difference of a parameter's gradients, in norms of all of them."""
-        theirs = [parameter.grad for parameter in self.network.parameters()]
-        ours = [parameter.grad for parameter in self.ours.network.parameters()]
-        norm = torch.stack([gradient.square().sum() for gradient in theirs]).sum().sqrt()
-        pairs = zip(ours, theirs, strict=True)
-        return max((one - other).norm() for one, other in pairs) / norm
+
+def apart(network, exact):
+    """The largest difference of a parameter's gradients, in norms of all of the exact ones."""
+    ours = [parameter.grad.double() for parameter in network.parameters()]
+    theirs = [parameter.grad.double() for parameter in exact.parameters()]
+    norm = torch.stack([gradient.square().sum() for gradient in theirs]).sum().sqrt()
+    pairs = zip(ours, theirs, strict=True)
+    return max((one - other).norm() for one, other in pairs) / norm
 
 
 def _without_dropout(network):
@@ -92,11 +103,33 @@ POST = ("backbone=mobilenet_v2", "recipe.size=112", "location=last")
         pytest.param(POST, marks=pytest.mark.slow),
     ],
 )
-def test_the_first_loss_and_gradients_are_the_naive_loops(naive, real, device, words):
+def test_the_first_loss_and_gradients_are_the_naive_loops(naive, real, torchs, device, words):
     pair = Pair(naive, real, device, *words, "recipe.images=40", "recipe.batch_size=16")
     ours, theirs = next(pair.losses())
     assert ours == pytest.approx(theirs, rel=1e-5)
-    assert pair.apart() <= 1e-5
+    assert apart(pair.ours.network, pair.network) <= 1e-5
+
+
+@needs_cifar10
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("backbone=resnet20", "attention=cbam"),
+        ("backbone=mobilenet_v2", "recipe.size=64", "location=last"),
+        pytest.param(POST, marks=pytest.mark.slow),
+    ],
+)
+def test_kernels_of_ours_are_no_further_from_double_precision(naive, real, words):
+    pair = Pair(naive, real, "cpu", *words, "recipe.images=40", "recipe.batch_size=16")
+    assert pair.ours.mode == "fused"
+    exact = copy.deepcopy(pair.network).double().train()
+    x, y = next(iter(pair.batches))
+    x = x.to(memory_format=pair.format).double()
+    torch.nn.functional.cross_entropy(exact(x), y).backward()
+    ours, theirs = next(pair.losses())
+    assert ours == pytest.approx(theirs, rel=1e-5)
+    of_ours, of_theirs = apart(pair.ours.network, exact), apart(pair.network, exact)
+    assert of_ours <= max(1e-5, 1.5 * of_theirs)
 
 
 @pytest.mark.slow
@@ -118,18 +151,27 @@ def test_so_are_those_of_a_compiled_step(naive, real, device, precision, loss, g
     assert pair.ours.precision == precision
     ours, theirs = next(pair.losses())
     assert ours == pytest.approx(theirs, rel=loss)
-    assert pair.apart() <= gradients
+    assert apart(pair.ours.network, pair.network) <= gradients
 
 
 @needs_cifar10
 @pytest.mark.parametrize("device", DEVICES)
-def test_two_hundred_losses_follow_the_naive_loops(naive, real, device):
+def test_two_hundred_losses_follow_the_naive_loops(naive, real, torchs, device):
     """Rounding grows from step to step, so a trace is equal only at first, then follows."""
+    follows(naive, real, device, alike=20)
+
+
+@needs_cifar10
+def test_so_do_those_of_kernels_of_ours(naive, real):
+    follows(naive, real, "cpu", alike=4)
+
+
+def follows(naive, real, device, alike):
     words = ("backbone=resnet20", "location=last", "recipe.images=1600", "recipe.batch_size=8")
     pair = Pair(naive, real, device, *words, "recipe.size=16", "recipe.lr=0.01")
     trace = torch.tensor(list(pair.losses()))  # (200, 2)
     assert len(trace) == 200
-    apart = (trace[:, 0] - trace[:, 1]).abs() / trace[:, 1]
-    assert apart[:20].max() < 1e-4 and apart.mean() < 0.05
+    far = (trace[:, 0] - trace[:, 1]).abs() / trace[:, 1]
+    assert far[:alike].max() < 1e-4 and far.mean() < 0.05
     (before, _), (ours, theirs) = trace[:20].mean(0).tolist(), trace[-20:].mean(0).tolist()
     assert ours == pytest.approx(theirs, rel=0.03) and ours < 0.95 * before

@@ -71,17 +71,19 @@ def test_a_run_says_and_records_what_it_computed_in(synthetic, tmp_path):
     [
         ((), GPU, True),
         ((), CPU, True),  # hours, of which a minute is not much
+        (("recipe.precision=fp32",), GPU, True),
+        (("recipe.precision=fp32",), CPU, False),  # where compiled steps are no faster
         (("strict=true",), GPU, False),
         (("recipe=quick",), GPU, False),
         (("recipe.epochs=5",), CPU, False),
         (("recipe.epochs=5",), GPU, True),
     ],
 )
-def test_long_runs_are_compiled(words, device, expected):
+def test_long_runs_are_compiled_where_that_pays(words, device, expected):
     config = configuration("recipe=post", *words)
-    images = config.recipe.images or 50_000
-    assert is_compiled(None, device, config, images) == expected
-    assert is_compiled(not expected, device, config, images) != expected
+    images, precision = config.recipe.images or 50_000, config.recipe.precision
+    assert is_compiled(None, device, config, images, precision) == expected
+    assert is_compiled(not expected, device, config, images, precision) != expected
 
 
 def test_the_benchmark_tells_machines_with_amx_from_those_without(amx, monkeypatch):
