@@ -76,11 +76,11 @@ def untimed():
 MEMORY_FORMAT = torch.channels_last
 
 
-# Steps from which compilation is expected to pay. On a CPU (2 cores, two runs side by side) it takes
-# 30 to 60 s. In bf16, with AMX, ResNet-20 at 32 pixels is then faster by 14% (648 -> 740 images/s
-# each). In fp32 it never pays: without AMX (AMD EPYC, AVX2) a step of MobileNetV2 at 64 pixels takes
-# 454 ms compiled and 355 with kernels of ours, of ResNet-20 at 32 pixels 291 and 300. On a GPU
-# neither the gain nor this number of steps has been measured.
+# Steps from which compilation is expected to pay. On a CPU (2 cores, two runs side by side) it
+# takes 30 to 60 s. In bf16, with AMX, ResNet-20 at 32 pixels is then faster by 14% (648 -> 740
+# images/s each). In fp32 it never pays: without AMX (AMD EPYC, AVX2) a step of MobileNetV2 at 64
+# pixels takes 454 ms compiled and 355 with kernels of ours, of ResNet-20 at 32 pixels 291 and 300.
+# On a GPU neither the gain nor this number of steps has been measured.
 STEPS_WORTH_COMPILING = {("cpu", "bf16"): 20_000, "cuda": 4_000}
 
 
