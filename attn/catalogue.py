@@ -3,12 +3,13 @@
 import difflib
 import re
 import typing
+from dataclasses import asdict
 from pathlib import Path
 
 import yaml
 
 from attn.errors import UserError
-from attn.schema import Data, Noise, Recipe
+from attn.schema import Data, Noise, Recipe, short_hash
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 GROUPS = {
@@ -42,6 +43,37 @@ def read(group: str, choice: str) -> dict:
     if group != "experiment" and values.get("name") != choice:
         raise UserError(f"{where}: its name is {values.get('name')}; write name: {choice}")
     return values
+
+
+BY_BACKBONE = re.compile(r"\$\{by_backbone:(\{.*\})\}")
+
+
+def pick(values: dict, backbone: str):
+    """Returns what a recipe's `${by_backbone:{...}}` means for a backbone; `others` is the rest."""
+    return values.get(backbone, values["others"])
+
+
+def recipe(choice: str, backbone: str) -> dict:
+    """Returns a recipe's values for a backbone."""
+    values = read("recipe", choice)
+    tables = {key: BY_BACKBONE.fullmatch(str(value)) for key, value in values.items()}
+    picked = {k: pick(yaml.safe_load(t[1]), backbone) for k, t in tables.items() if t}
+    return values | picked
+
+
+def recipe_key(values: Recipe, backbone: str) -> str:
+    """Returns a short hash of a recipe's numbers, whose YAML may have changed between two runs.
+
+    What a recipe says for each backbone is hashed as it says so: its runs keep together.
+    """
+    hashed = asdict(values)
+    name = hashed.pop("name")
+    if name in choices("recipe"):
+        written, here = read("recipe", name), recipe(name, backbone)
+        for key in hashed.keys() & here.keys():
+            if written[key] != here[key] == hashed[key]:
+                hashed[key] = written[key]
+    return short_hash(hashed)
 
 
 def flat(values: dict, prefix: str = "") -> dict:

@@ -73,6 +73,11 @@ def register():
     store.store(name="train_schema", node=Train)
     store.store(name="eval_schema", node=Eval)
     OmegaConf.register_new_resolver("catalogue", explain, replace=True)
+    OmegaConf.register_new_resolver("by_backbone", _by_backbone, replace=True)
+
+
+def _by_backbone(values, *, _root_):
+    return catalogue.pick(values, _root_.backbone.name)
 
 
 def check_words(words: list[str], schema=Train):
@@ -129,7 +134,7 @@ def check(cfg) -> Config:
         location=location,
         stages=stages,
         strict=values.strict,
-        labels={group: label(group, chosen) for group, chosen in groups.items()},
+        labels={g: label(g, chosen, values.backbone["name"]) for g, chosen in groups.items()},
     )
     key = config.key
     if key not in _known_to_build:  # main asks again for what cells.check has asked

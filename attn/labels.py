@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 
-from attn.catalogue import flat, read
+from attn.catalogue import flat, read, recipe
 from attn.schema import PLACING, Data, Recipe
 
 DEFAULTS = {"backbone": {}, "attention": {}, "data": asdict(Data()), "recipe": asdict(Recipe())}
@@ -10,9 +10,14 @@ DEFAULTS = {"backbone": {}, "attention": {}, "data": asdict(Data()), "recipe": a
 UNNAMED = ("name", *PLACING, "root", "source")
 
 
-def label(group: str, values: dict) -> str:
-    """`post`, or `post+epochs=3` where the command line changed the epochs."""
-    expected = flat(DEFAULTS[group]) | flat(read(group, values["name"]))
+def label(group: str, values: dict, backbone: str = "") -> str:
+    """`post`, or `post+epochs=3` where the command line changed the epochs.
+
+    backbone: its name, by which a recipe may differ.
+    """
+    name = values["name"]
+    file = recipe(name, backbone) if group == "recipe" else read(group, name)
+    expected = flat(DEFAULTS[group]) | flat(file)
     changed = {
         key.rpartition(".")[2]: value
         for key, value in sorted(flat(values).items())

@@ -86,21 +86,11 @@ class Config:
     @property
     def key(self) -> str:
         """A short hash of the identity: the seeds of one configuration share it."""
-        return _hash(self.identity())
-
-    @property
-    def recipe_key(self) -> str:
-        """A short hash of the recipe's numbers: its YAML may have changed between two runs."""
-        return recipe_key(self.recipe)
+        return short_hash(self.identity())
 
 
-def recipe_key(recipe: Recipe) -> str:
-    values = asdict(recipe)
-    values.pop("name")
-    return _hash(values)
-
-
-def _hash(values: dict) -> str:
+def short_hash(values: dict) -> str:
+    """Returns eight hexadecimal digits of values that JSON can hold."""
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
 
 

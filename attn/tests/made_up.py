@@ -5,11 +5,12 @@ import json
 import numpy as np
 import pandas as pd
 
-from attn.catalogue import choices, read
+from attn.catalogue import choices, recipe, recipe_key
 from attn.report.collect import collect
-from attn.schema import Recipe, recipe_key
+from attn.schema import Recipe
 
-KEYS = {name: recipe_key(Recipe(**read("recipe", name))) for name in choices("recipe")}
+BACKBONE = "mobilenet_v2"
+KEYS = {name: recipe_key(Recipe(**recipe(name, BACKBONE)), BACKBONE) for name in choices("recipe")}
 SCORES = (0.98, 0.96, 0.91, 0.01, 0.005, 0.006)  # of R, G, B and three noise channels
 ATTENDED = {"attention": "cbam_channel", "location": "first", "configuration": "c1"}
 SPREAD = (0.0, 0.002, -0.001, 0.003, -0.002, 0.001, 0.0, -0.003, 0.002, -0.001)

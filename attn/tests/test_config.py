@@ -84,7 +84,7 @@ def test_stages_restrict_what_stands_in_stages_and_have_one_form():
 
 def test_strict_is_part_of_what_a_run_is_and_compile_is_not():
     plain, strict = configuration(), configuration("strict=true")
-    assert plain.key != strict.key and plain.recipe_key == strict.recipe_key
+    assert plain.key != strict.key and plain.recipe == strict.recipe
     assert configuration("compile=true").key == plain.key
     with pytest.raises(UserError, match="strict=true: compiled kernels are chosen by timing"):
         configuration("strict=true", "compile=true")
