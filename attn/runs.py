@@ -18,7 +18,8 @@ from pathlib import Path
 
 import yaml
 
-from attn import files
+from attn import environment, files
+from attn.catalogue import recipe_key
 from attn.errors import RunError
 from attn.schema import NUMERICS, Config
 
@@ -143,8 +144,9 @@ class Run:
             "numerics": NUMERICS,
             **revision,
             "configuration": self.config.key,
-            "recipe_key": self.config.recipe_key,
+            "recipe_key": recipe_key(self.config.recipe, self.config.backbone["name"]),
             **how,
+            **environment.summary(self.folder),
         }
         files.write(self.folder / "summary.json", json.dumps(summary, indent=1) + "\n")
         (self.folder / files.PREVIOUS).unlink(missing_ok=True)

@@ -6,7 +6,7 @@ from contextlib import ExitStack, suppress
 
 import torch
 
-from attn import files, pretrained
+from attn import environment, files, pretrained
 from attn.build import build, count
 from attn.data import Dataset
 from attn.draws import Draws
@@ -127,6 +127,7 @@ class Session:
             self.report("note", text=note)
         if self.state is not None:
             self._go_on_from(self.state)
+        self._record_environment()
         for name in ("metrics.csv", "scores.csv"):
             files.truncate_rows(self.run.folder / name, self.epochs_done)
         self.log = Log(self.run.folder, self.epochs_done)
@@ -150,12 +151,15 @@ class Session:
                 f"{self.run.folder / files.CHECKPOINT} was computed in {there}, this machine "
                 f"computes in {here}: go on there, or delete the folder to start again"
             )
-        mode = self.trainer.mode
-        if (began := state.get("mode", mode)) != mode:
-            self.report("note", text=f"goes on {mode}, began {began}: its last bits may differ")
         self.trainer.load_state_dict(state)
         self.epochs_done = state["run"]["epochs"]
         self.seconds, self.train_seconds = state["seconds"], state["train_seconds"]
+
+    def _record_environment(self):
+        trainer, folder = self.trainer, self.run.folder
+        here = environment.here(self.shared.device, trainer.precision, trainer.mode)
+        if note := environment.record(folder, here, self.epochs_done, self.recipe.epochs):
+            self.report("note", text=note)
 
     def _images_done(self) -> int:
         return self.epochs_done * len(self.shared.samples)
@@ -213,7 +217,6 @@ class Session:
     def _save(self, device: str):
         state = self.trainer.state_dict() | {
             "precision": self.trainer.precision,
-            "mode": self.trainer.mode,
             "seconds": self.seconds,
             "train_seconds": self.train_seconds,
         }

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from attn.catalogue import recipe_key
 from attn.report.group import FRAMES, KEY, NAMES, ORDER, SOURCES, Group, read_csv
 from attn.runs import Run
 from attn.schema import Config
@@ -57,6 +58,7 @@ class _Read:
     summary: dict
     frames: dict[str, pd.DataFrame]  # by the names of the group's
     pictures: dict[str, np.ndarray]
+    predictions: np.ndarray | None
 
 
 def collect(root: Path) -> Collected:
@@ -100,7 +102,7 @@ def _finished(folder: Path) -> _Read:
             frames[name] = _last_place(rows) if name == "classes" else rows
     frames = {name: frame.assign(run=folder.name) for name, frame in frames.items()}
     with _reading("predictions.npz or maps.npz"):
-        return _Read(folder, summary, frames, _pictures(folder, scores))
+        return _Read(folder, summary, frames, _pictures(folder, scores), _predictions(folder))
 
 
 def _summary(folder: Path) -> dict:
@@ -140,7 +142,7 @@ def _unfinished(folder: Path) -> dict:
             "stages": config.stages_text,
             "seed": values["seed"],
             "configuration": config.key,
-            "recipe_key": config.recipe_key,
+            "recipe_key": recipe_key(config.recipe, config.backbone["name"]),
             "fingerprint": config.fingerprint,
             "numerics": values["numerics"],
             "reason": failure,
@@ -182,7 +184,10 @@ def _group(read: list[_Read], unfinished: pd.DataFrame) -> Group:
                 for picture, kind in start.items()
             }
     joined = {name: _joined(parts) for name, parts in frames.items()}
-    return Group("", runs=runs, unfinished=unfinished, **joined, pictures=pictures)
+    predictions = {run: by_name[run].predictions for run in runs["run"]}
+    predictions = {run: classes for run, classes in predictions.items() if classes is not None}
+    arrays = {"pictures": pictures, "predictions": predictions}
+    return Group("", runs=runs, unfinished=unfinished, **joined, **arrays)
 
 
 def _edited(runs: pd.DataFrame, folders: dict[str, Path]) -> dict[str, str]:
@@ -275,3 +280,12 @@ def _pictures(folder: Path, scores: pd.DataFrame) -> dict:
         with np.load(folder / "maps.npz") as file:
             found |= {f"maps/{name}": file[name] for name in file}
     return found
+
+
+def _predictions(folder: Path) -> np.ndarray | None:
+    """Returns the class of each test image, (N,) uint8; None where a run kept no logits."""
+    path = folder / "predictions.npz"
+    if not path.exists():
+        return None
+    with np.load(path) as file:
+        return file["logits"].argmax(1).astype(np.uint8) if "logits" in file else None

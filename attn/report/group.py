@@ -1,5 +1,6 @@
 """Runs that may be compared, as the data files that all tables, figures and verdicts come from."""
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from attn.environment import of_older
 from attn.files import write, write_arrays
 
 KEY = ["recipe", "recipe_key", "source", "fingerprint", "numerics"]  # never mixed in a table
@@ -18,8 +20,11 @@ SOURCES = {
     "images": "CIFAR-10 as image files (not the official pixels)",
     "synthetic": "SYNTHETIC images, not CIFAR-10",
 }
+DEMONSTRATION = "quick"
+PAIR = ["environment", "seed"]  # what two runs that are compared have in common
 # The data files, but for runs.csv each with a column `run`.
 FRAMES = ("runs", "epochs", "scores", "health", "unfinished", "importance", "classes")
+ARRAYS = ("pictures", "predictions")
 INSPECTED = ("importance", "classes")
 # What a CSV would read as numbers: a hash such as 12345678, stages such as 1.
 TEXTS = dict.fromkeys((*KEY[:-1], *CONFIGURATION, "settings", "commit", "reason"), str)
@@ -33,7 +38,8 @@ class Group:
     epoch. scores: of input channels every epoch; of other places the last, of one seed. health:
     what each run's gates were at first and became. unfinished: run folders without a result, and
     why. importance: of the networks that were inspected; classes: of their last place, of one seed.
-    pictures: arrays by name, see `collect`.
+    pictures: arrays by name, see `collect`. predictions: by run the class (N,) uint8 that it gives
+    each test image, in the dataset's order.
     """
 
     name: str
@@ -45,9 +51,12 @@ class Group:
     importance: pd.DataFrame
     classes: pd.DataFrame
     pictures: dict[str, np.ndarray] = field(default_factory=dict)
+    predictions: dict[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self):
-        self.runs = self.runs.assign(variant=_variants(self.runs))
+        self.runs = self.runs.assign(
+            environment=_environments(self.runs), variant=_variants(self.runs)
+        )
 
     @property
     def key(self) -> tuple:
@@ -58,6 +67,11 @@ class Group:
         return self.runs["recipe"].iloc[0]
 
     @property
+    def decides(self) -> bool:
+        """Whether its runs are long enough for verdicts; `quick` shows that everything works."""
+        return not re.match(rf"{DEMONSTRATION}\b", self.recipe)
+
+    @property
     def source(self) -> str:
         return self.runs["source"].iloc[0]
 
@@ -65,8 +79,8 @@ class Group:
     def title(self) -> str:
         plain = (self.recipe, f"{self.recipe}-synthetic")
         several = "" if self.name in plain else f" ({self.name})"
-        computed = " and ".join(sorted(set(self.runs["precision"])))
-        mixed = f", computed in {computed}" if " and " in computed else ""
+        environments = self.runs["environment"].nunique()
+        mixed = f", computed in {environments} environments" if environments > 1 else ""
         return f"recipe {self.recipe}{several}, {SOURCES[self.source]}{mixed}"
 
     def write(self, folder: Path):
@@ -78,21 +92,24 @@ class Group:
                 path.unlink(missing_ok=True)
             else:
                 write_csv(path, frame)
-        if self.pictures:
-            write_arrays(folder / "pictures.npz", **self.pictures)
-        else:
-            (folder / "pictures.npz").unlink(missing_ok=True)
+        for name in ARRAYS:
+            arrays, path = getattr(self, name), folder / f"{name}.npz"
+            if arrays:
+                write_arrays(path, **arrays)
+            else:
+                path.unlink(missing_ok=True)
 
     @classmethod
     def read(cls, folder: Path) -> "Group":
-        frames, pictures = {}, {}
+        frames, arrays = {}, {}
         for name in FRAMES:
             path = folder / f"{name}.csv"
             frames[name] = read_csv(path) if path.exists() else pd.DataFrame()
-        if (folder / "pictures.npz").exists():
-            with np.load(folder / "pictures.npz") as file:
-                pictures = dict(file)
-        return cls(folder.name, **frames, pictures=pictures)
+        for name in ARRAYS:
+            if (folder / f"{name}.npz").exists():
+                with np.load(folder / f"{name}.npz") as file:
+                    arrays[name] = dict(file)
+        return cls(folder.name, **frames, **arrays)
 
     def joined(self, older: "Group") -> "Group":
         """With what an older group has of other runs: what was published stays."""
@@ -109,7 +126,25 @@ class Group:
             parts = [part for part in (mine, others) if not part.empty]
             frames[name] = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
         frames["runs"] = frames["runs"].sort_values(ORDER, ignore_index=True)
-        return replace(self, **frames, pictures=older.pictures | self.pictures)
+        arrays = {name: getattr(older, name) | getattr(self, name) for name in ARRAYS}
+        return replace(self, **frames, **arrays)
+
+
+def by_pair(runs: pd.DataFrame, column: str) -> pd.Series:
+    """Returns a column of runs by (environment, seed): only what shares both is compared."""
+    return runs.set_index(PAIR)[column]
+
+
+def pairs_of(runs: pd.DataFrame) -> set:
+    """Returns the (environment, seed) of each run."""
+    return set(runs[PAIR].itertuples(index=False, name=None))
+
+
+def _environments(runs: pd.DataFrame) -> pd.Series:
+    """Returns each run's environment; of older runs as much as is known."""
+    known = runs.get("environment", pd.Series(index=runs.index, dtype=object))
+    older = [of_older(run) for run in runs.to_dict("records")]
+    return known.where(known.notna(), pd.Series(older, index=runs.index))
 
 
 def with_variant(name: str, variant: str) -> str:

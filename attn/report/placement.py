@@ -11,21 +11,21 @@ from attn import stats
 from attn.modules import MECHANISMS
 from attn.place import LOCATIONS
 from attn.report.formats import counted, number
-from attn.report.group import Group
+from attn.report.group import PAIR, Group, pairs_of
 from attn.report.style import STYLE, finish, look
 from attn.report.verdicts import one_configuration
 
 PLACES = [place for place in LOCATIONS if place != "none"]
 NAMES = ["backbone", "data", "stages", "attention"]
-PLAIN = set(MECHANISMS) - {"static", "random"}  # as published, and no control
+PLAIN = set(MECHANISMS) - {"static", "random", "mlp"}  # as published, and no control
 
 
 def differences(group: Group) -> pd.DataFrame:
     """Accuracy minus that of no attention, in points: a row for each mechanism, place and seed.
 
-    Of mechanisms that stand at several places, over the seeds that these and the baseline share:
-    else one place would be held against other networks than the next. Columns NAMES, location,
-    seed, difference, run.
+    Of mechanisms that stand at several places, over the seeds that these and the baseline share in
+    one environment: else one place would be held against other networks than the next. Columns
+    NAMES, location, environment, seed, difference, run.
     """
     found = []
     for _, alike in group.runs.groupby(["backbone", "data"]):
@@ -33,14 +33,14 @@ def differences(group: Group) -> pd.DataFrame:
         attended = alike[alike["location"] != "none"]
         for _, runs in attended.groupby(NAMES):
             places = [one_configuration(one) for _, one in runs.groupby("location")]
-            shared = set(baseline["seed"]).intersection(*(place["seed"] for place in places))
+            shared = set.intersection(*(pairs_of(part) for part in (baseline, *places)))
             if len(places) > 1:
                 found += [_above(place, baseline, sorted(shared)) for place in places]
     return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
 
 
-def _above(runs: pd.DataFrame, baseline: pd.DataFrame, seeds: list[int]) -> pd.DataFrame:
-    mine, other = (part.set_index("seed").loc[seeds] for part in (runs, baseline))
+def _above(runs: pd.DataFrame, baseline: pd.DataFrame, pairs: list) -> pd.DataFrame:
+    mine, other = (part.set_index(PAIR).loc[pairs] for part in (runs, baseline))
     points = 100 * (mine["test_accuracy"] - other["test_accuracy"])
     return mine[[*NAMES, "location", "run"]].assign(difference=points).reset_index()
 

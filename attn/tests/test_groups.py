@@ -27,6 +27,17 @@ def test_runs_that_cannot_be_compared_are_in_groups_of_their_own(tmp_path, key):
     assert {path.parent.name for path in tmp_path.glob("out/*/runs.csv")} == {"post", small.name}
 
 
+def test_a_recipe_that_was_edited_between_seeds_is_named(tmp_path, capsys):
+    run(tmp_path, 0, 0.5)
+    run(tmp_path, 1, 0.6, recipe_key="r1")
+    report(tmp_path, tmp_path / "out")
+    said = [line for line in capsys.readouterr().out.splitlines() if "edited between" in line]
+    assert said == [
+        "recipe post: its YAML was edited between runs, 1 and 1 of them; they are never compared. "
+        "Train all seeds with one version"
+    ]
+
+
 def test_three_groups_of_a_recipe_have_three_folders(tmp_path):
     """Also where lossless images have the very pixels of the archive."""
     for seed in range(3):
@@ -75,4 +86,4 @@ def test_a_group_that_was_computed_in_several_numbers_says_so(tmp_path):
     assert named([group_of(tmp_path)])[0].title == "recipe post, CIFAR-10"
     run(tmp_path, 1, 0.6, precision="bf16")
     title = named([group_of(tmp_path)])[0].title
-    assert title == "recipe post, CIFAR-10, computed in bf16 and fp32"
+    assert title == "recipe post, CIFAR-10, computed in 2 environments"

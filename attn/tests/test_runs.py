@@ -7,7 +7,7 @@ import pickle
 import pytest
 import torch
 
-from attn import engine, files, launch, training
+from attn import engine, environment, files, launch, training
 from attn.errors import RunError
 from attn.runs import Run, note_skipped, skipped
 from attn.tests.conftest import configuration, rows
@@ -123,14 +123,32 @@ def test_a_run_is_not_continued_in_other_numbers(tiny, synthetic, monkeypatch):
     assert run.finished
 
 
-def test_a_run_that_goes_on_otherwise_compiled_says_so(tiny, synthetic, monkeypatch):
+def test_a_run_that_goes_on_in_another_environment_says_so_and_keeps_both(
+    tiny, synthetic, monkeypatch
+):
     run, same = tiny("a"), tiny("same")
     interrupt(run, synthetic, after=1)
     interrupt(same, synthetic, after=1)
     assert not [event for event, _ in finish(same, synthetic) if event == "note"]
     monkeypatch.setattr("attn.engine.Trainer.mode", "compiled")
-    text = "goes on compiled, began eager: its last bits may differ"
-    assert ("note", {"text": text}) in finish(run, synthetic)
+    (text,) = [values["text"] for event, values in finish(run, synthetic) if event == "note"]
+    assert text.startswith("goes on in another environment: torch ")
+    assert "fp32 compiled; began in torch" in text and text.endswith("fp32 fused")
+    both, one = (json.loads((r.folder / "summary.json").read_text()) for r in (run, same))
+    assert both["environment"] == one["environment"] + "; then " + environment.describe(both)
+    assert [entry["epoch"] for entry in environment.read(run.folder)] == [0, 1]
+
+
+@pytest.mark.parametrize("content", [None, "", "[", "[]", "[1]", '[{"epoch": 0}]', '{"a": 1}'])
+def test_an_environment_that_is_lost_is_named_and_nothing_else_is(tiny, synthetic, content):
+    run = tiny("a")
+    interrupt(run, synthetic, after=1)
+    path = run.folder / environment.NAME
+    path.unlink() if content is None else path.write_text(content)
+    (text,) = [values["text"] for event, values in finish(run, synthetic) if event == "note"]
+    assert text.startswith(f"{path} is ") and "what epochs 1 to 1 were computed in is not" in text
+    summary = json.loads((run.folder / "summary.json").read_text())
+    assert summary["environment"].startswith("not recorded; then torch ")
 
 
 @pytest.mark.parametrize(("method", "call"), [("begin", 2), ("advance", 2)])
