@@ -8,9 +8,11 @@ from attn.stats import SMOKE
 
 ACCURACY = (
     "Top-1 test accuracy in percent after the last epoch; sd and Student's t-intervals over seeds; "
-    "differences to {baseline}, over the seeds that both have. Bold: the best, and what is not "
-    f"told apart from it, of at least {SMOKE} seeds. Training: mean seconds of a run; of runs that "
-    "train together on a GPU, their shares."
+    "differences to {baseline}, over the seeds that both have in one environment. Best epoch: the "
+    "mean of each run's highest test accuracy, which is chosen on the test set. One run of ours: "
+    "the 95% prediction interval for one more run, against which a published run is held. Bold: "
+    f"the best, and what is not told apart from it, of at least {SMOKE} seeds. Training: mean "
+    "seconds of a run; of runs that train together on a GPU, their shares."
 )
 CONFIGURATIONS = (
     ACCURACY.format(baseline="the configuration without attention on the same data")
@@ -22,6 +24,12 @@ PLACEMENT = (
     "network without attention share, so places of a row compare, rows of different n do not. The "
     "median is over mechanisms, variants and controls left out, that stand at every place. All "
     "seeds, intervals and costs are in the table of every configuration."
+)
+ENVIRONMENTS = (
+    "The level of the network without attention in each environment: torch, processor, vectors of "
+    "its instruction set, precision and mode (fused: with this project's kernels for a CPU). One "
+    "seed gives other last bits in another environment, and so another run: a difference is taken "
+    "between runs of one environment only, seed by seed."
 )
 INPUTS = "Mean score over the whole test set after the last epoch; sd and t-interval over seeds."
 SEPARATION = (

@@ -10,10 +10,11 @@ from attn import catalogue
 from attn.errors import UserError
 from attn.labels import DEFAULTS, label
 from attn.place import LOCATIONS
-from attn.schema import Recipe, recipe_key
+from attn.schema import Recipe
 from attn.stats import DIRECTIONS, MOST_SEEDS
 
 CLAIMS = catalogue.CONFIGS / "claims.yaml"
+PRECISE = 0.5  # points of accuracy
 COST = ("parameters", "added_parameters", "multiply_adds")
 SCORES = ("noise_auc", "score_gap")
 METRICS = {  # what a difference is counted in
@@ -68,7 +69,8 @@ class Table:
     @property
     def recipe_key(self) -> str:
         """Of the recipe as its YAML is now: runs of an older one are another experiment."""
-        return recipe_key(Recipe(**catalogue.read("recipe", self.recipe)))
+        values = catalogue.recipe(self.recipe, self.backbone)
+        return catalogue.recipe_key(Recipe(**values), self.backbone)
 
     def row(self, model: str) -> Row:
         return next(row for row in self.rows if row.model == model)
@@ -92,17 +94,35 @@ class Claim:
     treatment: Row
     direction: str
     minimum: int
+    fixed: str
     control: Row | None = None
     against: float | None = None
+    interaction: list[Row] = field(default_factory=list)  # treatment and control to subtract
     published: float | None = None
     smallest: float | None = None
     margin: float | None = None
     source: str = ""
+    primary: bool = False
+
+    @property
+    def rows(self) -> list[Row]:
+        """The rows whose runs it takes."""
+        return [row for row in (self.treatment, self.control, *self.interaction) if row]
+
+    @property
+    def family(self) -> str:
+        """The claims over which its p-values are adjusted: all primary ones, or its table's."""
+        return "primary" if self.primary else self.table.id
 
     @property
     def target(self) -> float:
         """The published number as a difference."""
         return self.published - (self.against or 0)
+
+    @property
+    def precise(self) -> float:
+        """Half the width that an interval may have at most where it contradicts the claim."""
+        return PRECISE if self.metric == "test_accuracy" else self.smallest or self.margin
 
 
 def load(path: Path = CLAIMS) -> tuple[list[Table], list[Claim]]:
@@ -230,6 +250,8 @@ def _claim(entry: dict, tables: dict) -> Claim:
         if part == "treatment" or entry.get(part) is not None:
             _one_of(part, entry.get(part), rows)
             made[part] = rows[entry[part]]
+    if entry.get("interaction") is not None:
+        made["interaction"] = _interaction(entry["interaction"], rows)
     claim = _fill(Claim, entry, **made)
     claim.source = claim.source or table.source
     _one_of("metric", claim.metric, METRICS)
@@ -241,6 +263,10 @@ def _claim(entry: dict, tables: dict) -> Claim:
             _number(key, getattr(claim, key))
     if (claim.control is None) == (claim.against is None):
         raise ClaimError("it takes a control, which is a row, or a number in against; not both")
+    if claim.interaction and claim.control is None:
+        raise ClaimError("interaction: it is subtracted from the difference to a control")
+    if type(claim.primary) is not bool:
+        raise ClaimError(f"primary={claim.primary}: it takes true or false")
     if claim.against is not None and claim.metric not in SCORES:
         raise ClaimError(f"against: {claim.metric} is compared with a control")
     if (claim.metric in COST) != (claim.direction == "at_most"):
@@ -250,9 +276,17 @@ def _claim(entry: dict, tables: dict) -> Claim:
         if claim.published is not None:
             raise ClaimError("published: costs are counted, and held against the margin")
         return claim
-    _needs(claim, "margin", claim.published is not None or claim.direction == "no_worse")
+    _needs(claim, "margin", claim.direction == "no_worse")
     _needs(claim, "smallest", claim.direction != "no_worse")
     return claim
+
+
+def _interaction(entry, rows: dict) -> list[Row]:
+    if not isinstance(entry, dict) or entry.keys() != {"treatment", "control"}:
+        raise ClaimError("interaction: it takes a treatment and a control, which are rows")
+    for part, model in entry.items():
+        _one_of(f"interaction.{part}", model, rows)
+    return [rows[entry["treatment"]], rows[entry["control"]]]
 
 
 def _needs(claim: Claim, key: str, needed: bool):

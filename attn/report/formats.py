@@ -41,8 +41,10 @@ def accuracy(frame: pd.DataFrame) -> pd.DataFrame:
     shown["accuracy, %"] = frame["mean"].map(number)
     shown["sd"] = frame["sd"].map(number)
     shown["95% interval"] = _intervals(frame, "low", "high")
+    shown["best epoch"] = frame["best_epoch"].map(number)
     if "published" in frame:
         shown["published"] = frame["published"].map(number)
+        shown["one run of ours"] = _intervals(frame, "one_run_low", "one_run_high")
     shown["to baseline"] = [_to_baseline(row) for row in frame.itertuples()]
     shown["its 95% interval"] = _intervals(frame, "difference_low", "difference_high", sign=True)
     shown["parameters"] = frame["parameters"].map(whole)
@@ -94,6 +96,15 @@ def importance(frame: pd.DataFrame) -> pd.DataFrame:
             shown[f"undefined, {label}"] = undefined
     shown["lost with the best tenth, %"] = frame["best_tenth"].map(lambda v: number(v, 0))
     shown["its 95% interval"] = _intervals(frame, "best_tenth_low", "best_tenth_high", 0)
+    return shown
+
+
+def environments(frame: pd.DataFrame) -> pd.DataFrame:
+    shown = frame[["environment", "backbone", "data"]].copy()
+    shown["runs"] = frame["count"]
+    shown["n without attention"] = frame["n"]
+    shown["accuracy, %"] = frame["mean"].map(number)
+    shown["95% interval"] = _intervals(frame, "low", "high")
     return shown
 
 

@@ -65,6 +65,8 @@ def report(root: Path, out: Path, publish: bool = False):
         raise RunError(
             f"no finished run in {root}: train some first, as with bash scripts/reproduce.sh"
         )
+    for line in _edited(groups):
+        print(line)
     impossible = skipped(root)
     if publish:
         groups = _joined(groups, published(out))
@@ -94,6 +96,20 @@ def report(root: Path, out: Path, publish: bool = False):
         print("\n" + textwrap.fill(f"== {section.group.title} ==", formats.WIDTH))
         _say_accuracies(section, definitions)
     _say(sections, claims, out)
+
+
+def _edited(groups: list[Group]) -> list[str]:
+    """Returns a line for each recipe whose YAML was edited between runs of the same data."""
+    counts = {}
+    for group in groups:
+        recipe, recipe_key, *data = group.key
+        counts.setdefault((recipe, *data), {})[recipe_key] = len(group.runs)
+    return [
+        f"recipe {recipe}: its YAML was edited between runs, {' and '.join(map(str, runs))} of "
+        "them; they are never compared. Train all seeds with one version"
+        for (recipe, *_), versions in counts.items()
+        if len(runs := list(versions.values())) > 1
+    ]
 
 
 def _joined(groups: list[Group], older: list[Group]) -> list[Group]:
@@ -147,6 +163,13 @@ OTHERS = [
         tables.configurations,
         formats.accuracy,
         captions.CONFIGURATIONS,
+    ),
+    (
+        "environments",
+        "Where it was computed",
+        tables.environments,
+        formats.environments,
+        captions.ENVIRONMENTS,
     ),
     (
         "placement",

@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 from matplotlib.ticker import MaxNLocator
 
 from attn.modules import MECHANISMS
-from attn.stats import CONTRADICTED, INCONCLUSIVE, NOT_RUN, REPRODUCED
+from attn.stats import CONTRADICTED, INCONCLUSIVE, NO_VERDICT, NOT_RUN, REPRODUCED
 
 # Paul Tol's muted colours, a mechanism each; where they are used up again with another marker.
 MUTED = [
@@ -29,6 +29,7 @@ VERDICTS = {
     CONTRADICTED: "#762A83",
     INCONCLUSIVE: "#6E6E6E",
     NOT_RUN: "#6E6E6E",
+    NO_VERDICT: "#6E6E6E",
 }
 STYLE = {
     "font.size": 10,

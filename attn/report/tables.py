@@ -7,7 +7,7 @@ import pandas as pd
 
 from attn import stats
 from attn.report.claims import Row, Table
-from attn.report.group import CONFIGURATION, Group, with_variant
+from attn.report.group import CONFIGURATION, PAIR, Group, by_pair, with_variant
 from attn.report.verdicts import (
     BOUNDS,
     COLOURS,
@@ -26,7 +26,7 @@ def accuracy(group: Group, table: Table) -> pd.DataFrame:
     data.
     """
     rows = []
-    for backbone, runs in group.runs.groupby("backbone", sort=True):
+    for backbone, runs in with_best_epoch(group).groupby("backbone", sort=True):
         published = (group.recipe, backbone) == (table.recipe, table.backbone)
         baseline = one_configuration(table.row(table.baseline).of(runs))
         mine = []
@@ -40,6 +40,36 @@ def accuracy(group: Group, table: Table) -> pd.DataFrame:
                 mine.append(entry)
         if sum(entry["n"] > 0 for entry in mine) > 1:
             rows += _mark_best(mine, group.runs)
+    return pd.DataFrame(rows)
+
+
+def with_best_epoch(group: Group) -> pd.DataFrame:
+    """Returns the runs with `best_epoch`, the highest accuracy that any of their epochs had.
+
+    It is chosen on the test set, and of epochs that tested fewer images of those.
+    """
+    if group.epochs.empty:
+        return group.runs.assign(best_epoch=math.nan)
+    best = group.epochs.groupby("run")["test_accuracy"].max()
+    return group.runs.assign(best_epoch=group.runs["run"].map(best))
+
+
+def environments(group: Group) -> pd.DataFrame:
+    """Returns the level of networks without attention in each environment, if there are several.
+
+    A difference is taken within an environment alone.
+    """
+    if group.runs["environment"].nunique() < 2:
+        return pd.DataFrame()
+    rows = []
+    for (environment, backbone), runs in group.runs.groupby(["environment", "backbone"]):
+        for data, alike in runs.groupby("data"):
+            plain = one_configuration(alike[alike["location"] == "none"])
+            found = stats.estimate(100 * plain["test_accuracy"])
+            row = {"environment": environment, "backbone": backbone, "data": data}
+            row |= {"count": len(alike), "n": found.n, "mean": found.mean}
+            row |= {"low": found.low, "high": found.high, "runs": " ".join(alike["run"])}
+            rows.append(row)
     return pd.DataFrame(rows)
 
 
@@ -62,7 +92,7 @@ def configurations_of(row: Row, runs: pd.DataFrame) -> list[tuple[str, pd.DataFr
 def configurations(group: Group) -> pd.DataFrame:
     """Every configuration that was run, with its difference to the baseline of its data."""
     rows = []
-    for _, alike in group.runs.groupby(["backbone", "data"], sort=True):
+    for _, alike in with_best_epoch(group).groupby(["backbone", "data"], sort=True):
         baseline = one_configuration(alike[alike["location"] == "none"])
         mine = []
         for key, runs in alike.groupby(CONFIGURATION, sort=False):
@@ -74,10 +104,12 @@ def configurations(group: Group) -> pd.DataFrame:
 
 def _summary(runs: pd.DataFrame, baseline: pd.DataFrame) -> dict:
     """n, mean, interval, difference to the baseline by seed, cost, every seed's value."""
-    percent = (100 * runs.set_index("seed")["test_accuracy"]).sort_index()
+    percent = (100 * by_pair(runs, "test_accuracy")).sort_index()
     found = stats.estimate(percent)
     entry = {"n": found.n, "mean": found.mean, "sd": found.sd, "low": found.low, "high": found.high}
-    pairs = stats.paired(percent, 100 * baseline.set_index("seed")["test_accuracy"])
+    entry |= dict(zip(("one_run_low", "one_run_high"), stats.prediction(percent), strict=True))
+    entry["best_epoch"] = 100 * runs["best_epoch"].mean()
+    pairs = stats.paired(percent, 100 * by_pair(baseline, "test_accuracy"))
     is_baseline = set(runs["run"]) == set(baseline["run"])
     to_baseline = stats.estimate([] if is_baseline else pairs.differences)
     entry |= _columns("difference", to_baseline)
@@ -86,7 +118,8 @@ def _summary(runs: pd.DataFrame, baseline: pd.DataFrame) -> dict:
         entry[name] = int(runs.iloc[0][name]) if len(runs) else None
     entry["train_seconds"] = runs["train_seconds"].mean()
     entry["device"] = "+".join(sorted(set(runs["device"])))
-    entry["seeds"] = "  ".join(f"{s}: {v:.2f}" for s, v in percent.items()) or "not run"
+    values = percent.droplevel("environment").sort_index()
+    entry["seeds"] = "  ".join(f"{s}: {v:.2f}" for s, v in values.items()) or "not run"
     return entry
 
 
@@ -96,9 +129,9 @@ def _columns(name: str, found: stats.Estimate) -> dict:
 
 def _mark_best(entries: list[dict], runs: pd.DataFrame) -> list[dict]:
     """Marks the best of some rows, and those that are not told apart from it."""
-    accuracies = runs.set_index("run")[["seed", "test_accuracy"]]
+    accuracies = runs.set_index("run")[[*PAIR, "test_accuracy"]]
     columns = {
-        i: accuracies.loc[entry["runs"].split()].set_index("seed")["test_accuracy"]
+        i: by_pair(accuracies.loc[entry["runs"].split()], "test_accuracy")
         for i, entry in enumerate(entries)
         if entry["n"]
     }

@@ -4,11 +4,11 @@ import textwrap
 
 import pandas as pd
 
-from attn.report.claims import METRICS, Claim
+from attn.report.claims import METRICS, PRECISE, Claim
 from attn.report.formats import MINUS, WIDTH, interval, number, plain
 from attn.report.group import Group
 from attn.report.verdicts import Judged
-from attn.stats import INCONCLUSIVE, MOST_SEEDS, NOT_RUN, SMOKE
+from attn.stats import INCONCLUSIVE, LOOK, MOST_SEEDS, NO_VERDICT, NOT_RUN, SMOKE
 
 LEGEND = {
     "difference": "treatment minus control, seed by seed, in points of accuracy, with Student's "
@@ -17,18 +17,23 @@ LEGEND = {
     "claimed": "where it lies by the claim",
     "bound": "the smallest effect of interest, counted from there; of “no worse” and of "
     "costs the margin",
-    "published, number": "the published difference, and whether it holds here: two one-sided tests "
-    "within its margin",
+    "published, one run": "the published difference, which is of one run each, and where the "
+    "difference of one run each of ours lies (95% prediction interval); inside or outside says "
+    "where the published number lies",
     "r": "the correlation of treatment and control over seeds",
     "P": "the share of seeds in which the treatment is above the control; ties count a half",
-    "p (Holm)": "adjusted over the claims of its table, tested yet or not, but not over tables; "
-    "where all differences are equal, of the test of signs",
-    "reproduced": "the whole interval lies where it is claimed, however close to its edge, and p "
-    "is below 5%; of “no worse”, a one-sided test puts the difference above minus the margin",
-    "contradicted": "the interval goes beyond what is claimed, and what of it lies where it is "
-    "claimed is smaller than the smallest effect of interest: too small, or reversed. This takes "
-    "the interval alone, which is not adjusted, and so less than “reproduced”. Of “no worse”, the "
-    "whole interval lies below minus the margin",
+    "primary": "fixed as what this project is about; their p is adjusted over all primary "
+    "claims. All others are exploratory, adjusted over their table",
+    "p (Holm)": "of an effect, adjusted over the claims of its family, tested yet or not; where "
+    "all differences are equal, of the test of signs",
+    "p (too small)": "of the opposite: that an effect as large as the bound is not there; adjusted "
+    "in the same way",
+    "reproduced": f"the whole interval lies where it is claimed, however close to its edge, and p "
+    f"is below {LOOK:.2%}, the level of each of two looks that keep 5% together; of “no worse”, a "
+    "one-sided test puts the difference above minus the margin",
+    "contradicted": f"p (too small) is below {LOOK:.2%}, the interval reaches 0 or beyond, and "
+    f"half of it is at most {PRECISE:g} points wide (of scores the bound): too small or reversed, "
+    "and not by a bad draw. Of “no worse”, the difference lies below minus the margin",
     "inconclusive": "neither. The seeds it needs would find an effect as large as the bound in "
     "four of five cases, at the sd seen and before adjustment; of ten seeds that number may be "
     "off by a factor of two or three",
@@ -43,7 +48,7 @@ def shown(judged: list[Judged]) -> pd.DataFrame:
         claim, found = one.claim, one.found
         rows.append(
             {
-                "claim": claim.id,
+                "claim": f"{claim.id} (primary)" if claim.primary else claim.id,
                 "verdict": verdict(one),
                 "n": found.n,
                 "difference": _value(claim, found.mean),
@@ -51,10 +56,12 @@ def shown(judged: list[Judged]) -> pd.DataFrame:
                 "claimed": claimed(claim),
                 "bound": bound(claim),
                 "published": published(one),
+                "one run": _predicted(one),
                 "number": one.number,
                 "r": number(one.correlation),
                 "P": number(one.wins),
                 "p (Holm)": p_text(one.p_holm),
+                "p (too small)": p_text(one.p_small_holm),
                 "missing": "; ".join(one.missing),
             }
         )
@@ -97,6 +104,13 @@ def published(one: Judged) -> str:
     """The published number, beside its own experiment alone."""
     known = one.own and one.claim.published is not None
     return _value(one.claim, one.claim.target) if known else ""
+
+
+def _predicted(one: Judged) -> str:
+    """Where the published number would lie, were it of one run of ours each."""
+    shift, digits = one.claim.against or 0, 2 if one.claim.against is None else 3
+    low, high = one.predicted
+    return interval(low + shift, high + shift, digits, sign=not shift)
 
 
 def p_text(p: float) -> str:
@@ -152,6 +166,8 @@ def terminal(judged: list[Judged]) -> str:
 
 
 def _short(one: Judged) -> str:
+    if one.verdict == NO_VERDICT:
+        return NO_VERDICT
     if one.verdict != INCONCLUSIVE:
         where, changed, _ = one.place.partition("+")  # all of it stands above the table
         return f"{one.verdict}{where}{changed and '+…'}"

@@ -8,9 +8,9 @@ import pandas as pd
 
 from attn import stats
 from attn.report.claims import COST, SCORES, Claim, Row
-from attn.report.group import Group
+from attn.report.group import Group, by_pair
 from attn.scores import of_input_channels
-from attn.stats import CONTRADICTED, NOT_RUN, REPRODUCED, Estimate
+from attn.stats import CONTRADICTED, NO_VERDICT, NOT_RUN, REPRODUCED, Estimate
 
 COLOURS = 3
 BOUNDS = {"noise_auc": (0, 1), "score_gap": (-1, 1)}  # where the metrics of scores can be
@@ -28,11 +28,13 @@ class Judged:
     differences: np.ndarray = field(default_factory=lambda: np.array([]))
     correlation: float = math.nan
     wins: float = math.nan
-    p: float = math.nan
-    p_holm: float = math.nan
-    p_number: float = math.nan
+    p: float = math.nan  # of an effect
+    p_holm: float = math.nan  # adjusted over its family
+    p_small: float = math.nan  # that an effect as large as the smallest of interest is not there
+    p_small_holm: float = math.nan
     verdict: str = NOT_RUN
-    number: str = ""  # the same of the published number
+    predicted: tuple[float, float] = (math.nan, math.nan)  # of one run each, as is published
+    number: str = ""  # where the published number lies
     needs: int | None = None  # seeds that decide, where these do not
     same_as: str = ""  # an earlier claim that makes the very same comparison
     missing: list[str] = field(default_factory=list)
@@ -100,6 +102,8 @@ class Judged:
         small = smallest and self.claim.control and bound < smallest
         if self.verdict == stats.REPRODUCED and small:
             return f"{self.verdict}{self.place} (but smaller than {smallest:g})"
+        if self.verdict == NO_VERDICT:
+            return f"{NO_VERDICT}: {self.group.recipe} shows that everything works"
         if self.verdict != stats.INCONCLUSIVE:
             return f"{self.verdict}{self.place}"
         most = f"more than {stats.MOST_SEEDS:,}"
@@ -110,15 +114,17 @@ class Judged:
 
 
 def judge(group: Group, claims: list[Claim]) -> list[Judged]:
-    """Every claim on every backbone of the group, p-values adjusted over each table."""
+    """Judges every claim on every backbone of the group, p-values adjusted over its family."""
     measured = with_metrics(group)
     result = []
     for backbone, runs in measured.groupby("backbone", sort=True):
         mine = [_measure(group, backbone, runs, claim) for claim in claims]
-        for table in dict.fromkeys(claim.table.id for claim in claims):
-            family = [j for j in mine if j.claim.table.id == table and not j.exact]
-            for judged, p in zip(family, stats.holm([j.p for j in family]), strict=True):
-                judged.p_holm = p
+        for name in dict.fromkeys(claim.family for claim in claims):
+            family = [j for j in mine if j.claim.family == name and not j.exact]
+            effects = stats.holm([j.p for j in family])
+            small = stats.holm([j.p_small for j in family])
+            for judged, effect, too_small in zip(family, effects, small, strict=True):
+                judged.p_holm, judged.p_small_holm = effect, too_small
         _share_comparisons(mine)
         for judged in mine:
             _decide(judged)
@@ -134,9 +140,10 @@ def _share_comparisons(judged: list[Judged]):
             test = (one.claim.metric, one.claim.against, one.claim.direction)
             alike.setdefault((*one.runs, *test), []).append(one)
     for claims in alike.values():
-        p = max(one.p_holm for one in claims)
+        effect = max(one.p_holm for one in claims)
+        small = max(one.p_small_holm for one in claims)
         for one in claims:
-            one.p_holm = p
+            one.p_holm, one.p_small_holm = effect, small
             one.same_as = "" if one is claims[0] else claims[0].claim.id
 
 
@@ -193,24 +200,23 @@ def missing(group: Group, backbone: str, row: Row, expected=()) -> list[str]:
 
 
 def _measure(group: Group, backbone: str, runs: pd.DataFrame, claim: Claim) -> Judged:
-    """The claim's differences; the verdict waits for the p-values of its table."""
+    """Measures the claim's differences; the verdict waits for the p-values of its family."""
     judged = Judged(claim, backbone, group)
-    rows = [row for row in (claim.treatment, claim.control) if row]
-    chosen = [one_configuration(row.of(runs)).dropna(subset=[claim.metric]) for row in rows]
+    chosen = [one_configuration(row.of(runs)).dropna(subset=[claim.metric]) for row in claim.rows]
     if any(part.empty for part in chosen):
-        judged.missing = [note for row in rows for note in missing(group, backbone, row)]
+        judged.missing = [note for row in claim.rows for note in missing(group, backbone, row)]
         return judged
-    values = [part.set_index("seed")[claim.metric] for part in chosen]
     if judged.exact:  # the same for every seed
-        judged.found = stats.exactly(100 * (values[0].iloc[0] / values[1].iloc[0] - 1))
+        values = [part[claim.metric].iloc[0] for part in chosen]
+        judged.found = stats.exactly(100 * (values[0] / values[1] - 1))
         judged.runs = [part["run"].iloc[0] for part in chosen]
         return judged
     every = set().union(*(part["seed"] for part in chosen))
-    judged.missing = [note for row in rows for note in missing(group, backbone, row, every)]
-    if claim.control is None:
-        values.append(pd.Series(float(claim.against), index=values[0].index))
+    judged.missing = [note for row in claim.rows for note in missing(group, backbone, row, every)]
     scale = 100 if claim.metric == "test_accuracy" else 1
-    pairs = stats.paired(*(scale * value for value in values))
+    values = [scale * by_pair(part, claim.metric) for part in chosen]
+    pairs = _pairs(claim, values)
+    judged.missing += _unpaired(chosen, pairs.seeds)
     judged.seeds, judged.differences = pairs.seeds, pairs.differences
     judged.correlation, judged.wins = pairs.correlation, pairs.wins
     judged.found = stats.estimate(pairs.differences)
@@ -220,25 +226,57 @@ def _measure(group: Group, backbone: str, runs: pd.DataFrame, claim: Claim) -> J
         judged.found = stats.within(judged.found, bounds)
     both = pd.concat(chosen)
     judged.runs = both[both["seed"].isin(pairs.seeds)]["run"].tolist()
-    if claim.direction == "no_worse":
-        judged.p = stats.no_worse_p(pairs.differences, claim.margin)
-    else:
-        judged.p = stats.p_value(pairs.differences)
+    _test(judged, pairs.differences)
     if judged.own and claim.published is not None:
-        judged.p_number = stats.tost(pairs.differences, claim.target, claim.margin)
+        judged.predicted = _predicted(claim, values)
+        judged.number = stats.placed(claim.target, judged.predicted)
     return judged
 
 
+def _pairs(claim: Claim, values: list[pd.Series]) -> stats.Paired:
+    """Pairs a claim's rows by environment and seed; an interaction pairs two differences."""
+    if claim.control is None:
+        return stats.paired(values[0], pd.Series(float(claim.against), index=values[0].index))
+    if claim.interaction:
+        treatment, control, other, others = values
+        return stats.paired((treatment - control).dropna(), (other - others).dropna())
+    return stats.paired(*values)
+
+
+def _unpaired(chosen: list[pd.DataFrame], paired: list[int]) -> list[str]:
+    """Says which seeds all rows have, but computed in different environments."""
+    shared = set.intersection(*(set(part["seed"]) for part in chosen)) - set(paired)
+    seeds = ", ".join(map(str, sorted(shared)))
+    return [f"seeds {seeds}: computed in different environments"] if shared else []
+
+
+def _test(judged: Judged, differences: np.ndarray):
+    claim = judged.claim
+    if claim.direction == "no_worse":
+        judged.p = stats.no_worse_p(differences, claim.margin)
+        judged.p_small = stats.too_small_p(differences, "more", -claim.margin)
+    else:
+        judged.p = stats.p_value(differences)
+        judged.p_small = stats.too_small_p(differences, claim.direction, claim.smallest)
+
+
+def _predicted(claim: Claim, values: list[pd.Series]) -> tuple[float, float]:
+    """Returns where one run of the treatment, or its difference to one of the control, lies."""
+    if claim.control is None:
+        low, high = stats.prediction(values[0])
+        return low - claim.against, high - claim.against
+    return stats.predicted_difference(*values[:2])
+
+
 def _decide(judged: Judged):
-    """Fills in the verdict, the published number's, and the seeds that are still needed."""
+    """Fills in the verdict and the seeds that are still needed."""
     claim, found = judged.claim, judged.found
     if not found.n:
         return
+    if not judged.exact and not judged.group.decides:
+        judged.verdict, judged.number = NO_VERDICT, ""
+        return
     judged.verdict = _verdict(judged, claim.minimum)
-    if not math.isnan(judged.p_number):
-        judged.number = stats.number_verdict(
-            found, judged.p_number, claim.target, claim.margin, claim.minimum
-        )
     if judged.verdict == stats.INCONCLUSIVE:
         if claim.direction == "no_worse":
             needed = stats.seeds_needed(found.sd, claim.margin, sides=1)
@@ -253,9 +291,10 @@ def _verdict(judged: Judged, minimum: int) -> str:
     claim, found = judged.claim, judged.found
     if claim.direction == "at_most":
         return REPRODUCED if found.mean <= claim.margin else CONTRADICTED
+    p = stats.Adjusted(judged.p_holm, judged.p_small_holm)
     if claim.direction == "no_worse":
-        return stats.no_worse_verdict(found, judged.p_holm, claim.margin, minimum)
-    return stats.verdict(found, judged.p_holm, claim.direction, claim.smallest, minimum)
+        return stats.no_worse_verdict(found, p, claim.margin, claim.precise, minimum)
+    return stats.verdict(found, p, claim.direction, claim.smallest, claim.precise, minimum)
 
 
 def frame(judged: list[Judged]) -> pd.DataFrame:
@@ -266,6 +305,7 @@ def frame(judged: list[Judged]) -> pd.DataFrame:
         rows.append(
             {
                 "claim": claim.id,
+                "primary": claim.primary,
                 "group": one.group.name if one.group else "",
                 "recipe": one.group.recipe if one.group else claim.table.recipe,
                 "backbone": one.backbone,
@@ -284,9 +324,12 @@ def frame(judged: list[Judged]) -> pd.DataFrame:
                 "wins": one.wins,
                 "p": one.p,
                 "p_holm": one.p_holm,
+                "p_too_small": one.p_small,
+                "p_too_small_holm": one.p_small_holm,
                 "published": claim.published if one.own else None,
+                "predicted_low": one.predicted[0],
+                "predicted_high": one.predicted[1],
                 "number": one.number,
-                "p_number": one.p_number,
                 "needs": one.needs,
                 "missing": "; ".join(one.missing),
             }

@@ -1,6 +1,7 @@
 """Each statistic by a second route: another function of scipy, or simulation with known truth."""
 
 import math
+from collections import Counter
 
 import numpy as np
 import pandas as pd
@@ -8,7 +9,8 @@ import pytest
 from scipy import stats as scipy_stats
 
 from attn import stats
-from attn.stats import CONTRADICTED, INCONCLUSIVE, REPRODUCED, Estimate
+from attn.report.claims import load
+from attn.stats import CONTRADICTED, INCONCLUSIVE, INSIDE, OUTSIDE, REPRODUCED, Adjusted, Estimate
 
 VALUES = np.random.default_rng(20_26).normal(0.4, 1.0, 7)
 
@@ -90,17 +92,6 @@ def test_holm_is_the_closed_test_of_bonferroni():
     assert untested[[0, 2]] == pytest.approx([0.06, 0.08]) and math.isnan(untested[1])
 
 
-@pytest.mark.parametrize("target", [0.0, 0.5, -1.0])
-def test_equivalence_is_a_90_percent_interval_within_the_margin(rng, target):
-    values = rng.normal(0.1, 0.3, 12)
-    ninety = stats.estimate(values, 0.90)
-    for margin in (0.05, 0.2, 0.4, 0.8, 1.6):
-        inside = target - margin < ninety.low and ninety.high < target + margin
-        assert (stats.tost(values, target, margin) < 0.05) == inside
-    signs = scipy_stats.binomtest(4, 4, alternative="greater").pvalue
-    assert stats.tost([0.2] * 4, 0, 0.3) == signs and stats.tost([0.4] * 4, 0, 0.3) == 1
-
-
 def test_auc_is_the_share_of_pairs_in_the_right_order():
     good, bad = [0.9, 0.5, 0.4], [0.1, 0.4, 0.6]
     pairs = [(g > b) + 0.5 * (g == b) for g in good for b in bad]
@@ -130,7 +121,7 @@ def test_the_seeds_that_are_needed_have_the_power_that_is_asked(effect):
         def sample(size):
             return rng.normal(effect, 1.0, size)
 
-        return scipy_stats.power(test, sample, n, significance=0.05, n_resamples=4000).power
+        return scipy_stats.power(test, sample, n, significance=stats.LOOK, n_resamples=4000).power
 
     assert power(n) > 0.78  # 0.80 less three standard errors
     assert power(max(2, n - max(2, n // 10))) < 0.80
@@ -149,53 +140,70 @@ def test_no_worse_is_a_one_sided_test_against_the_margin(rng):
         assert (stats.no_worse_p(values, margin) < 0.05) == (ninety.low > -margin)
     signs = scipy_stats.binomtest(4, 4, alternative="greater").pvalue
     assert stats.no_worse_p([-0.2] * 4, 0.3) == signs and stats.no_worse_p([-0.4] * 4, 0.3) == 1
-    better = Estimate(10, 1.2, 0.1, 1.1, 1.3)
-    assert stats.no_worse_verdict(better, 0.0, 0.5, 10) == REPRODUCED
-    worse = Estimate(10, -1.2, 0.1, -1.3, -1.1)
-    assert stats.no_worse_verdict(worse, 1.0, 0.5, 10) == CONTRADICTED
-    assert stats.no_worse_verdict(worse, 1.0, 0.5, 11) == INCONCLUSIVE
-    unclear = Estimate(10, -0.5, 1.0, -1.1, 0.1)
-    assert stats.no_worse_verdict(unclear, 0.5, 0.5, 10) == INCONCLUSIVE
+    better, worse = Estimate(10, 1.2, 0.1, 1.1, 1.3), Estimate(10, -1.2, 0.1, -1.3, -1.1)
+    assert stats.no_worse_verdict(better, Adjusted(0.0, 1.0), 0.5, 0.5, 10) == REPRODUCED
+    assert stats.no_worse_verdict(worse, Adjusted(1.0, 0.0), 0.5, 0.5, 10) == CONTRADICTED
+    assert stats.no_worse_verdict(worse, Adjusted(1.0, 0.0), 0.5, 0.5, 11) == INCONCLUSIVE
+    assert stats.no_worse_verdict(worse, Adjusted(1.0, 0.04), 0.5, 0.5, 10) == INCONCLUSIVE
+    wide = Estimate(10, -2.2, 1.0, -2.8, -1.6)
+    assert stats.no_worse_verdict(wide, Adjusted(1.0, 0.0), 0.5, 0.5, 10) == INCONCLUSIVE
 
 
-V = [  # mean, low, high, adjusted p, direction, verdict; smallest effect of interest 0.3
-    (1.0, 0.5, 1.5, 0.01, "more", REPRODUCED),
-    (1.0, 0.5, 1.5, 0.09, "more", INCONCLUSIVE),  # not after the table's adjustment
-    (0.2, 0.1, 0.25, 0.01, "more", REPRODUCED),  # there, if small
-    (0.2, 0.1, 0.25, 0.09, "more", INCONCLUSIVE),  # an adjustment contradicts nothing
-    (0.0, -0.2, 0.25, 0.9, "more", CONTRADICTED),
-    (-1.0, -1.5, -0.5, 0.01, "more", CONTRADICTED),
-    (0.1, -0.4, 0.6, 0.5, "more", INCONCLUSIVE),
-    (-1.0, -1.5, -0.5, 0.01, "less", REPRODUCED),
-    (0.0, -0.25, 0.2, 0.9, "less", CONTRADICTED),
-    (-0.1, -0.6, 0.4, 0.5, "less", INCONCLUSIVE),
-    (-1.0, -1.5, -0.5, 0.01, "either", REPRODUCED),
-    (1.0, 0.5, 1.5, 0.01, "either", REPRODUCED),
-    (0.0, -0.2, 0.2, 0.9, "either", CONTRADICTED),
-    (0.0, -0.4, 0.2, 0.9, "either", INCONCLUSIVE),
+V = [  # mean, low, high, adjusted p of an effect and of a small one, direction; smallest 0.3
+    (1.0, 0.5, 1.5, 0.01, 1.0, "more", REPRODUCED),
+    (1.0, 0.5, 1.5, 0.04, 1.0, "more", INCONCLUSIVE),  # not at the level of a look
+    (0.2, 0.1, 0.25, 0.01, 0.01, "more", REPRODUCED),  # there, if small
+    (0.2, 0.1, 0.25, 0.09, 0.01, "more", INCONCLUSIVE),  # an adjustment contradicts nothing
+    (0.0, -0.2, 0.25, 0.9, 0.02, "more", CONTRADICTED),
+    (0.0, -0.2, 0.25, 0.9, 0.04, "more", INCONCLUSIVE),  # nor does an interval without one
+    (-1.0, -1.4, -0.6, 0.01, 0.001, "more", CONTRADICTED),
+    (-2.0, -2.6, -1.4, 0.01, 0.001, "more", INCONCLUSIVE),  # too wide: a bad draw
+    (0.1, -0.4, 0.6, 0.5, 0.5, "more", INCONCLUSIVE),
+    (-1.0, -1.5, -0.5, 0.01, 1.0, "less", REPRODUCED),
+    (0.0, -0.25, 0.2, 0.9, 0.02, "less", CONTRADICTED),
+    (-0.1, -0.6, 0.4, 0.5, 0.5, "less", INCONCLUSIVE),
+    (-1.0, -1.5, -0.5, 0.01, 1.0, "either", REPRODUCED),
+    (1.0, 0.5, 1.5, 0.01, 1.0, "either", REPRODUCED),
+    (0.0, -0.2, 0.2, 0.9, 0.02, "either", CONTRADICTED),
+    (0.0, -0.4, 0.2, 0.9, 0.1, "either", INCONCLUSIVE),
 ]
 
 
-@pytest.mark.parametrize(("mean", "low", "high", "p", "direction", "expected"), V)
-def test_verdicts(mean, low, high, p, direction, expected):
-    found = Estimate(10, mean, 1.0, low, high)
-    assert stats.verdict(found, p, direction, 0.3, 10) == expected
-    assert stats.verdict(found, p, direction, 0.3, 11) == INCONCLUSIVE  # too few seeds
+@pytest.mark.parametrize(("mean", "low", "high", "effect", "small", "direction", "expected"), V)
+def test_verdicts(mean, low, high, effect, small, direction, expected):
+    found, p = Estimate(10, mean, 1.0, low, high), Adjusted(effect, small)
+    assert stats.verdict(found, p, direction, 0.3, 0.5, 10) == expected
+    assert stats.verdict(found, p, direction, 0.3, 0.5, 11) == INCONCLUSIVE  # too few seeds
 
 
-NUMBERS = [  # low, high, p of equivalence, verdict; published 1, margin 0.5
-    (0.7, 1.2, 0.01, REPRODUCED),
-    (0.2, 1.2, 0.2, INCONCLUSIVE),
-    (-0.5, 0.4, 0.9, CONTRADICTED),
-    (1.6, 2.0, 0.9, CONTRADICTED),
-]
+@pytest.mark.parametrize("direction", ["more", "less", "either"])
+def test_too_small_is_an_interval_within_the_smallest_effect(rng, direction):
+    """Of one side: the interval of the same level lies below it; doubled, of 97.5%."""
+    values = rng.normal(0.0, 0.3, 12)
+    low, high = scipy_stats.t.interval(0.95, 11, values.mean(), scipy_stats.sem(values))
+    for smallest in (0.05, 0.1, 0.2, 0.3, 0.5):
+        inside = {"more": high < smallest, "less": low > -smallest}
+        inside["either"] = inside["more"] and inside["less"]
+        assert (stats.too_small_p(values, direction, smallest) < 0.05) == inside[direction]
+    assert math.isnan(stats.too_small_p([1.0], direction, 0.3))
+    assert stats.too_small_p([0.0] * 10, direction, 0.3) == 2 * 0.5**10
+    assert stats.too_small_p([0.4] * 10, "more", 0.3) == 1
 
 
-@pytest.mark.parametrize(("low", "high", "p", "expected"), NUMBERS)
-def test_verdicts_on_numbers(low, high, p, expected):
-    found = Estimate(10, (low + high) / 2, 1.0, low, high)
-    assert stats.number_verdict(found, p, 1.0, 0.5, 10) == expected
-    assert stats.number_verdict(found, p, 1.0, 0.5, 11) == INCONCLUSIVE
+def test_one_more_run_lies_where_it_is_predicted(rng):
+    """Simulated, for one run and for a difference of runs that share no seed."""
+    inside = {"run": [], "difference": []}
+    for _ in range(4000):
+        a, b = rng.normal(3, 1, 8), rng.normal(1, 1, 6)
+        one, other = rng.normal(3, 1), rng.normal(1, 1)
+        inside["run"].append(stats.placed(one, stats.prediction(a)))
+        predicted = stats.predicted_difference(a, b)
+        inside["difference"].append(stats.placed(one - other, predicted))
+    for places in inside.values():
+        assert places.count(INSIDE) / 4000 == pytest.approx(0.95, abs=0.012)
+        assert set(places) == {INSIDE, OUTSIDE}
+    assert stats.placed(1.0, stats.prediction([2.0])) == ""
+    assert stats.placed(1.0, stats.predicted_difference([2.0, 3.0], [1.0])) == ""
 
 
 def test_the_best_and_its_equals(rng):
@@ -224,50 +232,91 @@ def test_the_interval_covers_what_it_says(n):
     assert covered == pytest.approx(0.95, abs=0.012)  # 3.5 standard errors
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("direction", ["more", "less", "either"])
-def test_no_effect_is_rarely_reproduced(direction):
-    verdicts = [stats.verdict(f, p, direction, 0.5, 10) for f, p, _ in simulated(0.0, 10)]
-    rate = verdicts.count(REPRODUCED) / len(verdicts)
-    assert rate < (0.06 if direction == "either" else 0.033)
+def looked_at(draw, sizes, direction="more", smallest=0.3, most=60):
+    """The verdicts of a report after two looks; draw(n, claim) gives n differences of a claim.
+
+    sizes: how many claims each family has. The second look is taken where the first leaves a claim
+    inconclusive, with as many seeds as its sd then asks for, at most `most`.
+    """
+    families = np.repeat(np.arange(len(sizes)), sizes)
+    values = [draw(10, claim) for claim in range(len(families))]
+    first = judged(values, families, direction, smallest)
+    for claim, said in enumerate(first):
+        if said == INCONCLUSIVE:
+            needs = stats.seeds_needed(values[claim].std(ddof=1), smallest) or most
+            more = draw(max(0, min(needs, most) - 10), claim)
+            values[claim] = np.concatenate([values[claim], more])
+    second = judged(values, families, direction, smallest)
+    return [b if a == INCONCLUSIVE else a for a, b in zip(first, second, strict=True)]
+
+
+def judged(values, families, direction, smallest):
+    effects = np.array([stats.p_value(v) for v in values])
+    small = np.array([stats.too_small_p(v, direction, smallest) for v in values])
+    for family in np.unique(families):
+        mine = families == family
+        effects[mine], small[mine] = stats.holm(effects[mine]), stats.holm(small[mine])
+    return [
+        stats.verdict(stats.estimate(v), Adjusted(e, s), direction, smallest, 0.5, 10)
+        for v, e, s in zip(values, effects, small, strict=True)
+    ]
+
+
+def rates(word, effect, sizes, sd, count, seed=5):
+    """How often any claim of a report gets a word when all have the same true effect."""
+    rng = np.random.default_rng(seed)
+    reports = (looked_at(lambda n, _: rng.normal(effect, sd, n), sizes) for _ in range(count))
+    return np.mean([word in verdicts for verdicts in reports])
 
 
 @pytest.mark.slow
-def test_a_table_of_no_effects_rarely_reproduces_any():
-    """Holm keeps the rate of tables with a false verdict at 5%, as single tests do not."""
-    rng = np.random.default_rng(5)
-    wrong = {"holm": 0, "single": 0}
-    for _ in range(2000):
-        values = rng.normal(0, 1, (6, 10))
-        p = np.array([stats.p_value(row) for row in values])
-        found = [stats.estimate(row) for row in values]
-        for name, used in (("holm", stats.holm(p)), ("single", p)):
-            verdicts = [
-                stats.verdict(f, q, "either", 0.5, 10) for f, q in zip(found, used, strict=True)
-            ]
-            wrong[name] += REPRODUCED in verdicts
-    assert wrong["holm"] / 2000 < 0.065 and wrong["single"] / 2000 > 0.2
+@pytest.mark.parametrize("sd", [0.4, 0.7, 2.0])
+@pytest.mark.parametrize(("word", "effect"), [(REPRODUCED, 0.0), (CONTRADICTED, 0.3)])
+def test_a_table_is_wrong_in_at_most_5_percent_after_two_looks(word, effect, sd):
+    """False `reproduced` where nothing is there; false `contradicted` where the smallest is."""
+    assert rates(word, effect, [4], sd, 400) < 0.05 + 3 * math.sqrt(0.05 * 0.95 / 400)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("word", "effect"), [(REPRODUCED, 0.0), (CONTRADICTED, 0.3)])
+def test_over_the_whole_report_the_primary_claims_keep_that_rate(word, effect):
+    """The exploratory claims do not: each table has a rate of its own."""
+    _, claims = load()
+    families = Counter(c.family for c in claims if c.metric == "test_accuracy")
+    sizes = [families.pop("primary"), *families.values()]
+    rng, wrong = np.random.default_rng(8), {"primary": 0, "report": 0}
+    for _ in range(150):
+        verdicts = looked_at(lambda n, _: rng.normal(effect, 0.7, n), sizes)
+        wrong["primary"] += word in verdicts[: sizes[0]]
+        wrong["report"] += word in verdicts
+    assert wrong["primary"] / 150 < 0.05 + 3 * math.sqrt(0.05 * 0.95 / 150)
+    assert wrong["report"] / 150 < 1 - 0.95 ** len(sizes) + 0.05
+
+
+@pytest.mark.slow
+def test_a_bad_draw_of_noisy_runs_contradicts_nothing():
+    """With an sd of 2 points, as of two epochs, ten seeds had often contradicted what is true."""
+    rng = np.random.default_rng(4)
+    samples = [rng.normal(0.3, 2.0, 10) for _ in range(2000)]
+    by_interval = np.mean([stats.estimate(v).high < 0.3 for v in samples])
+    families = np.zeros(1, int)
+    words = [judged([v], families, "more", 0.3)[0] for v in samples]
+    assert by_interval > 0.015 and words.count(CONTRADICTED) < 0.002 * len(words)
 
 
 @pytest.mark.slow
 def test_a_planted_effect_is_found_with_the_promised_power():
     n = stats.seeds_needed(1.0, 0.8)
-    verdicts = [stats.verdict(f, p, "more", 0.8, n) for f, p, _ in simulated(0.8, n)]
-    assert verdicts.count(REPRODUCED) / len(verdicts) == pytest.approx(0.8, abs=0.035)
-    verdicts = [stats.verdict(f, p, "more", 0.8, n) for f, p, _ in simulated(0.0, n)]
-    assert verdicts.count(CONTRADICTED) / len(verdicts) == pytest.approx(0.8, abs=0.035)
-
-
-@pytest.mark.slow
-def test_a_true_number_is_reproduced_with_the_promised_power():
-    """As others have simulated: sd 0.25, margin 0.3: 0.49 at five seeds, 0.75 at 7, 0.93 at 10."""
-    for n, power in ((5, 0.49), (7, 0.75), (10, 0.93)):
-        verdicts = [
-            stats.number_verdict(found, stats.tost(values, 0.7, 1.2), 0.7, 1.2, n)
-            for found, _, values in simulated(0.7, n)
-        ]
-        assert verdicts.count(REPRODUCED) / len(verdicts) == pytest.approx(power, abs=0.035)
-        assert verdicts.count(CONTRADICTED) < 0.01 * len(verdicts)
+    found = [
+        stats.verdict(f, Adjusted(p, stats.too_small_p(v, "more", 0.8)), "more", 0.8, 1.0, n)
+        for f, p, v in simulated(0.8, n)
+    ]
+    assert found.count(REPRODUCED) / len(found) == pytest.approx(0.8, abs=0.035)
+    none = [
+        stats.verdict(f, Adjusted(p, stats.too_small_p(v, "more", 0.8)), "more", 0.8, 1.0, n)
+        for f, p, v in simulated(0.0, n)
+    ]
+    assert none.count(CONTRADICTED) / len(none) == pytest.approx(0.8, abs=0.035)
 
 
 @pytest.mark.slow
@@ -288,7 +337,7 @@ def test_the_rank_correlations_interval_covers_what_it_says(n, rho):
 @pytest.mark.slow
 def test_no_worse_is_rarely_said_of_what_is_worse():
     verdicts = [
-        stats.no_worse_verdict(found, stats.no_worse_p(values, 0.5), 0.5, 10)
+        stats.no_worse_verdict(found, Adjusted(stats.no_worse_p(values, 0.5), 1.0), 0.5, 0.5, 10)
         for found, _, values in simulated(-0.5, 10)
     ]
-    assert verdicts.count(REPRODUCED) / len(verdicts) == pytest.approx(0.05, abs=0.012)
+    assert verdicts.count(REPRODUCED) / len(verdicts) == pytest.approx(stats.LOOK, abs=0.01)

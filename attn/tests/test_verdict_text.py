@@ -43,7 +43,7 @@ CLAIMED = {
     "attention-last-helps": "> 0",
     "noise-hurts": "< 0",
     "modalities": "> 0.5",
-    "place-matters": "≠ 0",
+    "late-stage-gains-most": "> 0",
     "bottleneck-is-enough": "> \N{MINUS SIGN}0.5",
     "bottleneck-saves-parameters": "≤ \N{MINUS SIGN}50%",
 }
