@@ -15,7 +15,7 @@ from attn.modules.se import SE
 from attn.modules.shuffle import Shuffle
 from attn.modules.sk import SK
 from attn.modules.split import Split
-from attn.modules.static import Random, Static
+from attn.modules.static import Added, Random, Static
 
 MECHANISMS = {
     "se": SE,
@@ -34,4 +34,5 @@ MECHANISMS = {
     "coord": Coordinate,
     "static": Static,
     "random": Random,
+    "mlp": Added,
 }

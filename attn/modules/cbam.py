@@ -67,8 +67,10 @@ class ChannelAttention(nn.Module):
 
     def gate(self, x):  # (B, C, 1, 1)
         with full_precision(x):
-            logits = sum(self.mlp(pool(x, (2, 3))) for pool in self.pools)
-            return self.scores(torch.sigmoid(logits))
+            return self.scores(torch.sigmoid(self.logits(x)))
+
+    def logits(self, x):  # (B, C, 1, 1)
+        return sum(self.mlp(pool(x, (2, 3))) for pool in self.pools)
 
 
 class SpatialAttention(nn.Module):

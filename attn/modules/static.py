@@ -1,4 +1,8 @@
-"""Controls, of no paper: a gate that does not look at the image, and one that is never trained."""
+"""Controls, of no paper: what a gate that learns from the image must beat.
+
+A gate that does not look at the image, a gate that is never trained, and the same layers as
+CBAM's channel part without a gate: what they say of a channel is added to it.
+"""
 
 import torch
 from torch import nn
@@ -38,3 +42,20 @@ class Random(ChannelAttention):
     ):
         super().__init__(channels, reduction, bias, pools)
         self.requires_grad_(False)
+
+
+class Added(ChannelAttention):
+    """y = x + MLP(mean x) + MLP(max x): CBAM's channel part, as many parameters and no gate.
+
+    Score: none. Raises ValueError where reduction is below 1.
+    """
+
+    def __init__(
+        self, channels: int, reduction: int = 1, bias: bool = True, pools: str = "avg+max"
+    ):
+        super().__init__(channels, reduction, bias, pools)
+        del self.scores
+
+    def forward(self, x):  # (B, C, H, W)
+        with full_precision(x):
+            return (x + self.logits(x)).to(x.dtype)

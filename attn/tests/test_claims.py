@@ -106,6 +106,7 @@ def drop(kind, key):
     return change
 
 
+NO_WORSE = next(i for i, claim in enumerate(EVERY) if claim.direction == "no_worse")
 MISTAKES = [
     (value("claims", 0, "treatment", "nothing"), "treatment=nothing: choose one of baseline, att"),
     (value("claims", 0, "metric", "top5"), "metric=top5: choose one of test_accuracy"),
@@ -113,7 +114,14 @@ MISTAKES = [
     (value("claims", 0, "table", "none"), "table=none: choose one of accuracy, noise"),
     (value("claims", 0, "minimum", 0.5), "minimum=0.5: it takes a whole number"),
     (value("claims", 0, "smallest", None), "smallest=None: this claim takes a number above 0"),
-    (value("claims", 0, "margin", -1), "margin=-1: this claim takes a number above 0"),
+    (value("claims", NO_WORSE, "margin", -1), "margin=-1: this claim takes a number above 0"),
+    (value("claims", 0, "primary", "yes"), "primary=yes: it takes true or false"),
+    (value("claims", 0, "interaction", {"treatment": "baseline"}), "a treatment and a control"),
+    (
+        value("claims", 0, "interaction", {"treatment": "baseline", "control": "x"}),
+        "interaction.control=x: choose one of baseline",
+    ),
+    (drop("claims", "fixed"), "attention-last-helps: fixed is missing"),
     (value("claims", 0, "published", "0,94"), "published=0,94: it takes a number"),
     (value("claims", 0, "against", 0.5), "it takes a control, which is a row, or a number"),
     (value("claims", 0, "treatment", None), "treatment=None: choose one of baseline"),
@@ -133,7 +141,7 @@ MISTAKES = [
     (value("claims", 1, "id", "attention-last-helps"), "there are two of this id"),
     (drop("claims", "statement"), "attention-last-helps: statement is missing"),
     (value("tables", 0, "id", "tabel"), "id=tabel: choose one of accuracy"),
-    (value("tables", 0, "recipe", "fast"), "recipe=fast: choose one of cifar, post, quick"),
+    (value("tables", 0, "recipe", "fast"), "recipe=fast: choose one of cifar, post, quick, short"),
     (value("tables", 0, "baseline", "x"), "baseline=x: choose one of baseline"),
     (value("tables", 0, "rows", 3), "rows is a list"),
     (row("attention", "cbma"), "row attention at last: attention=cbma: choose one of"),
@@ -173,7 +181,7 @@ def test_somebodys_own_claim(tmp_path):
     content = yaml.safe_load(CLAIMS.read_text())
     own = {"id": "mine", "statement": "SE beats CBAM.", "table": "cost", "metric": "test_accuracy"}
     own |= {"treatment": "SE", "control": "CBAM", "direction": "more", "smallest": 0.2}
-    content["claims"].append(own | {"minimum": 8})
+    content["claims"].append(own | {"minimum": 8, "fixed": "today, before any run"})
     path = tmp_path / "claims.yaml"
     path.write_text(yaml.safe_dump(content))
     claim = load(path)[1][-1]
