@@ -1,5 +1,7 @@
 """The command line and its cells: the one configuration that it asks for, or those of a sweep."""
 
+import copy
+import functools
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.types import RunMode
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from attn import catalogue, command, config
@@ -40,6 +43,41 @@ def all_composed(every: list[list[str]]) -> list:
     """The config of each cell; the files of configs/ are read once."""
     with initialize_config_dir(str(catalogue.CONFIGS), version_base="1.3"):
         return [compose("train", overrides=words) for words in every]
+
+
+def planned(every: list[list[str]]) -> list:
+    """Composes the config of each cell of a plan: once for each choice of files, as that is slow.
+
+    The other words are then set one by one. Raises UserError where a value does not fit its key.
+    """
+
+    @functools.cache
+    def of_files(*words):
+        return compose("train", overrides=list(words))
+
+    configs = []
+    with initialize_config_dir(str(catalogue.CONFIGS), version_base="1.3"):
+        parser = OverridesParser.create(GlobalHydra.instance().config_loader())
+        for words in every:
+            overrides = parser.parse_overrides(words)
+            files = [word for word in overrides if _chooses_a_file(word.key_or_group)]
+            configs.append(copy.deepcopy(of_files(*(word.input_line for word in files))))
+            for word in overrides:
+                if word not in files:
+                    _set(configs[-1], word.key_or_group, word.value())
+    return configs
+
+
+def _chooses_a_file(key: str) -> bool:
+    return key in catalogue.GROUPS or key.startswith("hydra")
+
+
+def _set(cfg, key: str, value):
+    try:
+        OmegaConf.update(cfg, key, value)
+    except OmegaConfBaseException as error:
+        message, _, _ = str(error).partition("\n")
+        raise UserError(f"{key}: {message}") from None
 
 
 def check(words: list[str]):

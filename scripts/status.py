@@ -1,10 +1,17 @@
-"""Every run of a sweep: done, running, partial, failed, missing or impossible, and the time left.
+"""Every experiment's runs and hours; or every run of a sweep and the time left.
 
+python scripts/status.py                                     every experiment: runs, done, hours
+python scripts/status.py experiments recipe=quick backbone=resnet20          with other words
 python scripts/status.py experiment=noise                    the plan and where it stands
 python scripts/status.py experiment=noise recipe=quick backbone=resnet20 seeds=2
 python scripts/status.py location=first,last seeds=3         a sweep without an experiment
+
+A run of a sweep is done, running, partial, failed, missing or impossible. What it takes is the mean
+of runs that are finished here, else of published ones, on a CPU or on a GPU as this machine has it:
+of the same attention and location, else of all with its recipe and backbone.
 """
 
+import csv
 import functools
 import json
 import sys
@@ -16,7 +23,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from hydra.errors import HydraException
 
 from attn import cells, command, config, workers
+from attn.catalogue import choices
 from attn.errors import UserError
+
+RESULTS = Path(__file__).resolve().parents[1] / "results"
 
 
 def state(run) -> tuple[str, str]:
@@ -48,34 +58,160 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s"
 
 
-def known_seconds(root: Path) -> dict:
-    """{(recipe, backbone, device): the mean seconds of a finished run}, whatever its sweep."""
+@functools.cache
+def known_seconds(root: Path) -> list[dict]:
+    """Lists the mean seconds of a run: by what is finished under root, by what is published."""
+    finished = [done for path in root.glob("*/summary.json") if (done := summary(path))]
+    published = []
+    for path in sorted(RESULTS.glob("*/runs.csv")):
+        with path.open(newline="") as file:
+            published += csv.DictReader(file)
+    return [means(finished), means(published)]
+
+
+def means(runs: list[dict]) -> dict:
+    """Returns the mean seconds by recipe, backbone and device, and by attention and place too."""
     known = defaultdict(list)
-    for path in root.glob("*/summary.json"):
-        done = summary(path)
-        if done:
-            known[done["recipe"], done["backbone"], done["device"] == "cpu"].append(
-                done["train_seconds"]
-            )
+    for run in runs:
+        kind = run["recipe"], run["backbone"], run["device"] == "cpu"
+        for key in (kind, (*kind, run["attention"], run["location"])):
+            known[key].append(float(run["train_seconds"]))
     return {key: sum(values) / len(values) for key, values in known.items()}
 
 
-def time_left(runs: list, on_cpu: bool) -> str:
-    """One configuration after another; on a GPU a run's seconds are its share."""
-    known = known_seconds(runs[0].root)
-    shares = defaultdict(list)  # configuration: the part that each unfinished run has before it
+class Unknown(Exception):
+    """The seconds of a run that nobody knows; the message says which."""
+
+
+def seconds_of_a_run(configuration, known: list[dict], on_cpu: bool) -> float:
+    """Returns what a run of a configuration takes. Raises Unknown."""
+    labels = configuration.labels
+    kind = labels["recipe"], labels["backbone"], on_cpu
+    for seconds in known:
+        for key in ((*kind, labels["attention"], configuration.location), kind):
+            if key in seconds:
+                return seconds[key]
+    device = "CPU" if on_cpu else "GPU"
+    raise Unknown(
+        f"no run of recipe {labels['recipe']} with backbone {labels['backbone']} on a {device} "
+        "is published"
+    )
+
+
+def seconds_of_all(runs: list, known: list[dict], on_cpu: bool, part) -> float:
+    """Returns what is before the runs, part(run) of each: one configuration after another.
+
+    On a GPU a run's seconds are its share of those that train together. Raises Unknown.
+    """
+    parts, configurations = defaultdict(list), {}
     for run in runs:
-        if not run.finished:
-            shares[run.config.key].append(1 - run.epochs_done / run.config.recipe.epochs)
-    seconds = 0.0
-    labels = {run.config.key: run.config.labels for run in runs}
-    for key, parts in shares.items():
-        a_run = known.get((labels[key]["recipe"], labels[key]["backbone"], on_cpu))
-        if a_run is None:
-            return "time left: unknown until a run of that recipe and backbone is finished here"
-        side_by_side = min(len(parts), workers.processors()) if on_cpu else 1
-        seconds += a_run * max(max(parts), sum(parts) / side_by_side)
+        if part(run):
+            parts[run.config.key].append(part(run))
+            configurations[run.config.key] = run.config
+    total = 0.0
+    for key, shares in parts.items():
+        side_by_side = min(len(shares), workers.processors()) if on_cpu else 1
+        a_run = seconds_of_a_run(configurations[key], known, on_cpu)
+        total += a_run * max(max(shares), sum(shares) / side_by_side)
+    return total
+
+
+def left(run) -> float:
+    """Returns the part of a run that is still to be trained."""
+    return 0.0 if run.finished else 1 - run.epochs_done / run.config.recipe.epochs
+
+
+def time_left(runs: list, on_cpu: bool) -> str:
+    """Says how long the unfinished part of the runs takes."""
+    try:
+        seconds = seconds_of_all(runs, known_seconds(runs[0].root), on_cpu, left)
+    except Unknown as error:
+        return f"time left: unknown ({error}, none is finished here)"
     return f"time left: about {duration(seconds)}"
+
+
+def plan(words: list[str], fingerprint) -> tuple[list, list, bool]:
+    """Returns a sweep's runs, its impossible cells with the reasons, and whether a CPU trains it.
+
+    fingerprint(cfg): that of the data.
+    """
+    from attn.runs import Run
+
+    runs, impossible = {}, []
+    every = cells.split(words)
+    for cell, cfg in zip(every, cells.planned(every), strict=True):
+        try:
+            configuration = config.check(cfg)
+        except config.Impossible as error:
+            impossible.append((" ".join(cell), str(error)))
+            continue
+        configuration.fingerprint = fingerprint(cfg)
+        for seed in config.seeds(cfg):
+            run = Run(configuration, seed, Path(cfg.runs))
+            runs[run.name] = run
+    return list(runs.values()), impossible, config.choose_device(cfg).type == "cpu"
+
+
+def fingerprint_of_data(cfg) -> str:
+    """Reads the data for their fingerprint, on which the runs' names depend."""
+    from attn.data import load
+
+    return load(cfg.data.source, cfg.data.root, fetch=False).fingerprint
+
+
+def fingerprint_where_there_are_runs(cfg) -> str:
+    """Needs no data where nothing has run, as then nothing is done whatever they are."""
+    return fingerprint_of_data(cfg) if has_runs(Path(cfg.runs)) else ""
+
+
+@functools.cache
+def has_runs(root: Path) -> bool:
+    """Says whether the folder holds any run."""
+    return any(root.glob("*/config.yaml"))
+
+
+def list_experiments(words: list[str]):
+    """Prints a line for each experiment, and one for all: runs that several share count once."""
+    names, every = choices("experiment"), {}
+    for name in names:
+        words_of_it = [f"experiment={name}", *words]
+        config.check_words(words_of_it)
+        runs, impossible, on_cpu = plan(words_of_it, fingerprint_where_there_are_runs)
+        left_out = f"; {len(impossible)} cells are impossible" if impossible else ""
+        print(f"{name:<12}{what_it_takes(runs, on_cpu)}{left_out}", flush=True)
+        every |= {run.name: run for run in runs}
+    print(f"{'together':<12}{what_it_takes(list(every.values()), on_cpu)}")
+
+
+def what_it_takes(runs: list, on_cpu: bool) -> str:
+    """Says how many runs there are, how many are done, and the hours."""
+    if not runs:
+        return "0 runs"
+    done = sum(run.finished for run in runs)
+    text = f"{len(runs)} runs, {done} done, "
+    known = known_seconds(runs[0].root)
+    try:
+        whole, rest = (seconds_of_all(runs, known, on_cpu, part) for part in (lambda _: 1, left))
+    except Unknown as error:
+        return f"{text}hours: unknown ({error})"
+    rest = f", {rest / 3600:.1f} of them left" if 0 < done < len(runs) else ""
+    return f"{text}about {whole / 3600:.1f} hours{rest}"
+
+
+def list_runs(words: list[str]):
+    """Prints a line for each run of a sweep, how many there are of each kind, and the time left."""
+    runs, impossible, on_cpu = plan(words, fingerprint_of_data)
+    counts = Counter()
+    for run in runs:
+        word, detail = state(run)
+        counts[word] += 1
+        print(f"{word:<11}{run.name}  {detail}".rstrip())
+    for cell, reason in impossible:
+        counts["impossible"] += 1
+        print(f"{'impossible':<11}{cell}: {reason}")
+    print(", ".join(f"{count} {word}" for word, count in counts.items()))
+    if counts["done"] < len(runs):
+        print(time_left(runs, on_cpu))
 
 
 def main(words: list[str]):
@@ -84,34 +220,14 @@ def main(words: list[str]):
         print(__doc__)
         return
     config.register()
-    config.check_words(words)
-    from attn.data import load
-    from attn.runs import Run
-
-    fingerprint = functools.cache(lambda *where: load(*where, fetch=False).fingerprint)
-    seen, impossible = {}, []
-    for cell in cells.split(words):
-        cfg = cells.composed(cell)
-        try:
-            configuration = config.check(cfg)
-        except config.Impossible as error:
-            impossible.append((" ".join(cell), str(error)))
-            continue
-        configuration.fingerprint = fingerprint(cfg.data.source, cfg.data.root)
-        for seed in config.seeds(cfg):
-            run = Run(configuration, seed, Path(cfg.runs))
-            seen[run.name] = run
-    counts = Counter()
-    for name, run in seen.items():
-        word, detail = state(run)
-        counts[word] += 1
-        print(f"{word:<11}{name}  {detail}".rstrip())
-    for cell, reason in impossible:
-        counts["impossible"] += 1
-        print(f"{'impossible':<11}{cell}: {reason}")
-    print(", ".join(f"{count} {word}" for word, count in counts.items()))
-    if counts["done"] < len(seen):
-        print(time_left(list(seen.values()), config.choose_device(cfg).type == "cpu"))
+    if words and "experiments" not in words:
+        config.check_words(words)
+        list_runs(words)
+        return
+    words = [word for word in words if word != "experiments"]
+    if any(word.startswith("experiment=") for word in words):
+        raise UserError("experiments lists all of them: leave out experiment=, or the word itself")
+    list_experiments(words)
 
 
 if __name__ == "__main__":

@@ -2,12 +2,14 @@
 
 import json
 import os
+import runpy
 import shutil
 import subprocess
 import sys
 
 import pytest
 
+from attn import cells
 from attn.catalogue import choices
 from attn.data import load
 from attn.runs import Run
@@ -104,6 +106,77 @@ def test_status_is_the_plan_and_the_state(trained, tmp_path):
     assert "no block there has the seam refine" in done.stdout
     wrong = program("scripts/status.py", "experiment=tables")
     assert wrong.returncode == 1 and wrong.stderr.startswith("experiment=tables: choose one of")
+
+
+PUBLISHED = """recipe,backbone,attention,location,device,train_seconds
+quick,resnet20,none,none,cpu,3600
+quick,resnet20,none,none,cpu,7200
+quick,resnet20,cbam_channel,last,cpu,9000
+quick,resnet20,none,none,NVIDIA H200,36
+"""
+
+
+@pytest.fixture
+def status(tmp_path, monkeypatch):
+    """scripts/status.py beside made-up published runs, on a machine with one processor."""
+    folder = tmp_path / "results" / "quick"
+    folder.mkdir(parents=True)
+    (folder / "runs.csv").write_text(PUBLISHED)
+    script = runpy.run_path(str(ROOT / "scripts" / "status.py"))
+    monkeypatch.setitem(script["main"].__globals__, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr("attn.workers.processors", lambda: 1)
+    return script
+
+
+def runs_of(script, *words):
+    runs, _, _ = script["plan"](list(words), lambda cfg: "")
+    return runs
+
+
+def test_status_knows_what_a_run_takes_from_what_is_published(status, tmp_path):
+    words = ["recipe=quick", "backbone=resnet20", "seeds=2", f"runs={tmp_path}"]
+    runs = runs_of(status, "experiment=accuracy", *words)
+    # Two at 1.5 hours without attention, two at 2.5 hours with it.
+    assert status["what_it_takes"](runs, on_cpu=True) == "4 runs, 0 done, about 8.0 hours"
+    assert status["time_left"](runs, on_cpu=True) == "time left: about 8 h 0 min"
+    # A GPU's are known by the backbone alone: four at 36 seconds.
+    assert status["time_left"](runs, on_cpu=False) == "time left: about 2 min 24 s"
+    other = runs_of(status, "experiment=accuracy", *words, "backbone=resnet56")
+    text = "no run of recipe quick with backbone resnet56 on a CPU is published"
+    assert status["what_it_takes"](other, True) == f"4 runs, 0 done, hours: unknown ({text})"
+    assert status["time_left"](other, True).startswith(f"time left: unknown ({text}")
+
+
+def test_runs_that_are_finished_here_say_more_than_published_ones(status, tmp_path):
+    words = ["experiment=accuracy", "recipe=quick", "backbone=resnet20", f"runs={tmp_path}"]
+    first, *_ = runs = runs_of(status, *words, "seeds=2")
+    done = {"recipe": "quick", "backbone": "resnet20", "attention": "none", "location": "none"}
+    done |= {"device": "cpu", "train_seconds": 720, "test_accuracy": 0.5}
+    first.folder.mkdir()
+    (first.folder / "summary.json").write_text(json.dumps(done))
+    text = status["what_it_takes"](runs, on_cpu=True)
+    assert text == "4 runs, 1 done, about 0.8 hours, 0.6 of them left"
+
+
+def test_a_plan_composes_every_cell_as_training_does():
+    sweep = ["experiment=placement", "attention=se,bam", "location=none,per_stage", "seeds=[0,3]"]
+    for words in (sweep, ["experiment=bottleneck", "recipe.lr=0.1"], ["experiment=stages"]):
+        every = cells.split(words)
+        assert cells.planned(every) == cells.all_composed(every)
+
+
+@pytest.mark.slow
+def test_status_lists_the_experiments(tmp_path):
+    words = ["recipe=quick", "backbone=resnet20", f"runs={tmp_path}", "device=cpu"]
+    no_data = os.environ | {"CIFAR10_ROOT": str(tmp_path / "nowhere")}  # nor needs it any
+    done = program("scripts/status.py", "experiments", *words, env=no_data)
+    assert done.returncode == 0, done.stderr
+    lines = dict(line.split(maxsplit=1) for line in done.stdout.splitlines())
+    assert list(lines) == [*choices("experiment"), "together"]
+    assert lines["accuracy"].startswith("20 runs, 0 done, about 0.")
+    assert lines["placement"].endswith("cells are impossible")
+    both = program("scripts/status.py", "experiments", "experiment=noise")
+    assert both.returncode == 1 and both.stderr.startswith("experiments lists all of them")
 
 
 @pytest.mark.slow
