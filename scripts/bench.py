@@ -164,7 +164,8 @@ def _read(path: str) -> str:
 def code() -> str:
     """A short hash of what the ways run: a commit that changes none of it keeps the results."""
     paths = [*ROOT.glob("attn/**/*.py"), ROOT / "train.py", *ROOT.glob("scripts/*.py")]
-    skipped = ("attn/tests", "attn/report", "scripts/status", "scripts/step_profile")
+    skipped = ("attn/tests", "attn/report")
+    skipped += ("scripts/status", "scripts/step_profile", "scripts/environments")
     digest = hashlib.sha256()
     for path in sorted(paths):
         if not path.relative_to(ROOT).as_posix().startswith(skipped):
