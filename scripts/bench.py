@@ -29,6 +29,7 @@ import torch
 
 from attn import cells, config, files
 from attn.data import load
+from attn.environment import processor
 from attn.precision import has_amx
 from attn.report.speed import report
 from attn.training import device_name
@@ -150,15 +151,10 @@ def machine_name(device) -> str:
     """The results' folder: nvidia-h200, or cpu and how many processors of which kind."""
     name = device_name(device)
     if device.type == "cpu":
-        models = re.findall(r"^model name\s*:\s*(.+)$", _read("/proc/cpuinfo"), re.MULTILINE)
-        name = f"cpu {processors()} x {models[0] if models else 'unknown'}"
+        name = f"cpu {processors()} x {processor()}"
         if not has_amx():  # CPUs of one name have it or not
             name += " without AMX"
     return re.sub(r"[^a-z0-9]+", "-", re.sub(r"\((R|TM)\)", "", name).lower()).strip("-")
-
-
-def _read(path: str) -> str:
-    return Path(path).read_text() if Path(path).exists() else ""
 
 
 def code() -> str:
