@@ -15,7 +15,7 @@ SOURCE = Path(__file__).with_name("kernels.c")
 FLAGS = ["-O3", "-ffp-contract=fast", "-fPIC", "-shared"]
 # AVX2 and FMA, which torch's own kernels take too. Not -march=native: wider vectors gain nothing
 # here, and the same library serves every processor that shares this folder.
-FLAGS += ["-march=x86-64-v3"] if platform.machine() == "x86_64" else []
+FLAGS += ["-mavx2", "-mfma"] if platform.machine() == "x86_64" else []
 MINUTE = 60
 
 pointer, whole, real, double = ctypes.c_void_p, ctypes.c_long, ctypes.c_float, ctypes.c_double
