@@ -48,6 +48,12 @@ def replace_stem(network: nn.Module, in_channels: int, seed: int, keep_rgb: bool
     network.seams.widths["input"] = in_channels
 
 
+def stem_norms(network: nn.Module) -> list[float]:
+    """Returns the L2 norm of the first convolution's filters of each input channel."""
+    weight = network.get_submodule(network.stem_name).weight.detach()  # (out, in, k, k)
+    return torch.linalg.vector_norm(weight.double(), dim=(0, 2, 3)).tolist()
+
+
 def load_matching(network: nn.Module, weights: dict) -> list[str]:
     """Loads the tensors that fit by name and shape; returns the names of those that do not."""
     own = network.state_dict()

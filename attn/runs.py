@@ -1,6 +1,6 @@
 """A run: one configuration with one seed, and the folder that holds all that it made.
 
-config.yaml  metrics.csv  scores.csv  predictions.npz  checkpoint.pt  events...  and last
+config.yaml  metrics.csv  scores.csv  predictions.npz  checkpoint.pt  events...  stem.csv  and last
 summary.json: a folder without a summary is unfinished; error.txt says why where it failed.
 """
 

@@ -7,7 +7,7 @@ from contextlib import ExitStack, suppress
 import torch
 
 from attn import environment, files, pretrained
-from attn.build import build, count
+from attn.build import build, count, stem_norms
 from attn.data import Dataset
 from attn.draws import Draws
 from attn.engine import train_together
@@ -243,8 +243,16 @@ class Session:
             example_label=self.shared.data.labels["test"][example].numpy(),
         )
 
+    def _write_stem(self):
+        """Writes how strongly the first convolution takes up each input channel."""
+        with self.trainer.on_stream():
+            norms = stem_norms(self.trainer.network)
+        rows = [f"{channel},{norm!r}\n" for channel, norm in enumerate(norms)]
+        files.write(self.run.folder / "stem.csv", "".join(["channel,norm\n", *rows]))
+
     def finish(self):
         """The number reported is the last epoch's test accuracy, never the best one's."""
+        self._write_stem()
         accuracy = files.last_row(self.run.folder / "metrics.csv")["test_accuracy"]
         summary = self.run.finish(
             {

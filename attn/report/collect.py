@@ -12,6 +12,7 @@ import yaml
 
 from attn.catalogue import recipe_key
 from attn.report.group import FRAMES, KEY, NAMES, ORDER, SOURCES, Group, read_csv
+from attn.report.verdicts import COLOURS
 from attn.runs import Run
 from attn.schema import Config
 from attn.scores import of_input_channels
@@ -96,6 +97,8 @@ def _finished(folder: Path) -> _Read:
         scores = _whole_scores(folder, summary["attention"] != "none")
         if len(scores):
             frames |= {"scores": _kept(scores), "health": _health(scores, epochs)}
+    with _reading("stem.csv", "delete it and summary.json, and train.py writes both again"):
+        frames["stem"] = _stem(folder)
     for name in ("importance", "classes"):
         with _reading(f"{name}.csv", "delete it, and eval.py checkpoint=all makes it again"):
             rows = _rows(folder, f"{name}.csv")
@@ -127,6 +130,21 @@ def _whole_scores(folder: Path, expected: bool) -> pd.DataFrame:
     if rows.nunique() > 1:
         raise ValueError(f"{rows.min()} of {rows.max()} rows in epoch {rows.idxmin()[0]}")
     return scores
+
+
+def _stem(folder: Path) -> pd.DataFrame:
+    """Returns the norm of each input channel's first filters; runs from before have none.
+
+    Raises ValueError where a channel is missing.
+    """
+    if not (folder / "stem.csv").exists():
+        return pd.DataFrame()
+    stem = read_csv(folder / "stem.csv")[["channel", "norm"]]
+    if stem["channel"].tolist() != list(range(max(COLOURS, len(stem)))):
+        raise ValueError("a channel is missing")
+    if not (stem["norm"].astype(float) >= 0).all():
+        raise ValueError("a norm is no number")
+    return stem
 
 
 def _unfinished(folder: Path) -> dict:

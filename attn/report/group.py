@@ -23,7 +23,7 @@ SOURCES = {
 DEMONSTRATION = "quick"
 PAIR = ["environment", "seed"]  # what two runs that are compared have in common
 # The data files, but for runs.csv each with a column `run`.
-FRAMES = ("runs", "epochs", "scores", "health", "unfinished", "importance", "classes")
+FRAMES = ("runs", "epochs", "scores", "health", "stem", "unfinished", "importance", "classes")
 ARRAYS = ("pictures", "predictions")
 INSPECTED = ("importance", "classes")
 # What a CSV would read as numbers: a hash such as 12345678, stages such as 1.
@@ -36,10 +36,11 @@ class Group:
 
     runs: with `variant`, what tells a configuration from others of its names. epochs: a row an
     epoch. scores: of input channels every epoch; of other places the last, of one seed. health:
-    what each run's gates were at first and became. unfinished: run folders without a result, and
-    why. importance: of the networks that were inspected; classes: of their last place, of one seed.
-    pictures: arrays by name, see `collect`. predictions: by run the class (N,) uint8 that it gives
-    each test image, in the dataset's order.
+    what each run's gates were at first and became. stem: the norm of the first convolution's
+    filters of each input channel, where a run wrote it. unfinished: run folders without a result,
+    and why. importance: of the networks that were inspected; classes: of their last place, of one
+    seed. pictures: arrays by name, see `collect`. predictions: by run the class (N,) uint8 that it
+    gives each test image, in the dataset's order.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Group:
     epochs: pd.DataFrame
     scores: pd.DataFrame
     health: pd.DataFrame
+    stem: pd.DataFrame
     unfinished: pd.DataFrame
     importance: pd.DataFrame
     classes: pd.DataFrame

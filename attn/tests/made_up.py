@@ -16,10 +16,10 @@ ATTENDED = {"attention": "cbam_channel", "location": "first", "configuration": "
 SPREAD = (0.0, 0.002, -0.001, 0.003, -0.002, 0.001, 0.0, -0.003, 0.002, -0.001)
 
 
-def run(root, seed, accuracy, scores=None, **changes):
+def run(root, seed, accuracy, scores=None, norms=None, **changes):
     """A finished run folder of the post's noisy baseline, or of what the changes say.
 
-    scores: of each input channel, at the end; untrained they are 0.5.
+    scores: of each input channel, at the end; untrained they are 0.5. norms: of its first filters.
     """
     summary = {
         "backbone": "mobilenet_v2",
@@ -54,6 +54,9 @@ def run(root, seed, accuracy, scores=None, **changes):
     pd.DataFrame(metrics).assign(test_images=10_000).to_csv(folder / "metrics.csv", index=False)
     if summary["attention"] != "none":
         (folder / "scores.csv").write_text("module,channel,epoch,images,mean,sd,saturated\n")
+    if norms is not None:
+        stem = {"channel": range(len(norms)), "norm": norms}
+        pd.DataFrame(stem).to_csv(folder / "stem.csv", index=False)
     if scores is not None:
         rows = [
             {"module": "seams.input", "channel": c, "epoch": epoch, "images": images, "mean": mean}

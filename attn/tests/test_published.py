@@ -12,7 +12,7 @@ from attn.data import load as load_data
 from attn.report import captions
 from attn.report.claims import load
 from attn.report.collect import collect
-from attn.report.group import Group, named, published
+from attn.report.group import FRAMES, Group, named, published
 from attn.report.page import write_page
 from attn.report.report import own_verdicts, report, write_tables, write_verdicts
 from attn.tests.conftest import ROOT
@@ -73,7 +73,7 @@ SAME = (".csv", ".md", ".tex", ".html", ".svg", ".json")
 
 def texts(folder):
     """Every derived text file below a folder, by path."""
-    data = {"runs", "epochs", "scores", "health", "unfinished", "importance", "classes"}
+    data = set(FRAMES)
     return {
         path.relative_to(folder).as_posix(): path.read_text()
         for path in folder.rglob("*")
@@ -142,7 +142,7 @@ def test_data_files_come_back_as_they_were(tmp_path):
     for group in named(collect(tmp_path / "runs").groups):
         group.write(tmp_path / group.name)
         back = Group.read(tmp_path / group.name)
-        for name in ("runs", "epochs", "scores", "health"):
+        for name in ("runs", "epochs", "scores", "health", "stem"):
             frame, other = getattr(group, name), getattr(back, name)
             if len(frame):
                 pd.testing.assert_frame_equal(frame, other, check_dtype=False)

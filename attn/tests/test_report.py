@@ -14,6 +14,7 @@ import yaml
 from attn.errors import RunError
 from attn.report import formats, tables
 from attn.report.claims import load
+from attn.report.collect import collect
 from attn.report.group import Group, named
 from attn.report.page import command_of
 from attn.report.report import report, write_tables
@@ -223,6 +224,36 @@ def test_the_report_is_whole(tmp_path, capsys):
         assert outside not in page.replace("http://www.w3.org", "")
 
 
+def test_stem_norms_are_read_and_published_and_older_runs_have_none(tmp_path):
+    run(tmp_path, 0, 0.83)
+    new = run(tmp_path, 1, 0.84, norms=[3, 2, 1, 0.5, 0.25, 0.125])
+    named([group_of(tmp_path)])[0].write(tmp_path / "out")
+    stem = Group.read(tmp_path / "out").stem
+    assert stem["run"].unique().tolist() == [new.name] and len(group_of(tmp_path).runs) == 2
+    assert stem["norm"].tolist() == [3, 2, 1, 0.5, 0.25, 0.125]
+
+
+DAMAGED_STEMS = [
+    ("", "No columns"),
+    ("channel,norm\n", "a channel is missing"),
+    ("channel,norm\n0,1\n1,1\n", "a channel is missing"),
+    ("channel,norm\n0,1\n1,1\n2,1\n4,1\n", "a channel is missing"),
+    ("channel,norm\n0,1\n1,\n2,1\n", "a norm is no number"),
+    ("channel,norm\n0,1\n1,x\n2,1\n", "could not convert"),
+]
+
+
+@pytest.mark.parametrize(("text", "reason"), DAMAGED_STEMS)
+def test_a_damaged_stem_is_named(tmp_path, text, reason):
+    run(tmp_path, 0, 0.83)
+    damaged = run(tmp_path, 1, 0.84)
+    (damaged / "stem.csv").write_text(text)
+    found = collect(tmp_path)
+    (left_out,) = found.left_out
+    assert left_out.startswith(f"{damaged.name}: its stem.csv is damaged ({reason}")
+    assert len(found.groups[0].runs) == 1
+
+
 def test_an_empty_folder_is_one_sentence(tmp_path):
     with pytest.raises(RunError, match=r"no finished run in .*: train some first"):
         report(tmp_path, tmp_path / "out")
@@ -230,7 +261,7 @@ def test_an_empty_folder_is_one_sentence(tmp_path):
 
 
 FILES = {"metrics.csv": b"", "scores.csv": b"a,b\n1,2\n", "predictions.npz": b"PK nonsense"}
-FILES |= {"classes.csv": b"a,b\n1,2\n"}
+FILES |= {"classes.csv": b"a,b\n1,2\n", "stem.csv": b"channel,norm\n0,0.5\n"}
 NO_MODULES = "epoch,images,channel,mean\n0,64,0,0.5\n"
 WRONG = {"test_accuracy": "high", "parameters": None, "source": "mars", "fingerprint": None}
 
@@ -262,6 +293,7 @@ def test_damage_is_left_out_with_the_reason(tmp_path, capsys):
         (folder / "summary.json").write_text(json.dumps(summary))
     report(tmp_path, tmp_path / "out")
     printed = capsys.readouterr().out
+    assert "delete it and summary.json, and train.py writes both again" in printed
     for name in ("cut", "bare", "list"):
         assert f"left out: {name}: its summary.json is damaged" in printed
     assert "left out: odd: its config.yaml is damaged" in printed

@@ -4,13 +4,14 @@ import json
 import os
 import pickle
 
+import pandas as pd
 import pytest
 import torch
 
 from attn import engine, environment, files, launch, training
 from attn.errors import RunError
 from attn.runs import Run, note_skipped, skipped
-from attn.tests.conftest import configuration, rows
+from attn.tests.conftest import NOISY, configuration, rows
 
 
 @pytest.fixture
@@ -206,6 +207,26 @@ def test_epochs_after_the_last_checkpoint_are_trained_again(tiny, synthetic, mon
     assert all(one[name].equal(other[name]) for name in one)
     assert rows(run.folder / "metrics.csv") == rows(whole.folder / "metrics.csv")
     assert rows(run.folder / "scores.csv") == rows(whole.folder / "scores.csv")
+
+
+@pytest.mark.parametrize("words", [[], NOISY, ["data=rgb_noise"]], ids=" ".join)
+def test_a_finished_run_has_the_norm_of_each_input_channels_first_filters(
+    tmp_path, synthetic, words
+):
+    small = ("recipe.images=60", "recipe.test_images=50", "recipe.size=16", "recipe.epochs=1")
+    made = configuration("recipe=quick", "backbone=resnet20", *small, *words)
+    run = Run(made, 0, tmp_path)
+    finish(run, synthetic)
+    weight = torch.load(run.folder / files.CHECKPOINT)["network"]["conv1.weight"]
+    expected = [weight[:, c].square().sum().sqrt().item() for c in range(made.in_channels)]
+    stem = pd.read_csv(run.folder / "stem.csv")
+    assert stem["channel"].tolist() == list(range(made.in_channels))
+    assert stem["norm"].tolist() == pytest.approx(expected)
+    before = (run.folder / "stem.csv").read_text()
+    for name in ("stem.csv", "summary.json"):  # as a person does who is told that it is damaged
+        (run.folder / name).unlink()
+    finish(run, synthetic)
+    assert (run.folder / "stem.csv").read_text() == before and run.finished
 
 
 def test_waves_are_of_one_size(run, monkeypatch):
