@@ -118,9 +118,10 @@ def forest(judged: list[Judged], heading: str, path: Path) -> list[Path]:
     shown = [one for one in judged if one.found.n and not one.exact]
     if not shown:
         return []
-    points = [one for one in shown if METRICS[one.claim.metric] == "points"]
-    others = [one for one in shown if METRICS[one.claim.metric] != "points"]
-    panels = [(p, x) for p, x in ((points, "points"), (others, "score")) if p]
+    units = {unit: [] for unit in METRICS.values()}
+    for one in shown:
+        units[METRICS[one.claim.metric]].append(one)
+    panels = [(claims, unit or "score") for unit, claims in units.items() if claims]
     with plt.rc_context(STYLE):
         heights = [len(p) + 0.8 for p, _ in panels]
         size = (9.5, 0.42 * sum(heights) + 1.9)
@@ -152,8 +153,9 @@ def _forest_panel(axis, judged: list[Judged], unit: str):
     most = max(abs(value) for values in shown for value in values)
     axis.set_xlim(-1.1 * most, 1.1 * most)
     axis.grid(axis="x", alpha=0.3)
-    against = "treatment minus control" if unit == "points" else "above what it is held against"
-    axis.set_xlabel(f"{unit}, {against}")
+    kinds = {True: "treatment minus control", False: "above what it is held against"}
+    paired = {one.claim.control is not None for one in judged}
+    axis.set_xlabel(f"{unit}, {' or '.join(kinds[kind] for kind in sorted(paired, reverse=True))}")
 
 
 def _forest_line(axis, y: int, one: Judged):

@@ -16,11 +16,14 @@ from attn.stats import DIRECTIONS, MOST_SEEDS
 CLAIMS = catalogue.CONFIGS / "claims.yaml"
 PRECISE = 0.5  # points of accuracy
 COST = ("parameters", "added_parameters", "multiply_adds")
-SCORES = ("noise_auc", "score_gap")
+SCORES = ("noise_auc", "score_gap", "lowest_colour", "highest_noise", "input_contrast")
 METRICS = {  # what a difference is counted in
     "test_accuracy": "points",
     "noise_auc": "",
     "score_gap": "",
+    "lowest_colour": "logits",
+    "highest_noise": "logits",
+    "input_contrast": "log ratio",
     "parameters": "%",
     "added_parameters": "%",
     "multiply_adds": "%",

@@ -142,8 +142,8 @@ def _stem(folder: Path) -> pd.DataFrame:
     stem = read_csv(folder / "stem.csv")[["channel", "norm"]]
     if stem["channel"].tolist() != list(range(max(COLOURS, len(stem)))):
         raise ValueError("a channel is missing")
-    if not (stem["norm"].astype(float) >= 0).all():
-        raise ValueError("a norm is no number")
+    if not stem["norm"].astype(float).between(0, np.inf, inclusive="neither").all():
+        raise ValueError("a norm is no number above 0")
     return stem
 
 

@@ -124,16 +124,20 @@ def _value(claim: Claim, difference: float) -> str:
     if METRICS[claim.metric] == "%":
         return f"{number(difference, 1, sign=True)}%" if not pd.isna(difference) else ""
     if claim.against is not None:
-        return number(difference + claim.against, 3)
-    return number(difference, sign=True)
+        return number(difference + claim.against, _digits(claim))
+    return number(difference, _digits(claim), sign=True)
+
+
+def _digits(claim: Claim) -> int:
+    """Returns the decimals of a metric: three of scores, which lie between 0 and 1."""
+    return 2 if METRICS[claim.metric] else 3
 
 
 def _interval(one: Judged) -> str:
     if one.exact or not one.found.n:
         return "exact" if one.found.n else ""
-    shift = one.claim.against or 0
-    digits = 2 if one.claim.against is None else 3
-    return interval(one.found.low + shift, one.found.high + shift, digits, sign=not shift)
+    shift, sign = one.claim.against or 0, one.claim.against is None
+    return interval(one.found.low + shift, one.found.high + shift, _digits(one.claim), sign)
 
 
 def terminal(judged: list[Judged]) -> str:

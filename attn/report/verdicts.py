@@ -13,7 +13,15 @@ from attn.scores import of_input_channels
 from attn.stats import CONTRADICTED, NO_VERDICT, NOT_RUN, REPRODUCED, Estimate
 
 COLOURS = 3
-BOUNDS = {"noise_auc": (0, 1), "score_gap": (-1, 1)}  # where the metrics of scores can be
+NEAREST = 1e-7  # to 0 and 1, that a score counts as: in float32 a gate may reach either
+EXTREME = math.log((1 - NEAREST) / NEAREST)  # that score's logit
+BOUNDS = {  # where the metrics of scores can be
+    "noise_auc": (0, 1),
+    "score_gap": (-1, 1),
+    "lowest_colour": (-EXTREME, EXTREME),
+    "highest_noise": (-EXTREME, EXTREME),
+    "input_contrast": (-math.inf, math.inf),
+}
 
 
 @dataclass
@@ -148,24 +156,67 @@ def _share_comparisons(judged: list[Judged]):
 
 
 def with_metrics(group: Group) -> pd.DataFrame:
-    """The runs with noise_auc, score_gap and added_parameters.
+    """Returns the runs with the metrics of scores and added_parameters.
 
-    Of each input channel's mean score over the whole test set, NaN where a run scores no noise: how
-    well it separates colours from noise channels (1 perfectly, 0.5 not at all), and the lowest
-    colour's minus the highest noise's. Parameters above those of the same backbone without
-    attention, NaN where none was run.
+    Of each input channel's mean score over the whole test set, NaN where a run scores no noise:
+    noise_auc, how well it separates colours from noise channels (1 perfectly, 0.5 not at all);
+    score_gap, the lowest colour's minus the highest noise's; and the logits of these two,
+    lowest_colour and highest_noise. input_contrast: see _contrast. added_parameters: those above
+    the same backbone without attention, NaN where none was run.
     """
-    values = {}
-    for run, scores in end_scores(group).groupby("run"):
-        means = scores.sort_values("channel")["mean"].to_numpy()
-        if len(means) > COLOURS:
-            colours, noise = means[:COLOURS], means[COLOURS:]
-            values[run] = stats.auc(colours, noise), colours.min() - noise.max()
-    pairs = [values.get(run, (math.nan, math.nan)) for run in group.runs["run"]]
-    runs = group.runs.assign(**dict(zip(SCORES, zip(*pairs, strict=True), strict=True)))
+    means, norms = _by_run(end_scores(group), "mean"), _by_run(group.stem, "norm")
+    rows = [
+        _of_scores(means.get(run))
+        | {"input_contrast": _contrast(at, means.get(run), norms.get(run))}
+        for run, at in zip(group.runs["run"], group.runs["location"], strict=True)
+    ]
+    metrics = pd.DataFrame(rows, columns=list(SCORES), index=group.runs.index, dtype=float)
+    runs = group.runs.assign(**metrics)
     plain = runs["parameters"].where(runs["location"] == "none")
     without = plain.groupby([runs["backbone"], runs["data"]]).transform("first")
     return runs.assign(added_parameters=runs["parameters"] - without)
+
+
+def _by_run(frame: pd.DataFrame, column: str) -> dict[str, np.ndarray]:
+    """Returns each run's values of a column, in the order of the channels."""
+    if frame.empty:
+        return {}
+    rows = frame.sort_values("channel").groupby("run")[column]
+    return {run: values.to_numpy() for run, values in rows}
+
+
+def _of_scores(means: np.ndarray | None) -> dict[str, float]:
+    """Returns how far the scores of colours and of noise channels lie apart."""
+    if means is None or len(means) <= COLOURS:
+        return {}
+    lowest, highest = means[:COLOURS].min(), means[COLOURS:].max()
+    return {
+        "noise_auc": stats.auc(means[:COLOURS], means[COLOURS:]),
+        "score_gap": lowest - highest,
+        "lowest_colour": _logit(lowest),
+        "highest_noise": _logit(highest),
+    }
+
+
+def _logit(score: float) -> float:
+    score = np.clip(score, NEAREST, 1 - NEAREST)
+    return math.log(score / (1 - score))
+
+
+def _contrast(location: str, means: np.ndarray | None, norms: np.ndarray | None) -> float:
+    """Returns how much more of the weakest colour than of the strongest noise enters a network.
+
+    The logarithm of their ratio. How strongly a channel enters is the norm of the first
+    convolution's filters, times its mean score where attention stands at the input. NaN without
+    noise channels, without norms, and of attention there that does not score each channel.
+    """
+    if norms is None or len(norms) <= COLOURS:
+        return math.nan
+    if location == "first":
+        if means is None or len(means) != len(norms):
+            return math.nan
+        norms = norms * np.clip(means, NEAREST, 1 - NEAREST)
+    return math.log(norms[:COLOURS].min() / norms[COLOURS:].max())
 
 
 def end_scores(group: Group) -> pd.DataFrame:
@@ -205,6 +256,7 @@ def _measure(group: Group, backbone: str, runs: pd.DataFrame, claim: Claim) -> J
     chosen = [one_configuration(row.of(runs)).dropna(subset=[claim.metric]) for row in claim.rows]
     if any(part.empty for part in chosen):
         judged.missing = [note for row in claim.rows for note in missing(group, backbone, row)]
+        judged.missing += _unmeasured(claim, runs)
         return judged
     if judged.exact:  # the same for every seed
         values = [part[claim.metric].iloc[0] for part in chosen]
@@ -213,6 +265,7 @@ def _measure(group: Group, backbone: str, runs: pd.DataFrame, claim: Claim) -> J
         return judged
     every = set().union(*(part["seed"] for part in chosen))
     judged.missing = [note for row in claim.rows for note in missing(group, backbone, row, every)]
+    judged.missing += _unmeasured(claim, runs)
     scale = 100 if claim.metric == "test_accuracy" else 1
     values = [scale * by_pair(part, claim.metric) for part in chosen]
     pairs = _pairs(claim, values)
@@ -266,6 +319,18 @@ def _predicted(claim: Claim, values: list[pd.Series]) -> tuple[float, float]:
         low, high = stats.prediction(values[0])
         return low - claim.against, high - claim.against
     return stats.predicted_difference(*values[:2])
+
+
+def _unmeasured(claim: Claim, runs: pd.DataFrame) -> list[str]:
+    """Returns which runs of a claim lack its metric, as those from before it was recorded."""
+    notes = []
+    for row in claim.rows:
+        mine = one_configuration(row.of(runs))
+        lacking = sorted(mine["seed"][mine[claim.metric].isna()])
+        if lacking:
+            seeds = ", ".join(map(str, lacking))
+            notes.append(f"{row.model}, seeds {seeds}: without {claim.metric.replace('_', ' ')}")
+    return notes
 
 
 def _decide(judged: Judged):

@@ -238,7 +238,9 @@ DAMAGED_STEMS = [
     ("channel,norm\n", "a channel is missing"),
     ("channel,norm\n0,1\n1,1\n", "a channel is missing"),
     ("channel,norm\n0,1\n1,1\n2,1\n4,1\n", "a channel is missing"),
-    ("channel,norm\n0,1\n1,\n2,1\n", "a norm is no number"),
+    ("channel,norm\n0,1\n1,\n2,1\n", "a norm is no number above 0"),
+    ("channel,norm\n0,1\n1,0\n2,1\n", "a norm is no number above 0"),
+    ("channel,norm\n0,1\n1,inf\n2,1\n", "a norm is no number above 0"),
     ("channel,norm\n0,1\n1,x\n2,1\n", "could not convert"),
 ]
 

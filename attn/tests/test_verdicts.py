@@ -2,16 +2,18 @@
 
 import math
 import re
+from dataclasses import replace
 
 import pandas as pd
 import pytest
+import yaml
 
 from attn import stats
-from attn.report import tables, verdict_text
+from attn.report import claims, tables, verdict_text
 from attn.report.claims import load
 from attn.report.group import named
 from attn.report.report import report
-from attn.report.verdicts import judge, with_metrics
+from attn.report.verdicts import BOUNDS, judge, with_metrics
 from attn.stats import (
     CONTRADICTED,
     INCONCLUSIVE,
@@ -130,6 +132,87 @@ def test_scores_become_one_number_a_run(tmp_path):
     measured = with_metrics(group_of(tmp_path)).dropna(subset=["noise_auc"])
     assert measured["noise_auc"].tolist() == pytest.approx([1.0, 8 / 9])
     assert measured["score_gap"].tolist() == pytest.approx([0.9, -0.3])
+
+
+NORMS = (2.0, 1.0, 4.0, 0.5, 0.25, 0.125)
+
+
+def test_what_scores_and_first_filters_say_of_noise_becomes_one_number_a_run(tmp_path):
+    static = ATTENDED | {"attention": "static", "configuration": "c6"}
+    spatial = ATTENDED | {"attention": "sse", "configuration": "c7"}
+    run(tmp_path, 0, 0.8, scores=(0.5, 0.9, 0.8, 0.2, 0.1, 0.1), norms=NORMS, **ATTENDED)
+    run(tmp_path, 1, 0.8, scores=(0.5, 0.9, 0.8, 0.2, 0.1, 0.1), **ATTENDED)  # from before
+    run(tmp_path, 0, 0.8, scores=(1, 1, 1, 0, 0, 0), norms=NORMS, **static)
+    run(tmp_path, 0, 0.8, norms=NORMS, **spatial)  # which scores no channel
+    run(tmp_path, 0, 0.8, norms=NORMS)
+    run(tmp_path, 0, 0.8, norms=NORMS[:3], data="rgb", configuration="c8")
+    measured = with_metrics(group_of(tmp_path)).set_index(["configuration", "seed"])
+    assert measured.loc["c1", "lowest_colour"].tolist() == pytest.approx([0, 0])
+    assert measured.loc["c1", "highest_noise"].tolist() == pytest.approx([-math.log(4)] * 2)
+    contrast = measured["input_contrast"]
+    assert contrast["c1", 0] == pytest.approx(math.log(0.9 / 0.1))  # 0.9 x 1 over 0.2 x 0.5
+    assert contrast["c0", 0] == pytest.approx(math.log(1 / 0.5))
+    assert contrast["c6", 0] == pytest.approx(math.log(1 / 0.5e-7))
+    for other in (("c1", 1), ("c7", 0), ("c8", 0)):
+        assert math.isnan(contrast[other])
+    saturated = measured.loc[("c6", 0)]
+    assert saturated["lowest_colour"] == pytest.approx(BOUNDS["lowest_colour"][1])
+    assert saturated["highest_noise"] == pytest.approx(BOUNDS["highest_noise"][0])
+
+
+def claims_on(tmp_path, metric, **more):
+    """A claim of one's own on a metric of the noise table, as configs/claims.yaml has it."""
+    own = {"id": "mine", "statement": "So.", "table": "noise", "metric": metric, "smallest": 0.1}
+    own |= {"treatment": NOISY_FIRST, "direction": "more", "minimum": 6}
+    content = yaml.safe_load(claims.CLAIMS.read_text())
+    like = next(one for one in content["claims"] if one["metric"] == "score_gap")
+    content["claims"] = [{k: v for k, v in like.items() if k not in DECIDED} | own | more]
+    path = tmp_path / "claims.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return load(path)[1]
+
+
+NOISY_FIRST, NOISY = "RGB + 3 noise channels + attention at first", "RGB + 3 noise channels"
+DECIDED = ("published", "margin", "against", "control")
+OF_SCORES = {  # shown against a number, and against the other row
+    "noise_auc": ("1.000", "0.000"),
+    "score_gap": ("0.900", "+0.600"),
+    "lowest_colour": ("2.31", "+1.47"),
+    "highest_noise": ("\N{MINUS SIGN}4.60", "\N{MINUS SIGN}4.19"),
+    "input_contrast": ("5.26", "+3.87"),
+}
+
+
+@pytest.mark.parametrize("metric", OF_SCORES)
+def test_a_metric_of_scores_is_held_against_a_number_or_a_row(tmp_path, metric):
+    static = ATTENDED | {"attention": "static", "configuration": "c6", "data": "rgb_noise"}
+    for seed in range(6):
+        run(tmp_path / "runs", seed, 0.8, scores=SCORES, norms=NORMS, **ATTENDED)
+        weaker = (0.9, 0.8, 0.7, 0.4, 0.2, 0.1)
+        run(tmp_path / "runs", seed, 0.8, scores=weaker, norms=NORMS, **static)
+    group = group_of(tmp_path / "runs")
+    (number,) = claims_on(tmp_path, metric, against=-9.0)
+    row = replace(number.treatment, attention="static", model="static")
+    pair = replace(number, against=None, control=row)
+    for claim, text in zip((number, pair), OF_SCORES[metric], strict=True):
+        (one,) = judge(group, [claim])
+        shown = verdict_text.shown([one]).iloc[0]
+        assert one.found.n == 6 and not one.missing and shown["difference"] == text
+        assert "points" not in " ".join(map(str, shown)) and text in verdict_text.terminal([one])
+
+
+def test_the_contrast_of_a_gate_is_held_against_that_of_the_first_convolution(tmp_path):
+    for seed in range(10):
+        norms = NORMS if seed else None  # of a run from before they were recorded
+        run(tmp_path / "runs", seed, 0.8, norms=norms)
+        moved = [score + 0.001 * (seed % 4) for score in SCORES[:3]]
+        scores = [*moved, *SCORES[3:]]
+        run(tmp_path / "runs", seed, 0.8, scores=scores, norms=NORMS, **ATTENDED)
+    (claim,) = claims_on(tmp_path, "input_contrast", control=NOISY)
+    (one,) = judge(group_of(tmp_path / "runs"), [claim])
+    assert one.verdict == REPRODUCED and one.found.n == 9
+    assert one.found.mean == pytest.approx(math.log(0.96 / 0.01), abs=0.01)
+    assert one.missing == ["RGB + 3 noise channels, seeds 0: without input contrast"]
 
 
 def test_claims_on_scores(tmp_path):
