@@ -1,5 +1,5 @@
-"""What only a trained network can tell of its scores: class by class, over images, and whether a
-channel's score says how much is lost without the channel."""
+"""What only a trained network can tell of its scores: class by class, over images, whether a
+channel's score says how much is lost without the channel, and whether it follows what is in it."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ import torch
 from attn.draws import FIXED_SEED, ORDER, permutation
 from attn.evaluation import Predictor, fixed_test_order
 from attn.precision import autocast
-from attn.scores import by_channel, is_logits, record
+from attn.scores import COLOURS, by_channel, is_logits, record
 
 CLASSES = 10
 PLACES = 4  # of the network, evenly, that are shown class by class, and as maps
@@ -17,6 +17,7 @@ PICTURES = 6
 # end alone.
 INPUT_IMAGES, INPUT_REPEATS = 2000, 3
 CHANNELS = 64  # of the final feature map, evenly
+SWAP_IMAGES = 1000
 
 
 @dataclass
@@ -52,6 +53,75 @@ def inspect(predictor: Predictor) -> Inspection:
     if at_features:
         importance += _rows(at_features, means, *_lost_at_features(predictor, order, features))
     return Inspection(classes, importance, _maps(predictor, order[:PICTURES]))
+
+
+@torch.no_grad()
+def files_of(network, size: int) -> set[str]:
+    """Returns the names of the files that a look into such a network leaves; none without scores.
+
+    size: of its input.
+    """
+    network, device = network.eval(), next(network.parameters()).device
+    with record(network) as scores:
+        network(torch.zeros(1, network.seams.widths["input"], size, size, device=device))
+    channels = {n: by_channel(score)[0] for n, score in scores.items() if not is_logits(n)}
+    if not channels:
+        return set()
+    gates = [_gate_of(network, channels, seam) for seam in ("input", "features")]
+    found = {
+        "classes.csv": True,
+        "importance.csv": any(gates),
+        "maps.npz": bool(_over_positions(scores)),
+        "swap.csv": _scores_noise(network, channels),
+    }
+    return {name for name, there in found.items() if there}
+
+
+@torch.no_grad()
+def swap(predictor: Predictor) -> list[dict]:
+    """Exchanges the contents of a colour and a noise channel of the input: does the score follow?
+
+    Returns rows colour, noise (the two channels), slot, usual, swapped: the mean score of each
+    channel without and with the exchange. None of networks that do not score noise channels.
+    """
+    network = predictor.network.eval()
+    channels = network.seams.widths["input"]
+    order = fixed_test_order(len(predictor.inputs.labels))[:SWAP_IMAGES]
+    pairs = [(c, n) for c in range(COLOURS) for n in range(COLOURS, channels)]
+    means = dict.fromkeys((None, *pairs), 0)
+    for samples in order.to(predictor.device).split(predictor.batch):
+        x, _ = predictor.inputs(samples)
+        for pair in means:
+            scores = _input_scores(predictor, _exchanged(x, pair))
+            if not _scores_noise(network, scores):
+                return []
+            means[pair] += scores[_gate_of(network, scores, "input")] / len(order)
+    usual = means.pop(None).tolist()
+    return [
+        {"colour": pair[0], "noise": pair[1], "slot": slot, "usual": usual[slot], "swapped": score}
+        for pair, swapped in means.items()
+        for slot, score in enumerate(swapped.tolist())
+    ]
+
+
+def _exchanged(x, pair: tuple | None):
+    if pair is None:
+        return x
+    mixed = x.clone()
+    mixed[:, list(pair)] = x[:, list(pair)[::-1]]
+    return mixed
+
+
+def _input_scores(predictor: Predictor, x) -> dict:
+    """Returns {module: sums of its scores over the images (C,)} of attention at the input."""
+    with record(predictor.network) as scores, autocast(x.device, predictor.precision):
+        predictor.network.seams.input(x)
+    return {n: by_channel(s.double()).sum(0) for n, s in scores.items() if not is_logits(n)}
+
+
+def _scores_noise(network, scores: dict) -> bool:
+    """Returns whether each input channel has a score, and some of them are noise channels."""
+    return network.seams.widths["input"] > COLOURS and bool(_gate_of(network, scores, "input"))
 
 
 def evenly(things: list, count: int) -> list:
@@ -158,11 +228,19 @@ def _maps(predictor: Predictor, samples) -> dict:
     """The gates over positions of a few images, at a few places."""
     with record(predictor.network) as scores:
         predictor(samples, hooks=True)
-    gates = {}
-    for name, score in scores.items():
-        if score.ndim == 4 and min(score.shape[2:]) > 1 and not is_logits(name):
-            gates[name] = score.mean(1).half().cpu().numpy()
+    gates = _over_positions(scores)
     if not gates:
         return {}
-    chosen = {name: gates[name] for name in evenly(list(gates), PLACES)}
+    chosen = {
+        name: gates[name].mean(1).half().cpu().numpy() for name in evenly(list(gates), PLACES)
+    }
     return {"images": predictor.inputs.images[samples].cpu().numpy(), **chosen}
+
+
+def _over_positions(scores: dict) -> dict:
+    """Returns the scores that differ from position to position."""
+    return {
+        name: score
+        for name, score in scores.items()
+        if score.ndim == 4 and min(score.shape[2:]) > 1 and not is_logits(name)
+    }

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 
 from torch import nn
 
+COLOURS = 3  # the first input channels; those after them are noise
+
 
 class Scores(nn.Module):
     """Does nothing; marks a score: a gate of its broadcast shape (B, ...), or a share (B, M, C)."""

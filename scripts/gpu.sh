@@ -127,7 +127,7 @@ list=$(mktemp)
 for folder in runs/*/; do
     [ -f "$folder/config.yaml" ] || continue
     for file in config.yaml metrics.csv scores.csv predictions.npz stem.csv \
-        summary.json importance.csv classes.csv maps.npz; do
+        summary.json importance.csv classes.csv swap.csv maps.npz; do
         [ -f "$folder$file" ] && echo "$folder$file"
     done
 done >"$list" || true

@@ -48,6 +48,15 @@ IMPORTANCE = (
     "one) that has the highest scores; by chance a tenth, of six channels a sixth. This was not "
     "asked beforehand."
 )
+CONTENT = (
+    "A colour and a noise channel exchange their contents, in each of the first 1,000 images of "
+    "the fixed test order, and the network scores its input channels again. Mean scores over pairs "
+    "of a colour and a noise channel, then over runs. Follows content: how far the two scores move "
+    "towards each other's usual ones, as a share of the way: 1 if a score goes with what a channel "
+    "holds, 0 if it stays with the channel's place; t-interval over runs. Undefined: runs in which "
+    "no colour's usual score is above a noise channel's by 0.01. It takes trained networks, as "
+    "`python eval.py checkpoint=all` looks into them."
+)
 GATES = (
     "first, last: the mean score, untrained (250 test images, batch statistics) and after the "
     "last epoch (all test images); moved: how far a channel's mean score moved, either way; "

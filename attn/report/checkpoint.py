@@ -3,6 +3,7 @@
 import difflib
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
@@ -15,10 +16,10 @@ from attn.build import build
 from attn.data import CLASSES, Dataset, load
 from attn.errors import RunError
 from attn.evaluation import POST_IMAGES, Predictor, evaluate, fixed_test_order, score_rows
-from attn.inspection import inspect
+from attn.inspection import files_of, inspect, swap
 from attn.modules import MECHANISMS
 from attn.precision import set_backends
-from attn.report import accuracy_figures, inspection_figures, score_figures
+from attn.report import accuracy_figures, content, inspection_figures, score_figures
 from attn.report.collect import UNREADABLE
 from attn.report.formats import markdown
 from attn.report.group import SOURCES, write_csv
@@ -29,18 +30,19 @@ from attn.shared import split_inputs
 
 OTHER_DATA = "these images are not the ones that it was trained on: another dataset or decoder"
 CPU = torch.device("cpu")
-INSPECTED = "classes.csv"  # the last file that an inspection leaves in a run folder
+CLASSES_CSV = "classes.csv"  # the last file that an inspection leaves in a run folder
 
 
 def inspect_all(root: Path, device: torch.device):
-    """Inspects every finished network with attention that was not yet, into its run folder.
+    """Inspects every finished network that scores, where a file that this leaves is missing.
 
-    The report then has their class scores, maps and importances.
+    The report then has their class scores, maps and importances, and what scores follow.
     """
+    known = {}
     waiting = [
         path.parent
         for path in sorted(root.glob(f"*/{files.CHECKPOINT}"))
-        if (path.parent / "summary.json").exists() and not (path.parent / INSPECTED).exists()
+        if (path.parent / "summary.json").exists() and _lacks_files(path.parent, known)
     ]
     for folder in tqdm(waiting, desc="inspecting", unit="network"):
         try:
@@ -48,13 +50,27 @@ def inspect_all(root: Path, device: torch.device):
         except RunError as error:
             tqdm.write(f"not inspected: {error}")
             continue
-        if config.location == "none":
-            continue
         predictor, data = _predictor(config, seed, state, device)
         if data.fingerprint != config.fingerprint:
             tqdm.write(f"not inspected: {folder.name}: {OTHER_DATA}")
             continue
         _inspect(folder, predictor)
+
+
+def _lacks_files(folder: Path, known: dict) -> bool:
+    """Returns whether an inspection would leave a file in the run folder that is not there.
+
+    known: the files by configuration, which this fills.
+    """
+    try:
+        config, _, _ = _read_config(folder)
+    except RunError:
+        return True  # whoever inspects it is told why
+    if config.location == "none":
+        return False
+    if config.key not in known:
+        known[config.key] = files_of(build(config, seed=0), config.recipe.size)
+    return any(not (folder / name).exists() for name in known[config.key])
 
 
 def find(name: str, runs: Path) -> Path:
@@ -102,9 +118,11 @@ def report_checkpoint(path: Path, out: Path, device: torch.device):
     accuracy_figures.by_class(classes, title, out / "classes.png")
     if scores[len(order)]:
         _write_scores(out, title, scores, predictor.inputs.pictures(int(order[0])))
-        kept = folder if same and (folder / "summary.json").exists() else out
-        _inspect(kept, predictor)
-        _draw_inspection(kept, out, title)
+        with TemporaryDirectory() as aside:
+            finished = same and (folder / "summary.json").exists()
+            kept = folder if finished else Path(aside)
+            _inspect(kept, predictor)
+            _draw_inspection(kept, out, title)
     print(f"tables and figures: {out}")
 
 
@@ -113,22 +131,34 @@ def read_run(path: Path):
     folder = path if path.is_dir() else path.parent
     if path.is_file() and path.name != files.CHECKPOINT:
         raise RunError(f"checkpoint={path}: name the run folder, or its {files.CHECKPOINT}")
+    config, seed, numerics = _read_config(folder)
+    try:
+        state = files.load_checkpoint(folder)
+    except UNREADABLE as error:
+        raise RunError(f"{folder / files.CHECKPOINT} cannot be read ({error})") from None
+    if state is None:
+        raise RunError(f"checkpoint={path}: no whole checkpoint.pt there")
+    if numerics == NUMERICS and state["run"]["key"] != config.key:
+        raise RunError(f"{folder / 'config.yaml'} is not what this run was trained with")
+    return config, seed, state
+
+
+def _read_config(folder: Path) -> tuple[Config, int, int]:
+    """Returns a run's configuration, seed and numerics.
+
+    Raises RunError where these cannot be used.
+    """
     try:
         values = yaml.safe_load((folder / "config.yaml").read_text())
-        state = files.load_checkpoint(folder)
-        config, seed = Config.from_dict(values), values["seed"]
+        config, seed, numerics = Config.from_dict(values), values["seed"], values["numerics"]
     except FileNotFoundError:
-        raise RunError(f"checkpoint={path}: no run folder (no config.yaml there)") from None
+        raise RunError(f"checkpoint={folder}: no run folder (no config.yaml there)") from None
     except (*UNREADABLE, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         raise RunError(f"{folder / 'config.yaml'} is damaged ({reason})") from None
     if config.attention["name"] not in ("none", *MECHANISMS):
         raise RunError(f"{folder.name}: the mechanism {config.attention['name']} is no longer here")
-    if state is None:
-        raise RunError(f"checkpoint={path}: no whole checkpoint.pt there")
-    if values["numerics"] == NUMERICS and state["run"]["key"] != config.key:
-        raise RunError(f"{folder / 'config.yaml'} is not what this run was trained with")
-    return config, seed, state
+    return config, seed, numerics
 
 
 def _predictor(config: Config, seed: int, state: dict, device) -> tuple[Predictor, Dataset]:
@@ -160,20 +190,25 @@ def _evaluate(predictor: Predictor):
 
 
 def _inspect(folder: Path, predictor: Predictor):
-    """Writes importance.csv, maps.npz and last classes.csv into the folder, if it has not these."""
-    if (folder / INSPECTED).exists():
-        return
+    """Writes what the folder lacks of swap.csv, importance.csv, maps.npz and last classes.csv."""
+    size = predictor.inputs.images.shape[-1]
+    lacking = {name for name in files_of(predictor.network, size) if not (folder / name).exists()}
     with _one_thread():
+        if "swap.csv" in lacking:
+            rows = pd.DataFrame(swap(predictor))
+            write_csv(folder / "swap.csv", rows, float_format="%.6g")
+        if lacking <= {"swap.csv"}:
+            return
         found = inspect(predictor)
     if found.importance:
         write_csv(folder / "importance.csv", pd.DataFrame(found.importance), float_format="%.6g")
     if found.maps:
         files.write_arrays(folder / "maps.npz", **found.maps)
-    write_csv(folder / INSPECTED, pd.DataFrame(found.classes), float_format="%.6g")
+    write_csv(folder / CLASSES_CSV, pd.DataFrame(found.classes), float_format="%.6g")
 
 
 def _draw_inspection(folder: Path, out: Path, title: str):
-    classes = dict(tuple(pd.read_csv(folder / INSPECTED).groupby("module", sort=False)))
+    classes = dict(tuple(pd.read_csv(folder / CLASSES_CSV).groupby("module", sort=False)))
     inspection_figures.by_class(classes, title, out / "scores-classes.png")
     if (folder / "maps.npz").exists():
         with np.load(folder / "maps.npz") as file:
@@ -186,6 +221,10 @@ def _draw_inspection(folder: Path, out: Path, title: str):
         at_input = lost["module"].map(of_input_channels)
         lost["channel"] = names.where(at_input, lost["channel"].astype(str))
         _write(out / "importance", f"Points lost without a channel: {title}", lost)
+    if (folder / "swap.csv").exists():
+        pairs = content.pairs(pd.read_csv(folder / "swap.csv").assign(run=folder.name))
+        pairs = content.named(pairs.drop(columns="run"))
+        _write(out / "swap", f"Scores where two input channels are exchanged: {title}", pairs)
 
 
 def _classes(right, labels) -> pd.DataFrame:

@@ -12,10 +12,9 @@ import yaml
 
 from attn.catalogue import recipe_key
 from attn.report.group import FRAMES, KEY, NAMES, ORDER, SOURCES, Group, read_csv
-from attn.report.verdicts import COLOURS
 from attn.runs import Run
 from attn.schema import Config
-from attn.scores import of_input_channels
+from attn.scores import COLOURS, of_input_channels
 
 PARTS = ("channel", "spatial", "height", "width", "first")  # scores beside a mechanism's main one
 
@@ -26,6 +25,12 @@ TYPES = {
     **dict.fromkeys(("fingerprint", "configuration", "recipe_key", "device", "precision"), str),
     **dict.fromkeys(("seed", "parameters", "multiply_adds", "numerics"), int),
     **dict.fromkeys(("test_accuracy", "train_seconds"), (int, float)),
+}
+# What an inspection left must have, where there is any.
+SEEN = {
+    "importance": ["module", "channel", "score", "sd", "lost", "images"],
+    "classes": ["module", "channel", "class", "score"],
+    "swap": ["colour", "noise", "slot", "usual", "swapped"],
 }
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, BadZipFile)
 
@@ -99,9 +104,11 @@ def _finished(folder: Path) -> _Read:
             frames |= {"scores": _kept(scores), "health": _health(scores, epochs)}
     with _reading("stem.csv", "delete it and summary.json, and train.py writes both again"):
         frames["stem"] = _stem(folder)
-    for name in ("importance", "classes"):
+    for name, columns in SEEN.items():
         with _reading(f"{name}.csv", "delete it, and eval.py checkpoint=all makes it again"):
             rows = _rows(folder, f"{name}.csv")
+            if len(rows):
+                rows = rows[columns]  # KeyError where one is missing
             frames[name] = _last_place(rows) if name == "classes" else rows
     frames = {name: frame.assign(run=folder.name) for name, frame in frames.items()}
     with _reading("predictions.npz or maps.npz"):

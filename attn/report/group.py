@@ -23,9 +23,9 @@ SOURCES = {
 DEMONSTRATION = "quick"
 PAIR = ["environment", "seed"]  # what two runs that are compared have in common
 # The data files, but for runs.csv each with a column `run`.
-FRAMES = ("runs", "epochs", "scores", "health", "stem", "unfinished", "importance", "classes")
+INSPECTED = ("importance", "classes", "swap")
+FRAMES = ("runs", "epochs", "scores", "health", "stem", "unfinished", *INSPECTED)
 ARRAYS = ("pictures", "predictions")
-INSPECTED = ("importance", "classes")
 # What a CSV would read as numbers: a hash such as 12345678, stages such as 1.
 TEXTS = dict.fromkeys((*KEY[:-1], *CONFIGURATION, "settings", "commit", "reason"), str)
 
@@ -39,8 +39,9 @@ class Group:
     what each run's gates were at first and became. stem: the norm of the first convolution's
     filters of each input channel, where a run wrote it. unfinished: run folders without a result,
     and why. importance: of the networks that were inspected; classes: of their last place, of one
-    seed. pictures: arrays by name, see `collect`. predictions: by run the class (N,) uint8 that it
-    gives each test image, in the dataset's order.
+    seed; swap: their scores where two input channels are exchanged. pictures: arrays by name, see
+    `collect`. predictions: by run the class (N,) uint8 that it gives each test image, in the
+    dataset's order.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Group:
     unfinished: pd.DataFrame
     importance: pd.DataFrame
     classes: pd.DataFrame
+    swap: pd.DataFrame
     pictures: dict[str, np.ndarray] = field(default_factory=dict)
     predictions: dict[str, np.ndarray] = field(default_factory=dict)
 

@@ -13,6 +13,7 @@ from attn.files import write
 from attn.report import (
     accuracy_figures,
     captions,
+    content,
     formats,
     inspection_figures,
     placement,
@@ -191,6 +192,13 @@ OTHERS = [
         tables.input_channels,
         formats.input_channels,
         captions.INPUTS,
+    ),
+    (
+        "content",
+        "Does the score follow the content or the place?",
+        content.table,
+        content.words,
+        captions.CONTENT,
     ),
     (
         "meaning",

@@ -9,10 +9,9 @@ import pandas as pd
 from attn import stats
 from attn.report.claims import COST, SCORES, Claim, Row
 from attn.report.group import Group, by_pair
-from attn.scores import of_input_channels
+from attn.scores import COLOURS, of_input_channels
 from attn.stats import CONTRADICTED, NO_VERDICT, NOT_RUN, REPRODUCED, Estimate
 
-COLOURS = 3
 NEAREST = 1e-7  # to 0 and 1, that a score counts as: in float32 a gate may reach either
 EXTREME = math.log((1 - NEAREST) / NEAREST)  # that score's logit
 BOUNDS = {  # where the metrics of scores can be

@@ -8,7 +8,9 @@ import pandas as pd
 import pytest
 
 from attn.errors import RunError
-from attn.report.checkpoint import find, read_run
+from attn.inspection import Inspection
+from attn.report import checkpoint
+from attn.report.checkpoint import find, inspect_all, read_run, report_checkpoint
 from attn.tests.conftest import folders, needs_cifar10, program, rows
 
 
@@ -140,9 +142,54 @@ def test_eval_looks_into_every_network_once(trained, tmp_path):
     assert (row["n"], row["channels"], row["module"]) == ("1", "6", "seams.input")
     drawn = [path.name.split("-")[0] for path in report.glob("*.svg")]
     assert {"importance", "classes", "scores"} <= set(drawn)
+    (row,) = rows(report / "content.csv")
+    assert (row["n"], row["attention"]) == ("1", "cbam_channel")
     before = (first / "classes.csv").stat().st_mtime_ns
     assert program("eval.py", "checkpoint=all", f"runs={root}").returncode == 0
     assert (first / "classes.csv").stat().st_mtime_ns == before
+
+
+SEEN = Inspection(
+    classes=[{"module": "seams.input", "channel": 0, "class": c, "score": 0.5} for c in range(10)],
+    importance=[{"module": "seams.input", "channel": 0, "score": 0.5, "sd": 1.0, "lost": 2.0}],
+    maps={},
+)
+
+
+def test_a_look_from_before_a_file_was_known_is_completed(trained, tmp_path, monkeypatch):
+    original = folders(trained[0])[0]  # attention at first
+    folder = tmp_path / original.name
+    shutil.copytree(original, folder)
+    for name in ("classes.csv", "importance.csv"):
+        (folder / name).write_text("as it was\n")
+    monkeypatch.setattr(checkpoint, "inspect", lambda *args: pytest.fail("looked at again"))
+    inspect_all(tmp_path, checkpoint.CPU)
+    assert len(pd.read_csv(folder / "swap.csv")) == 9 * 6
+    assert (folder / "classes.csv").read_text() == "as it was\n"
+    inspect_all(tmp_path, checkpoint.CPU)
+    (folder / "importance.csv").unlink()  # as a person does who is told that it is damaged
+    monkeypatch.setattr(checkpoint, "inspect", lambda predictor: SEEN)
+    inspect_all(tmp_path, checkpoint.CPU)
+    assert pd.read_csv(folder / "importance.csv")["lost"].tolist() == [2.0]
+
+
+@pytest.mark.slow
+def test_an_unfinished_run_is_shown_and_its_folder_stays_as_it_is(
+    trained, tmp_path, monkeypatch, capsys
+):
+    folder = shutil.copytree(folders(trained[0])[0], tmp_path / folders(trained[0])[0].name)
+    (folder / "summary.json").unlink()
+    before = sorted(folder.iterdir())
+    monkeypatch.setattr(checkpoint, "inspect", lambda predictor: SEEN)
+    report_checkpoint(folder, tmp_path / "out", checkpoint.CPU)
+    printed = capsys.readouterr().out
+    assert "Points lost without a channel" in printed
+    assert "Scores where two input channels are exchanged" in printed
+    assert "noise slot holding a colour" in printed and "| B | noise 3 |" in printed
+    assert sorted(folder.iterdir()) == before
+    assert (
+        rows(tmp_path / "out" / f"checkpoint-{folder.name}" / "classes.csv")[0]["images"] == "200"
+    )
 
 
 @needs_cifar10

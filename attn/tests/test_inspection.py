@@ -1,14 +1,17 @@
 """What is lost without a channel, by a second route and where known; scores by class; maps."""
 
+import pandas as pd
 import pytest
 import torch
+from torch import nn
 
 from attn import inspection
 from attn.build import build
 from attn.draws import FIXED_SEED, ORDER, permutation
 from attn.evaluation import Predictor, fixed_test_order
-from attn.inspection import evenly, inspect
-from attn.scores import by_channel, record
+from attn.inspection import evenly, files_of, inspect, swap
+from attn.report import content
+from attn.scores import Scores, by_channel, record
 from attn.shared import split_inputs
 from attn.tests.conftest import configuration
 
@@ -20,6 +23,7 @@ def few_images(monkeypatch):
     monkeypatch.setattr(inspection, "INPUT_IMAGES", 100)
     monkeypatch.setattr(inspection, "INPUT_REPEATS", 2)
     monkeypatch.setattr(inspection, "CHANNELS", 8)
+    monkeypatch.setattr(inspection, "SWAP_IMAGES", 70)
 
 
 def predictor(synthetic, *words):
@@ -143,6 +147,74 @@ def test_the_classes_of_cbam_are_those_of_its_channels_from_first_to_last(synthe
     modules = list(dict.fromkeys(row["module"] for row in found.classes))
     assert len(modules) == 4 and all(name.endswith(".channel") for name in modules)
     assert modules[0].startswith("layer1.0.") and modules[-1].startswith("layer3.2.")
+
+
+class Smooth(nn.Module):
+    """Scores each channel by its own pixels: near 1 where neighbours are alike, as in a picture."""
+
+    def __init__(self):
+        super().__init__()
+        self.scores = Scores()
+
+    def forward(self, x):  # (B, C, H, W)
+        rough = x.diff(dim=3).square().mean((2, 3), keepdim=True)
+        return x * self.scores(torch.exp(-rough))
+
+
+def gated(synthetic, kind):
+    """A network whose gate at the input follows the content, or has learned the places."""
+    made = predictor(synthetic, "data=rgb_noise", "attention=static", "location=first")
+    if kind == "content":
+        made.network.seams.fill("input", Smooth())
+    else:
+        learned = torch.tensor([2.0, 1.0, 3.0, -1.0, -3.0, -2.0])
+        made.network.seams.input.weight.data[:] = learned[:, None, None]
+    return made
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("content", 1), ("place", 0)])
+def test_a_score_follows_the_content_or_the_place(synthetic, kind, expected):
+    made = gated(synthetic, kind)
+    rows = pd.DataFrame(swap(made))
+    assert len(rows) == 9 * 6 and not rows.isna().any(axis=None)
+    _, x, _ = all_inputs(made)
+    with torch.no_grad(), record(made.network) as scores:
+        made.network.seams.input(x[:70])
+        usual = by_channel(scores["seams.input"]).mean(0).tolist()
+        made.network.seams.input(x[:70, [4, 1, 2, 3, 0, 5]])
+        swapped = by_channel(scores["seams.input"]).mean(0).tolist()
+    mine = rows[(rows["colour"] == 0) & (rows["noise"] == 4)]
+    assert mine["slot"].tolist() == list(range(6))
+    assert mine["usual"].tolist() == pytest.approx(usual)
+    assert mine["swapped"].tolist() == pytest.approx(swapped)
+    follows = content.pairs(rows.assign(run="a"))["follows_content"]
+    assert len(follows) == 9 and follows.tolist() == pytest.approx([expected] * 9, abs=1e-5)
+
+
+def test_only_networks_that_score_noise_channels_are_asked_what_scores_follow(synthetic):
+    assert swap(predictor(synthetic, "attention=static", "location=first")) == []
+    assert swap(predictor(synthetic, "data=rgb_noise", "attention=sse", "location=first")) == []
+    assert swap(predictor(synthetic, "data=rgb_noise", "attention=se")) == []
+
+
+FILES = [
+    (["data=rgb_noise", "location=first"], {"classes", "importance", "swap"}),
+    (
+        ["data=rgb_noise", "location=first", "attention=cbam"],
+        {"classes", "importance", "swap", "maps"},
+    ),
+    (["location=first"], {"classes", "importance"}),
+    (["location=last"], {"classes", "importance"}),
+    (["attention=se"], {"classes"}),
+    (["attention=bam"], {"classes", "maps"}),
+    (["location=none"], set()),
+]
+
+
+@pytest.mark.parametrize(("words", "expected"), FILES, ids=lambda value: " ".join(value))
+def test_the_files_of_a_look_are_known_before_it(words, expected):
+    network = build(configuration("recipe=quick", "backbone=resnet20", *words), seed=0)
+    assert {name.partition(".")[0] for name in files_of(network, 32)} == expected
 
 
 def test_evenly():

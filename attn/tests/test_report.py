@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from attn.errors import RunError
-from attn.report import formats, tables
+from attn.report import content, formats, tables
 from attn.report.claims import load
 from attn.report.collect import collect
 from attn.report.group import Group, named
@@ -196,6 +196,42 @@ def test_separation_and_importance_over_seeds(tmp_path):
     assert row["best_tenth"] == pytest.approx(100 * 30 / 60.6)  # one of six channels
 
 
+def swapped(root, seed, usual, away):
+    """A run and what became of its scores: each moves by this share of the way to the other's."""
+    folder = run(root, seed, 0.8, scores=usual, **ATTENDED)
+    rows = []
+    for colour in range(3):
+        for noise in range(3, 6):
+            scores = list(usual)
+            scores[colour] += away * (usual[noise] - usual[colour])
+            scores[noise] += away * (usual[colour] - usual[noise])
+            pair = {"colour": colour, "noise": noise}
+            rows += [
+                pair | {"slot": slot, "usual": usual[slot], "swapped": scores[slot]}
+                for slot in range(6)
+            ]
+    pd.DataFrame(rows).to_csv(folder / "swap.csv", index=False)
+
+
+def test_the_share_of_a_score_that_follows_the_content_over_seeds(tmp_path):
+    for seed, share in enumerate((0.2, 0.3)):
+        swapped(tmp_path / "runs", seed, SCORES, share)
+    swapped(tmp_path / "runs", 2, [0.5] * 6, 0.9)  # no gap: undefined
+    report(tmp_path / "runs", tmp_path / "out")
+    (row,) = content.table(Group.read(tmp_path / "out" / "post")).to_dict("records")
+    assert (row["n"], row["follows_content_n"]) == (3, 2)
+    assert row["follows_content"] == pytest.approx(0.25)
+    assert row["high"] - row["low"] == pytest.approx(2 * 12.7062 * 0.05, rel=1e-4)
+    colour, noise = np.mean(SCORES[:3]), np.mean(SCORES[3:])
+    assert row["score_colour"] == pytest.approx((2 * colour + 0.5) / 3)
+    risen = 2 * noise + 0.5 * (colour - noise) + 0.5
+    assert row["score_colour_in_noise"] == pytest.approx(risen / 3)
+    text = (tmp_path / "out" / "post" / "content.md").read_text()
+    assert "| undefined |" in text and "0.25" in text
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert 'id="post-content"' in page and "Does the score follow the content or the place?" in page
+
+
 def test_the_report_is_whole(tmp_path, capsys):
     made_up_runs(tmp_path)
     report(tmp_path, tmp_path / "out")
@@ -263,7 +299,12 @@ def test_an_empty_folder_is_one_sentence(tmp_path):
 
 
 FILES = {"metrics.csv": b"", "scores.csv": b"a,b\n1,2\n", "predictions.npz": b"PK nonsense"}
-FILES |= {"classes.csv": b"a,b\n1,2\n", "stem.csv": b"channel,norm\n0,0.5\n"}
+FILES |= {
+    "importance.csv": b"a,b\n1,2\n",
+    "classes.csv": b"a,b\n1,2\n",
+    "swap.csv": b"slot,usual\n0,0.5\n",
+    "stem.csv": b"channel,norm\n0,0.5\n",
+}
 NO_MODULES = "epoch,images,channel,mean\n0,64,0,0.5\n"
 WRONG = {"test_accuracy": "high", "parameters": None, "source": "mars", "fingerprint": None}
 

@@ -1,0 +1,79 @@
+"""Does a score follow what an input channel holds, or the channel's place?
+
+A colour and a noise channel exchange their contents (see attn.inspection.swap). A score that is
+computed from the content moves with it; one learned for the place stays.
+"""
+
+import pandas as pd
+
+from attn import stats
+from attn.report.formats import interval, number
+from attn.report.group import CONFIGURATION, Group
+from attn.report.tables import channel_name
+
+LEAST_GAP = 0.01  # between the two usual scores: with less the question has no answer
+PARTS = {  # of a pair of channels, and how they are called
+    "colour": "colour slot",
+    "noise": "noise slot",
+    "noise_in_colour": "colour slot holding noise",
+    "colour_in_noise": "noise slot holding a colour",
+}
+FOLLOWS = "follows content"
+
+
+def pairs(swap: pd.DataFrame) -> pd.DataFrame:
+    """Returns each run's pairs of a colour and a noise channel, with the scores of their slots.
+
+    follows_content: 1 where the two scores change places with the contents, 0 where they stay; NaN
+    where the colour's usual score is not above the noise channel's by LEAST_GAP.
+    """
+    keys = ["run", "colour", "noise"]
+    colour = swap[swap["slot"] == swap["colour"]].set_index(keys)
+    noise = swap[swap["slot"] == swap["noise"]].set_index(keys)
+    scores = {
+        "colour": colour["usual"],
+        "noise": noise["usual"],
+        "noise_in_colour": colour["swapped"],
+        "colour_in_noise": noise["swapped"],
+    }
+    gap = scores["colour"] - scores["noise"]
+    rise = scores["colour_in_noise"] - scores["noise"]
+    fall = scores["colour"] - scores["noise_in_colour"]
+    follows = ((rise + fall) / (2 * gap)).where(gap >= LEAST_GAP)
+    found = pd.DataFrame({f"score_{name}": score for name, score in scores.items()})
+    return found.assign(follows_content=follows).reset_index()
+
+
+def named(pairs: pd.DataFrame) -> pd.DataFrame:
+    """Returns the pairs of one run in words."""
+    names = {f"score_{part}": name for part, name in PARTS.items()}
+    channels = {part: pairs[part].map(channel_name) for part in ("colour", "noise")}
+    return pairs.assign(**channels).rename(columns=names | {"follows_content": FOLLOWS})
+
+
+def table(group: Group) -> pd.DataFrame:
+    """Returns a row for each configuration: means over pairs, then over runs."""
+    if group.swap.empty:
+        return pd.DataFrame()
+    means = pairs(group.swap).groupby("run").mean().drop(columns=["colour", "noise"]).reset_index()
+    rows = []
+    for key, runs in means.merge(group.runs, on="run").groupby(CONFIGURATION, sort=False):
+        names = dict(zip(CONFIGURATION, key, strict=True))
+        row = {name: names[name] for name in ("backbone", "data", "attention", "variant")}
+        row |= {"n": len(runs)} | {f"score_{part}": runs[f"score_{part}"].mean() for part in PARTS}
+        found = stats.estimate(runs["follows_content"].dropna())
+        row |= {"follows_content": found.mean, "low": found.low, "high": found.high}
+        rows.append(row | {"follows_content_n": found.n, "runs": " ".join(runs["run"])})
+    return pd.DataFrame(rows)
+
+
+def words(frame: pd.DataFrame) -> pd.DataFrame:
+    """Returns the table as it is read."""
+    columns = ("backbone", "data", "attention", "variant", "n")
+    shown = frame[[name for name in columns if name in frame]].copy()
+    for part, name in PARTS.items():
+        shown[f"score, {name}"] = frame[f"score_{part}"].map(lambda v: number(v, 3))
+    shown[FOLLOWS] = frame["follows_content"].map(number)
+    shown["95% interval"] = [interval(*p) for p in zip(frame["low"], frame["high"], strict=True)]
+    undefined = frame["n"] - frame["follows_content_n"]
+    return shown.assign(undefined=undefined) if undefined.any() else shown
