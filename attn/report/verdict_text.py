@@ -11,9 +11,10 @@ from attn.report.verdicts import Judged
 from attn.stats import INCONCLUSIVE, LOOK, MOST_SEEDS, NO_VERDICT, NOT_RUN, SMOKE
 
 LEGEND = {
-    "difference": "treatment minus control, seed by seed, in points of accuracy, with Student's "
-    "t-interval; of a claim that holds one metric against a number, the metric itself; of "
-    "parameters and multiply-adds, which are counted, per cent of the control's",
+    "difference": "treatment minus control, seed by seed, with Student's t-interval: points of "
+    "accuracy, or of a metric of scores its own unit; of a claim that holds one metric against a "
+    "number, the metric itself; of parameters and multiply-adds, which are counted, per cent of the "
+    "control's",
     "claimed": "where it lies by the claim",
     "bound": "the smallest effect of interest, counted from there; of “no worse” and of "
     "costs the margin",
