@@ -13,8 +13,8 @@ from attn.stats import INCONCLUSIVE, LOOK, MOST_SEEDS, NO_VERDICT, NOT_RUN, SMOK
 LEGEND = {
     "difference": "treatment minus control, seed by seed, with Student's t-interval: points of "
     "accuracy, or of a metric of scores its own unit; of a claim that holds one metric against a "
-    "number, the metric itself; of parameters and multiply-adds, which are counted, per cent of the "
-    "control's",
+    "number, the metric itself; of parameters and multiply-adds, which are counted, per cent of "
+    "the control's",
     "claimed": "where it lies by the claim",
     "bound": "the smallest effect of interest, counted from there; of “no worse” and of "
     "costs the margin",
@@ -109,9 +109,8 @@ def published(one: Judged) -> str:
 
 def _predicted(one: Judged) -> str:
     """Where the published number would lie, were it of one run of ours each."""
-    shift, digits = one.claim.against or 0, 2 if one.claim.against is None else 3
-    low, high = one.predicted
-    return interval(low + shift, high + shift, digits, sign=not shift)
+    shift, (low, high) = one.claim.against or 0, one.predicted
+    return interval(low + shift, high + shift, _digits(one.claim), sign=not shift)
 
 
 def p_text(p: float) -> str:

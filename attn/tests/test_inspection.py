@@ -211,7 +211,7 @@ FILES = [
 ]
 
 
-@pytest.mark.parametrize(("words", "expected"), FILES, ids=lambda value: " ".join(value))
+@pytest.mark.parametrize(("words", "expected"), FILES, ids=lambda value: " ".join(sorted(value)))
 def test_the_files_of_a_look_are_known_before_it(words, expected):
     network = build(configuration("recipe=quick", "backbone=resnet20", *words), seed=0)
     assert {name.partition(".")[0] for name in files_of(network, 32)} == expected
