@@ -110,7 +110,7 @@ for script in step_profile:profile formats:formats; do
     }
 done
 # What every claim takes; the longest last.
-runs accuracy noise controls cost bottleneck spatial kernel pooling order stages se_cifar
+runs accuracy noise controls controls_first cost bottleneck spatial kernel pooling order stages se_cifar
 
 # What needs a checkpoint, which is too large to leave this machine: gates over images, scores by
 # class, what is lost without a channel. A network that was looked into is not again.
@@ -126,7 +126,7 @@ rm -f "$out"/runs.tar.gz.*
 list=$(mktemp)
 for folder in runs/*/; do
     [ -f "$folder/config.yaml" ] || continue
-    for file in config.yaml metrics.csv scores.csv predictions.npz stem.csv \
+    for file in config.yaml environment.json metrics.csv scores.csv predictions.npz stem.csv \
         summary.json importance.csv classes.csv swap.csv maps.npz; do
         [ -f "$folder$file" ] && echo "$folder$file"
     done
