@@ -1,6 +1,7 @@
 """configs/claims.yaml: what it holds, that experiments train its rows, and mistakes in it."""
 
 import copy
+import math
 
 import pytest
 import yaml
@@ -16,6 +17,8 @@ PUBLISHED = {
     "noise-hurts": -0.80,
     "attention-recovers-noise": 0.61,
     "scores-far-apart": 0.904,
+    "colours-stay-open": 2.3258,
+    "noise-is-closed": -4.9598,
     "se-helps-cifar": 1.16,
 }
 
@@ -26,6 +29,13 @@ def test_the_published_numbers():
         if claim.id in PUBLISHED and claim.control:
             numbers = claim.treatment.published, claim.control.published
             assert numbers[0] - numbers[1] == pytest.approx(claim.published)
+
+
+def test_the_published_logits_are_those_of_the_published_scores():
+    (scores,) = [table.scores["values"] for table in TABLES if table.scores]
+    logits = [math.log(score / (1 - score)) for score in scores]
+    assert min(logits[:3]) == pytest.approx(PUBLISHED["colours-stay-open"], abs=1e-3)
+    assert max(logits[3:]) == pytest.approx(PUBLISHED["noise-is-closed"], abs=1e-3)
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.id)
