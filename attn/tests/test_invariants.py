@@ -50,6 +50,9 @@ def test_every_mechanism_has_a_yaml_and_a_docstring_that_says_what_its_score_mea
         assert re.search(r"Scores?: ", kind.__doc__), kind
 
 
+UNSCORED = {"mlp"}  # it multiplies by nothing
+
+
 def test_outputs_keep_the_shape_of_inputs_that_are_not_square(name):
     module, x = Standing(name, CHANNELS), images(3, CHANNELS, 7, 12)
     assert module(x).shape == x.shape
@@ -57,7 +60,8 @@ def test_outputs_keep_the_shape_of_inputs_that_are_not_square(name):
     assert y.shape == (1, CHANNELS, 7, 12) and y.isfinite().all()
     shapes = {(1, CHANNELS, 1, 1), (1, 1, 7, 12), (1, CHANNELS, 7, 12), (1, 2, CHANNELS)}
     sides = {(1, CHANNELS, 7, 1), (1, CHANNELS, 1, 12)}
-    assert scores and {tuple(score.shape) for score in scores.values()} <= shapes | sides
+    assert bool(scores) == (name not in UNSCORED)
+    assert {tuple(score.shape) for score in scores.values()} <= shapes | sides
 
 
 def test_scores_lie_between_zero_and_one_and_shares_add_up(name):
@@ -75,7 +79,8 @@ def test_scores_lie_between_zero_and_one_and_shares_add_up(name):
 def test_every_score_has_a_name_that_the_report_knows(name):
     module = Standing(name, CHANNELS)
     markers = {n.rpartition(".")[2] for n, m in module.named_modules() if isinstance(m, Scores)}
-    assert markers and all(m == "scores" or m in PARTS or is_logits(m) for m in markers)
+    assert bool(markers) == (name not in UNSCORED)
+    assert all(m == "scores" or m in PARTS or is_logits(m) for m in markers)
 
 
 def test_recording_changes_nothing_and_leaves_nothing(name):

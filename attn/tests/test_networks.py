@@ -134,7 +134,7 @@ def before_a_norm(network, name):
 
 
 # Scores beside the main one: CBAM's two are two mechanisms.
-SCORES = {"cbam": 2, "scse": 2, "bam": 3, "coord": 3, "iaff": 2}
+SCORES = {"cbam": 2, "scse": 2, "bam": 3, "coord": 3, "iaff": 2, "mlp": 0}
 
 
 def impossible(attention, location, data):

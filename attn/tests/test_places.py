@@ -42,7 +42,7 @@ def attached(network, mechanism, location=None, stages=None, **changes):
 def test_everything_has_its_count():
     assert {golden["backbone"] for golden in GOLDEN if "mechanism" not in golden} == set(BACKBONES)
     counted = {golden["mechanism"] for golden in GOLDEN if "mechanism" in golden}
-    assert set(MECHANISMS) - counted == {"cse", "split", "static", "random"}  # counted alone
+    assert set(MECHANISMS) - counted == {"cse", "split", "static", "random", "mlp"}  # counted alone
 
 
 @pytest.mark.parametrize("golden", GOLDEN, ids=lambda g: f"{g['backbone']}-{g.get('mechanism')}")
@@ -66,6 +66,7 @@ def test_parameters_of_whole_networks(golden):
         ("cse", 64, 2 * 64 * 32 + 32 + 64),
         ("static", 64, 64),
         ("random", 64, 2 * (64 * 64 + 64)),
+        ("mlp", 64, 2 * (64 * 64 + 64)),  # as many as the gate's that it is held against
     ],
 )
 def test_parameters_of_modules(mechanism, channels, expected):

@@ -244,7 +244,7 @@ def test_the_report_is_whole(tmp_path, capsys):
     pictures = sorted(path.stem for path in (out / "post").glob("*.png"))
     assert pictures == sorted(path.stem for path in (out / "post").glob("*.svg"))
     assert [name.split("-")[0] for name in pictures] == [
-        *("claims", "gates", "noise", "parameters", "scores", "scores"),
+        *("claims", "controls_first", "gates", "noise", "parameters", "scores", "scores"),
     ]
     assert "SYNTHETIC" in (out / "verdicts.md").read_text()
     page = (out / "report.html").read_text()
