@@ -8,7 +8,7 @@ import pandas as pd
 
 from attn import stats
 from attn.report.claims import COST, SCORES, Claim, Row
-from attn.report.group import Group, by_pair
+from attn.report.group import DEMONSTRATION, Group, by_pair
 from attn.scores import COLOURS, of_input_channels
 from attn.stats import CONTRADICTED, NO_VERDICT, NOT_RUN, REPRODUCED, Estimate
 
@@ -110,7 +110,7 @@ class Judged:
         if self.verdict == stats.REPRODUCED and small:
             return f"{self.verdict}{self.place} (but smaller than {smallest:g})"
         if self.verdict == NO_VERDICT:
-            return f"{NO_VERDICT}: {self.group.recipe} shows that everything works"
+            return f"{NO_VERDICT}: {DEMONSTRATION} decides nothing"
         if self.verdict != stats.INCONCLUSIVE:
             return f"{self.verdict}{self.place}"
         most = f"more than {stats.MOST_SEEDS:,}"

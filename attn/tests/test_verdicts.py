@@ -104,7 +104,7 @@ def test_what_is_not_the_published_experiment_gives_no_verdict_on_its_number(
     assert one.command == f"python train.py experiment=noise {words}"
     word = changes.get("recipe") or changes.get("backbone") or changes.get("source")
     word = word or "another post"
-    shows = "no verdict: quick shows that everything works"
+    shows = "no verdict: quick decides nothing"
     assert one.text == (shows if word == "quick" else f"reproduced on {word}")
     heading = verdict_text.elsewhere(one.group, one.backbone)
     assert heading.startswith("Not the published experiment: ")
