@@ -88,7 +88,8 @@ class Norm(nn.BatchNorm2d):
 
     def forward(self, x):  # (B, C, H, W)
         if not self.training:
-            return F.hardtanh(super().forward(x), *self.bounds)
+            y = super().forward(x)
+            return y if self.bounds == UNBOUNDED else F.hardtanh(y, *self.bounds, inplace=True)
         return _Norm.apply(x, self.weight, self.bias, self)
 
 
