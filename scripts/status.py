@@ -26,6 +26,7 @@ from attn import cells, command, config, workers
 from attn.catalogue import choices
 from attn.errors import UserError
 
+WIDTH = 2 + max(len(name) for name in choices("experiment"))
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 
 
@@ -178,9 +179,9 @@ def list_experiments(words: list[str]):
         config.check_words(words_of_it)
         runs, impossible, on_cpu = plan(words_of_it, fingerprint_where_there_are_runs)
         left_out = f"; {len(impossible)} cells are impossible" if impossible else ""
-        print(f"{name:<12}{what_it_takes(runs, on_cpu)}{left_out}", flush=True)
+        print(f"{name:<{WIDTH}}{what_it_takes(runs, on_cpu)}{left_out}", flush=True)
         every |= {run.name: run for run in runs}
-    print(f"{'together':<12}{what_it_takes(list(every.values()), on_cpu)}")
+    print(f"{'together':<{WIDTH}}{what_it_takes(list(every.values()), on_cpu)}")
 
 
 def what_it_takes(runs: list, on_cpu: bool) -> str:

@@ -173,7 +173,7 @@ def test_status_lists_the_experiments(tmp_path):
     assert done.returncode == 0, done.stderr
     lines = dict(line.split(maxsplit=1) for line in done.stdout.splitlines())
     assert list(lines) == [*choices("experiment"), "together"]
-    assert lines["accuracy"].startswith("20 runs, 0 done, about 0.")
+    assert lines["accuracy"].startswith("20 runs, 0 done, hours: unknown (no run of recipe quick ")
     assert lines["placement"].endswith("cells are impossible")
     both = program("scripts/status.py", "experiments", "experiment=noise")
     assert both.returncode == 1 and both.stderr.startswith("experiments lists all of them")
