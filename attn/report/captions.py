@@ -53,9 +53,9 @@ CONTENT = (
     "the fixed test order, and the network scores its input channels again. Mean scores over pairs "
     "of a colour and a noise channel, then over runs. Follows content: how far the two scores move "
     "towards each other's usual ones, as a share of the way: 1 if a score goes with what a channel "
-    "holds, 0 if it stays with the channel's place; t-interval over runs. Undefined: runs in which "
-    "no colour's usual score is above a noise channel's by 0.01. It takes trained networks, as "
-    "`python eval.py checkpoint=all` looks into them."
+    "holds, 0 if it stays with the channel's place; of a run's means over pairs, t-interval over "
+    "runs. Undefined: runs in which the colours' mean usual score is not above the noise channels' "
+    "by 0.01. It takes trained networks, as `python eval.py checkpoint=all` looks into them."
 )
 GATES = (
     "first, last: the mean score, untrained (250 test images, batch statistics) and after the "

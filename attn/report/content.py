@@ -22,26 +22,29 @@ FOLLOWS = "follows content"
 
 
 def pairs(swap: pd.DataFrame) -> pd.DataFrame:
-    """Returns each run's pairs of a colour and a noise channel, with the scores of their slots.
-
-    follows_content: 1 where the two scores change places with the contents, 0 where they stay; NaN
-    where the colour's usual score is not above the noise channel's by LEAST_GAP.
-    """
+    """Returns each run's pairs of a colour and a noise channel, with the scores of their slots."""
     keys = ["run", "colour", "noise"]
     colour = swap[swap["slot"] == swap["colour"]].set_index(keys)
     noise = swap[swap["slot"] == swap["noise"]].set_index(keys)
     scores = {
-        "colour": colour["usual"],
-        "noise": noise["usual"],
-        "noise_in_colour": colour["swapped"],
-        "colour_in_noise": noise["swapped"],
+        "score_colour": colour["usual"],
+        "score_noise": noise["usual"],
+        "score_noise_in_colour": colour["swapped"],
+        "score_colour_in_noise": noise["swapped"],
     }
-    gap = scores["colour"] - scores["noise"]
-    rise = scores["colour_in_noise"] - scores["noise"]
-    fall = scores["colour"] - scores["noise_in_colour"]
-    follows = ((rise + fall) / (2 * gap)).where(gap >= LEAST_GAP)
-    found = pd.DataFrame({f"score_{name}": score for name, score in scores.items()})
-    return found.assign(follows_content=follows).reset_index()
+    found = pd.DataFrame(scores)
+    return found.assign(follows_content=_follows(found)).reset_index()
+
+
+def _follows(scores: pd.DataFrame) -> pd.Series:
+    """Returns 1 where the two scores change places with the contents, 0 where they stay.
+
+    NaN where the colour's usual score is not above the noise channel's by LEAST_GAP.
+    """
+    gap = scores["score_colour"] - scores["score_noise"]
+    rise = scores["score_colour_in_noise"] - scores["score_noise"]
+    fall = scores["score_colour"] - scores["score_noise_in_colour"]
+    return ((rise + fall) / (2 * gap)).where(gap >= LEAST_GAP)
 
 
 def named(pairs: pd.DataFrame) -> pd.DataFrame:
@@ -52,10 +55,15 @@ def named(pairs: pd.DataFrame) -> pd.DataFrame:
 
 
 def table(group: Group) -> pd.DataFrame:
-    """Returns a row for each configuration: means over pairs, then over runs."""
+    """Returns a row for each configuration: means over pairs, then over runs.
+
+    What a run's scores follow is asked of their means over its pairs: of a pair with a small gap
+    the ratio would be chance.
+    """
     if group.swap.empty:
         return pd.DataFrame()
-    means = pairs(group.swap).groupby("run").mean().drop(columns=["colour", "noise"]).reset_index()
+    means = pairs(group.swap).groupby("run").mean().drop(columns=["colour", "noise"])
+    means = means.assign(follows_content=_follows(means)).reset_index()
     rows = []
     for key, runs in means.merge(group.runs, on="run").groupby(CONFIGURATION, sort=False):
         names = dict(zip(CONFIGURATION, key, strict=True))
