@@ -1,4 +1,4 @@
-"""What several seeds say: intervals, paired differences, equivalence, verdicts. scipy computes.
+"""What several seeds say: intervals, paired differences, predictions, verdicts. scipy computes.
 
 Intervals are Student's t, which keep their nominal coverage at three to ten seeds, where a
 bootstrap's percentiles cover 83% instead of 95% (n=5). Runs pair by seed: they share what weights
