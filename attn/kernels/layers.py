@@ -1,7 +1,8 @@
 """A network's layers with kernels of their own, for training on one thread of a CPU in float32.
 
 `fuse(network)` changes the class of the modules that have one, and neither their names nor their
-weights. In evaluation they are torch's. Their numbers are torch's but for rounding.
+weights. Their numbers are torch's but for rounding. In evaluation, under autocast, in another
+precision and on a GPU they are torch's layers: a kernel would read beyond the memory it is given.
 """
 
 import itertools
@@ -71,6 +72,12 @@ def _fits(channels: int) -> bool:
     return channels % LANES == 0 and channels <= MOST
 
 
+def _takes(layer, x) -> bool:
+    """Whether the kernels compute what this layer makes of x."""
+    plain = x.device.type == "cpu" and x.dtype == layer.weight.dtype == torch.float32
+    return layer.training and plain and not torch.is_autocast_enabled("cpu")
+
+
 def _dense(x):
     """x with its channels last in memory, as the kernels read it."""
     return x.contiguous(memory_format=torch.channels_last)
@@ -87,7 +94,7 @@ class Norm(nn.BatchNorm2d):
     bounds = UNBOUNDED
 
     def forward(self, x):  # (B, C, H, W)
-        if not self.training:
+        if not _takes(self, x):
             y = super().forward(x)
             return y if self.bounds == UNBOUNDED else F.hardtanh(y, *self.bounds, inplace=True)
         return _Norm.apply(x, self.weight, self.bias, self)
@@ -139,7 +146,7 @@ class Depthwise(nn.Conv2d):
     """A 3x3 convolution of each channel alone, padded by 1, with a stride of 1 or 2."""
 
     def forward(self, x):  # (B, C, H, W)
-        if not self.training:
+        if not _takes(self, x):
             return super().forward(x)
         return _Depthwise.apply(x, self.weight, self.stride[0] - 1)
 
@@ -171,7 +178,7 @@ class Pointwise(nn.Conv2d):
     """A 1x1 convolution, whose weights' gradient is a matrix product: oneDNN's is slower."""
 
     def forward(self, x):  # (B, C, H, W)
-        if not self.training:
+        if not _takes(self, x):
             return super().forward(x)
         return _Pointwise.apply(x, self.weight)
 

@@ -57,6 +57,24 @@ def test_a_layer_gives_what_torchs_gives_in_double(name, shape):
         assert ((value - exact[what]).abs().max() / scale) < 2e-5, what
 
 
+@pytest.mark.parametrize("name", LAYERS)
+def test_what_the_kernels_cannot_take_is_torchs(name):
+    """They had read bfloat16 as if it were float32, beyond the end of the memory."""
+    torch.manual_seed(0)
+    plain, x = LAYERS[name](16), torch.randn(4, 16, 7, 9)
+    fused = copy.deepcopy(plain)
+    assert fuse(fused)
+    for given in (x, x.bfloat16()):
+        with torch.autocast("cpu", torch.bfloat16):
+            same(outcome(copy.deepcopy(fused), given), outcome(copy.deepcopy(plain), given))
+    same(outcome(fused.double(), x.double()), outcome(plain.double(), x.double()))
+
+
+def same(found, expected):
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[what], expected[what]) for what in expected)
+
+
 @pytest.mark.parametrize("backbone", ["mobilenet_v2", "resnet20", "resnet50"])
 def test_a_network_keeps_its_keys_and_its_evaluation(backbone):
     torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""The published page in headless Chromium: no error, every picture there, nothing wider than it."""
+"""The page in headless Chromium: no error, every picture there, nothing wider than it."""
 
 import json
 import re
@@ -7,9 +7,9 @@ import subprocess
 
 import pytest
 
-from attn.tests.conftest import ROOT
+from attn.report.report import report
+from attn.tests.made_up import made_up_runs
 
-PAGE = ROOT / "results" / "report.html"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 # The page reports on itself to the one that frames it: headless windows are at least 500 wide.
 REPORT = """<script>addEventListener("load", () => parent.postMessage(JSON.stringify({
@@ -40,12 +40,15 @@ OPTIONS = [
 @pytest.mark.slow
 @pytest.mark.skipif(not CHROMIUM, reason="no Chromium here")
 @pytest.mark.parametrize("width", [390, 1280])
-def test_the_published_page_in_a_browser(tmp_path, width):
-    seen, errors = look(PAGE.read_text(), width, tmp_path)
+def test_the_page_in_a_browser(tmp_path, width):
+    made_up_runs(tmp_path / "runs")
+    report(tmp_path / "runs", tmp_path / "out")
+    page = (tmp_path / "out" / "report.html").read_text()
+    seen, errors = look(page, width, tmp_path)
     assert not errors
     assert abs(seen["width"] - width) <= 20  # a frame's borders and scroll bar
     assert seen["content"] <= seen["width"]
-    assert seen["pictures"] == PAGE.read_text().count("<img ") > 5
+    assert seen["pictures"] == page.count("<img ") > 5
     assert seen["broken"] == seen["small"] == seen["targets"] == 0
 
 
