@@ -10,19 +10,23 @@ import sys
 from pathlib import Path
 
 import hydra
+from attn.config.words import check_words
 
-from attn import command, config
+from attn.config import cli
+from attn.config.check import choose_device
+from attn.config.cli import one_line_errors, register
+from attn.config.schema import Eval
 
-config.register()
+register()
 
 
 @hydra.main(version_base="1.3", config_path="configs", config_name="eval")
 def main(cfg):
-    with config.one_line_errors():
+    with one_line_errors():
         runs = Path(cfg.runs)
         out = Path("results") if cfg.publish else runs / "_report"
-        command.check_writable(out, "publish=true" if cfg.publish else f"runs={cfg.runs}")
-        device = config.choose_device(cfg)
+        cli.check_writable(out, "publish=true" if cfg.publish else f"runs={cfg.runs}")
+        device = choose_device(cfg)
 
         if cfg.checkpoint:
             from attn.report.checkpoint import find, inspect_all, report_checkpoint
@@ -38,10 +42,10 @@ def main(cfg):
 
 
 if __name__ == "__main__":
-    sys.argv[1:] = words = command.expand_home(sys.argv[1:])
-    with command.stoppable():
-        if not command.is_question(words):
-            config.check_words(words, config.Eval)
-            if command.is_sweep(words):
+    sys.argv[1:] = words = cli.expand_home(sys.argv[1:])
+    with cli.stoppable():
+        if not cli.is_question(words):
+            check_words(words, Eval)
+            if cli.is_sweep(words):
                 raise SystemExit("eval.py makes one report; leave -m out")
         main()

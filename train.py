@@ -10,24 +10,29 @@ from pathlib import Path
 
 import hydra
 
-from attn import cells, command, config, workers
+from attn.config import cli, sweep
+from attn.config.check import Impossible, check, choose_device, chosen_seeds
+from attn.config.cli import one_line_errors, register
+from attn.config.words import check_words
+from attn.training import workers
 
-config.register()
+register()
 
 
 @hydra.main(version_base="1.3", config_path="configs", config_name="train")
 def main(cfg):
-    with config.one_line_errors():
-        seeds, device = config.seeds(cfg), config.choose_device(cfg)
+    with one_line_errors():
+        seeds, device = chosen_seeds(cfg), choose_device(cfg)
         configuration = checked(cfg)
         if configuration is None:
             return
 
-        from attn import ahead, pretrained
-        from attn.checks import check_last_batch
+        from attn.config.values import check_last_batch
         from attn.data import check_count, load, subset
-        from attn.launch import train_all
-        from attn.runs import Run
+        from attn.network import pretrained
+        from attn.runs.folder import Run
+        from attn.training import ahead
+        from attn.training.launch import launch
 
         pretrained.weights(configuration)  # fetched, or refused, before anything long starts
         data = load(cfg.data.source, cfg.data.root)
@@ -36,18 +41,18 @@ def main(cfg):
         check_count(data.labels["test"], cfg.recipe.test_images)
         configuration.fingerprint = data.fingerprint
         runs = [Run(configuration, seed, Path(cfg.runs)) for seed in seeds]
-        compiling = ahead.compiling(sys.argv[1:], cells.number(), device)
-        train_all(runs, device, cfg.compile, compiling)
+        compiling = ahead.compiling(sys.argv[1:], sweep.number(), device)
+        launch(runs, device, cfg.compile, compiling)
 
 
 def checked(cfg):
     """The configuration; None for an impossible cell of a sweep, which is recorded and skipped."""
-    from attn.runs import note_skipped
+    from attn.runs.folder import note_skipped
 
-    cell = cells.running()
+    cell = sweep.running()
     try:
-        configuration, reason = config.check(cfg), None
-    except config.Impossible as error:
+        configuration, reason = check(cfg), None
+    except Impossible as error:
         if cell is None:
             raise
         configuration, reason = None, str(error)
@@ -57,13 +62,13 @@ def checked(cfg):
 
 
 if __name__ == "__main__":
-    words = command.expand_home(sys.argv[1:])
+    words = cli.expand_home(sys.argv[1:])
     words.sort(key=lambda word: word not in ("-m", "--multirun"))  # which Hydra takes first alone
     sys.argv[1:] = words
-    with command.stoppable():
-        if not command.is_question(words):
-            config.check_words(words)
+    with cli.stoppable():
+        if not cli.is_question(words):
+            check_words(words)
             if "device=cuda" not in words:
                 workers.start()
-            cells.check(words)
+            sweep.check_all(words)
         main()

@@ -9,7 +9,7 @@ a resume, on CPU and GPU.
 import torch
 from torch import nn
 
-from attn.kernels.library import library
+from attn.compute.kernels.library import library
 
 # Purposes; a number, once used, keeps its meaning.
 ORDER, NOISE, DROPOUT, SUBSET, SYNTHETIC, AUGMENT = range(6)

@@ -27,13 +27,15 @@ sys.path.insert(0, f"{sys.path[0]}/..")
 import pandas as pd
 import torch
 
-from attn import cells, config, files
+from attn.compute.precision import has_amx
+from attn.config import sweep
+from attn.config.check import check, choose_device
 from attn.data import load
-from attn.environment import processor
-from attn.precision import has_amx
-from attn.report.speed import report
-from attn.training import device_name
-from attn.workers import processors
+from attn.report.figures.speed import report
+from attn.runs import files
+from attn.runs.environment import processor
+from attn.training.session import device_name
+from attn.training.workers import processors
 
 ROOT = Path(__file__).resolve().parents[1]
 WORDS = {
@@ -198,9 +200,9 @@ def main():
     if unknown := [word for word in words if word.startswith("-")]:
         parser.error(f"unknown option {unknown[0]}")
     end = time.monotonic() + 60 * options.minutes
-    device = config.choose_device(cells.single(words, __doc__))
+    device = choose_device(sweep.single(words, __doc__))
     words = WORDS[device.type] + words
-    cfg = config.check(cells.composed(words))
+    cfg = check(sweep.composed(words))
     load(cfg.data.source, cfg.data.root)  # else the first way alone would wait for its decoding
     same = {"words": " ".join(words), "torch": torch.__version__, "code": code()}
     out = options.out / machine_name(device)

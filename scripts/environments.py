@@ -20,8 +20,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from attn import cells, config, workers
+from attn.config import sweep
+from attn.config.check import check, choose_device, chosen_seeds
+from attn.config.cli import register
 from attn.errors import UserError
+from attn.training import workers
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMON = ["device=cpu", "recipe=quick", "location=none", "recipe.precision=fp32"]
@@ -110,12 +113,12 @@ def answer():
     """Trains what standard input asks for, and prints what came out as a line of JSON."""
     import torch
 
-    from attn.kernels.library import without_kernels
+    from attn.compute.kernels.library import without_kernels
 
     asked = json.load(sys.stdin)
     torch.set_num_threads(asked["threads"])
-    config.register()
-    cfg = cells.composed(asked["words"])
+    register()
+    cfg = sweep.composed(asked["words"])
     if asked["kernels"]:
         print(json.dumps(first_steps(cfg, asked["steps"])))
         return
@@ -127,12 +130,12 @@ def first_steps(cfg, steps: int) -> dict:
     """Trains so many steps of a run, as train.py does on a CPU."""
     import torch
 
-    from attn.build import build
     from attn.data import load
     from attn.draws import Draws
-    from attn.shared import Shared
+    from attn.network.build import build
+    from attn.training.shared import Shared
 
-    configuration, seed = config.check(cfg), config.seeds(cfg)[0]
+    configuration, seed = check(cfg), chosen_seeds(cfg)[0]
     data = load(cfg.data.source, cfg.data.root)
     shared, draws = Shared(configuration, data, torch.device("cpu"), cfg.compile), Draws(seed)
     trainer = shared.trainer(build(configuration, seed, draws, shared.weights), draws)
@@ -250,7 +253,7 @@ def write(tables: list[list[dict]], folder: Path):
     """Writes and prints what was found: environments.csv, environments.md."""
     import pandas as pd
 
-    from attn import files
+    from attn.runs import files
 
     folder.mkdir(parents=True, exist_ok=True)
     frame = pd.DataFrame([row for table in tables for row in table])
@@ -278,10 +281,10 @@ def main():
         parser.error(f"--steps {options.steps}: it takes a number from 1 on")
     every = [([*chosen, *words], options.steps or n) for chosen, n in CONFIGURATIONS.items()]
     every = every[:1] if words else every
-    cfg = cells.single(every[0][0], __doc__)
-    if len(config.seeds(cfg)) > 1:
+    cfg = sweep.single(every[0][0], __doc__)
+    if len(chosen_seeds(cfg)) > 1:
         parser.error(f"seeds={cfg.seeds}: one seed is trained here; seeds=[3] means seed 3")
-    device = config.choose_device(cfg)
+    device = choose_device(cfg)
     if device.type != "cpu":
         parser.error(f"device={cfg.device}: what varies here is a CPU's; leave the word out")
     _decode(cfg)

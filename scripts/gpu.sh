@@ -73,7 +73,7 @@ runs() { # those of experiments, an argument each; the next one's first step is 
         [ ! -d "$TORCHINDUCTOR_CACHE_DIR/fxgraph" ] || cache=some
         if [ $# -gt 0 ]; then
             read -ra options <<<"experiment=$1"
-            timeout "$(least 300)" "$PYTHON" -m attn.ahead "${options[@]}" device=cuda &
+            timeout "$(least 300)" "$PYTHON" -m attn.training.ahead "${options[@]}" device=cuda &
             ahead=$!
         fi
         status=0

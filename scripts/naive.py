@@ -15,11 +15,12 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, Subset
 from torchvision.transforms import Compose, Normalize, Resize, ToPILImage, ToTensor
 
-from attn import cells, config
-from attn.build import build
+from attn.config import sweep
+from attn.config.check import check, choose_device, chosen_seeds
 from attn.data import load, subset
 from attn.data.inputs import MEAN, SD
-from attn.schedule import learning_rates
+from attn.network.build import build
+from attn.training.schedule import learning_rates
 
 
 class CIFAR10(torch.utils.data.Dataset):
@@ -73,7 +74,7 @@ def fit(cfg, data, seed, device):
 
 
 if __name__ == "__main__":
-    cfg = cells.plain(sys.argv[1:], __doc__)
+    cfg = sweep.plain(sys.argv[1:], __doc__)
     data = load(cfg.data.source, cfg.data.root)
-    for seed in config.seeds(cfg):
-        fit(config.check(cfg), data, seed, config.choose_device(cfg))
+    for seed in chosen_seeds(cfg):
+        fit(check(cfg), data, seed, choose_device(cfg))

@@ -20,11 +20,15 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from attn.config.words import check_words
 from hydra.errors import HydraException
 
-from attn import cells, command, config, workers
-from attn.catalogue import choices
+from attn.config import cli, sweep
+from attn.config.catalogue import choices
+from attn.config.check import Impossible, check, choose_device, chosen_seeds
+from attn.config.cli import register
 from attn.errors import UserError
+from attn.training import workers
 
 WIDTH = 2 + max(len(name) for name in choices("experiment"))
 RESULTS = Path(__file__).resolve().parents[1] / "results"
@@ -136,21 +140,21 @@ def plan(words: list[str], fingerprint) -> tuple[list, list, bool]:
 
     fingerprint(cfg): that of the data.
     """
-    from attn.runs import Run
+    from attn.runs.folder import Run
 
     runs, impossible = {}, []
-    every = cells.split(words)
-    for cell, cfg in zip(every, cells.planned(every), strict=True):
+    every = sweep.split(words)
+    for cell, cfg in zip(every, sweep.planned(every), strict=True):
         try:
-            configuration = config.check(cfg)
-        except config.Impossible as error:
+            configuration = check(cfg)
+        except Impossible as error:
             impossible.append((" ".join(cell), str(error)))
             continue
         configuration.fingerprint = fingerprint(cfg)
-        for seed in config.seeds(cfg):
+        for seed in chosen_seeds(cfg):
             run = Run(configuration, seed, Path(cfg.runs))
             runs[run.name] = run
-    return list(runs.values()), impossible, config.choose_device(cfg).type == "cpu"
+    return list(runs.values()), impossible, choose_device(cfg).type == "cpu"
 
 
 def fingerprint_of_data(cfg) -> str:
@@ -176,7 +180,7 @@ def list_experiments(words: list[str]):
     names, every = choices("experiment"), {}
     for name in names:
         words_of_it = [f"experiment={name}", *words]
-        config.check_words(words_of_it)
+        check_words(words_of_it)
         runs, impossible, on_cpu = plan(words_of_it, fingerprint_where_there_are_runs)
         left_out = f"; {len(impossible)} cells are impossible" if impossible else ""
         print(f"{name:<{WIDTH}}{what_it_takes(runs, on_cpu)}{left_out}", flush=True)
@@ -217,12 +221,12 @@ def list_runs(words: list[str]):
 
 def main(words: list[str]):
     words = [word for word in words if word not in ("-m", "--multirun")]
-    if command.is_question(words):
+    if cli.is_question(words):
         print(__doc__)
         return
-    config.register()
+    register()
     if words and "experiments" not in words:
-        config.check_words(words)
+        check_words(words)
         list_runs(words)
         return
     words = [word for word in words if word != "experiments"]
@@ -233,7 +237,7 @@ def main(words: list[str]):
 
 if __name__ == "__main__":
     try:
-        with command.stoppable():
-            main(command.expand_home(sys.argv[1:]))
+        with cli.stoppable():
+            main(cli.expand_home(sys.argv[1:]))
     except (UserError, HydraException) as error:
         sys.exit(str(error))

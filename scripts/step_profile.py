@@ -19,14 +19,16 @@ from bench import ROOT, WORDS, machine_name
 from naive import loader, update
 from torch.profiler import ProfilerActivity, profile
 
-from attn import cells, config, files
-from attn.build import build
+from attn.compute.precision import is_compiled, set_backends
+from attn.config import sweep
+from attn.config.check import check, choose_device
 from attn.data import load, subset
 from attn.draws import Draws
-from attn.engine import Trainer
-from attn.precision import is_compiled, set_backends
+from attn.network.build import build
 from attn.report.formats import markdown
-from attn.shared import split_inputs
+from attn.runs import files
+from attn.training.shared import split_inputs
+from attn.training.trainer import Trainer
 
 STEPS = 10
 FLOOR = 0.23  # ms
@@ -95,9 +97,9 @@ def describe(name: str, wall: float, frame: pd.DataFrame, what: str) -> str:
 
 def main():
     words = sys.argv[1:]
-    device = config.choose_device(cells.single(words, __doc__))
+    device = choose_device(sweep.single(words, __doc__))
     words = WORDS[device.type] + words
-    cfg = config.check(cells.composed(words))
+    cfg = check(sweep.composed(words))
     data = load(cfg.data.source, cfg.data.root)
     torch.set_num_threads(1)
     what = "kernels" if device.type == "cuda" else "operators"

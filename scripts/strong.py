@@ -12,11 +12,12 @@ import torch
 import torch.nn.functional as F
 from naive import accuracy, loader
 
-from attn import cells, config
-from attn.build import build
+from attn.compute.precision import autocast, computed_in
+from attn.config import sweep
+from attn.config.check import check, choose_device, chosen_seeds
 from attn.data import load
-from attn.precision import autocast, computed_in
-from attn.schedule import learning_rates
+from attn.network.build import build
+from attn.training.schedule import learning_rates
 
 
 def fit(cfg, data, seed, device):
@@ -55,7 +56,7 @@ def fit(cfg, data, seed, device):
 
 
 if __name__ == "__main__":
-    cfg = cells.plain(sys.argv[1:], __doc__)
+    cfg = sweep.plain(sys.argv[1:], __doc__)
     data = load(cfg.data.source, cfg.data.root)
-    for seed in config.seeds(cfg):
-        fit(config.check(cfg), data, seed, config.choose_device(cfg))
+    for seed in chosen_seeds(cfg):
+        fit(check(cfg), data, seed, choose_device(cfg))

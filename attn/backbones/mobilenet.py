@@ -12,7 +12,7 @@ from torch import nn
 from torchvision.models.mobilenetv2 import InvertedResidual
 
 from attn.backbones.stem import check_stem
-from attn.seams import Seams
+from attn.network.seams import Seams
 
 PLACES = ("expansion", "projection")
 

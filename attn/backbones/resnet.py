@@ -11,7 +11,7 @@ from torch import nn
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
 from attn.backbones.stem import check_stem
-from attn.seams import Seams
+from attn.network.seams import Seams
 
 
 def shortcut(block, x):

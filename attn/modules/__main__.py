@@ -2,12 +2,12 @@
 
 import sys
 
-from attn import command
-from attn.report.mechanisms import show
+from attn.config import cli
+from attn.network.mechanisms import show
 
 if __name__ == "__main__":
-    with command.stoppable():
-        if command.is_question(sys.argv[1:]):
+    with cli.stoppable():
+        if cli.is_question(sys.argv[1:]):
             print(__doc__)
         else:
             show(sys.argv[1:])

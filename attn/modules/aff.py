@@ -9,9 +9,9 @@ Reduction 4 in every block is their CIFAR networks', 16 in the last two stages t
 import torch
 from torch import nn
 
-from attn.modules.check import hidden_width
-from attn.modules.precision import full, full_precision, gated, mean
-from attn.scores import Scores
+from attn.modules.numeric import full, full_precision, gated, mean
+from attn.modules.width import hidden_width
+from attn.network.scores import Scores
 
 
 def bottleneck(channels: int, hidden: int) -> nn.Sequential:

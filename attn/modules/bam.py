@@ -10,9 +10,9 @@ dilation 4 see mostly padding.
 import torch
 from torch import nn
 
-from attn.modules.check import hidden_width, one_of
-from attn.modules.precision import full, full_precision, gated, mean
-from attn.scores import Scores
+from attn.modules.numeric import full, full_precision, gated, mean
+from attn.modules.width import hidden_width, one_of
+from attn.network.scores import Scores
 
 COMBINE = {"mul": torch.mul, "add": torch.add}
 BN = ("hidden", "output")

@@ -17,9 +17,9 @@ logarithm of the number of positions: on large maps both can saturate the gate.
 import torch
 from torch import nn
 
-from attn.modules.check import hidden_width, one_of
-from attn.modules.precision import full, full_precision, gated, maximum, mean
-from attn.scores import Scores
+from attn.modules.numeric import full, full_precision, gated, maximum, mean
+from attn.modules.width import hidden_width, one_of
+from attn.network.scores import Scores
 
 
 def root_of_squares(x, dim):

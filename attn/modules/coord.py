@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from attn.modules.check import hidden_width
-from attn.modules.precision import full_precision, gated, mean
-from attn.scores import Scores
+from attn.modules.numeric import full_precision, gated, mean
+from attn.modules.width import hidden_width
+from attn.network.scores import Scores
 
 
 class Coordinate(nn.Module):

@@ -11,8 +11,8 @@ are not. The paper's position form is left out.
 import torch
 from torch import nn
 
-from attn.modules.precision import full, full_precision, gated
-from attn.scores import Scores
+from attn.modules.numeric import full, full_precision, gated
+from attn.network.scores import Scores
 
 
 def covariance(u):

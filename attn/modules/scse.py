@@ -9,10 +9,10 @@ behind the blocks of a segmentation network; here it stands where SE does.
 import torch
 from torch import nn
 
-from attn.modules.check import one_of
-from attn.modules.precision import full, full_precision, gated
+from attn.modules.numeric import full, full_precision, gated
 from attn.modules.se import SE
-from attn.scores import Scores
+from attn.modules.width import one_of
+from attn.network.scores import Scores
 
 COMBINE = {"max": torch.maximum, "sum": torch.add}
 

@@ -11,9 +11,9 @@ channels get only channel gates, the others only spatial ones, and the stem gets
 import torch
 from torch import nn
 
-from attn.modules.precision import full, full_precision, gated, mean
-from attn.scores import Scores
-from attn.seams import CannotStand
+from attn.modules.numeric import full, full_precision, gated, mean
+from attn.network.scores import Scores
+from attn.network.seams import CannotStand
 
 
 def normalise(x, norm: nn.GroupNorm):

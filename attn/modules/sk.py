@@ -10,10 +10,10 @@ the paper.
 import torch
 from torch import nn
 
-from attn.modules.check import hidden_width
 from attn.modules.convolution import like
-from attn.modules.precision import full_precision, mean
-from attn.scores import Scores
+from attn.modules.numeric import full_precision, mean
+from attn.modules.width import hidden_width
+from attn.network.scores import Scores
 
 
 class SK(nn.Module):

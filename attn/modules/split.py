@@ -11,11 +11,11 @@ from functools import reduce
 import torch
 from torch import nn
 
-from attn.modules.check import hidden_width
 from attn.modules.convolution import like
-from attn.modules.precision import full_precision, mean
-from attn.scores import Scores
-from attn.seams import CannotStand
+from attn.modules.numeric import full_precision, mean
+from attn.modules.width import hidden_width
+from attn.network.scores import Scores
+from attn.network.seams import CannotStand
 
 
 class Split(nn.Module):

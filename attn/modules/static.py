@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from attn.modules.cbam import ChannelAttention
-from attn.modules.precision import full_precision, gated
-from attn.scores import Scores
+from attn.modules.numeric import full_precision, gated
+from attn.network.scores import Scores
 
 
 class Static(nn.Module):

@@ -11,22 +11,23 @@ import torch
 import yaml
 from tqdm import tqdm
 
-from attn import files
-from attn.build import build
+from attn.compute.precision import set_backends
+from attn.config.schema import NUMERICS, Config
 from attn.data import CLASSES, Dataset, load
 from attn.errors import RunError
-from attn.evaluation import POST_IMAGES, Predictor, evaluate, fixed_test_order, score_rows
-from attn.inspection import files_of, inspect, swap
+from attn.evaluation.inspect import files_of, inspect, swap
+from attn.evaluation.predict import POST_IMAGES, Predictor, evaluate, fixed_test_order, score_rows
 from attn.modules import MECHANISMS
-from attn.precision import set_backends
-from attn.report import accuracy_figures, content, inspection_figures, score_figures
+from attn.network.build import build
+from attn.network.scores import of_input_channels
+from attn.report import content
 from attn.report.collect import UNREADABLE
+from attn.report.figures import accuracy, channels, inspection
 from attn.report.formats import markdown
 from attn.report.group import SOURCES, write_csv
 from attn.report.tables import channel_name
-from attn.schema import NUMERICS, Config
-from attn.scores import of_input_channels
-from attn.shared import split_inputs
+from attn.runs import files
+from attn.training.shared import split_inputs
 
 OTHER_DATA = "these images are not the ones that it was trained on: another dataset or decoder"
 CPU = torch.device("cpu")
@@ -115,7 +116,7 @@ def report_checkpoint(path: Path, out: Path, device: torch.device):
     print(f"\n{title}\n\ntest accuracy {right.double().mean():.2%}\n")
     classes = _classes(right, labels[order])
     _write(out / "classes", f"Accuracy by class: {title}", classes)
-    accuracy_figures.by_class(classes, title, out / "classes.png")
+    accuracy.by_class(classes, title, out / "classes.png")
     if scores[len(order)]:
         _write_scores(out, title, scores, predictor.inputs.pictures(int(order[0])))
         with TemporaryDirectory() as aside:
@@ -209,12 +210,12 @@ def _inspect(folder: Path, predictor: Predictor):
 
 def _draw_inspection(folder: Path, out: Path, title: str):
     classes = dict(tuple(pd.read_csv(folder / CLASSES_CSV).groupby("module", sort=False)))
-    inspection_figures.by_class(classes, title, out / "scores-classes.png")
+    inspection.by_class(classes, title, out / "scores-classes.png")
     if (folder / "maps.npz").exists():
         with np.load(folder / "maps.npz") as file:
             maps = dict(file)
         images = maps.pop("images")
-        inspection_figures.gates_over_images(images, maps, title, out / "gates.png")
+        inspection.gates_over_images(images, maps, title, out / "gates.png")
     if (folder / "importance.csv").exists():
         lost = pd.read_csv(folder / "importance.csv")
         names = lost["channel"].map(channel_name)
@@ -245,13 +246,13 @@ def _write_scores(out: Path, title: str, scores: dict, pictures):
     summary = places.agg(channels="size", mean="mean", lowest="min", highest="max").reset_index()
     summary["spread over images"] = whole.groupby("module", sort=False)["sd"].mean().to_numpy()
     _write(out / "places", f"Scores by place, whole test set: {title}", summary)
-    score_figures.by_place(whole, title, out / "places.png")
+    channels.by_place(whole, title, out / "places.png")
     panels = [("", {m: np.sort(r["mean"])[::-1] for m, r in whole.groupby("module", sort=False)})]
-    score_figures.heat_maps(panels, f"Scores by place and channel\n{title}", out / "layers.png")
+    channels.heat_maps(panels, f"Scores by place and channel\n{title}", out / "layers.png")
     at_input = frame[frame["module"].map(of_input_channels)].assign(run="")
     if not at_input.empty:
         only = pd.DataFrame({"run": [""], "seed": [0], "attention": [""]})
-        score_figures.of_input(pictures.numpy(), only, at_input, title, out / "scores-input.png")
+        channels.of_input(pictures.numpy(), only, at_input, title, out / "scores-input.png")
 
 
 def _write(path: Path, title: str, frame: pd.DataFrame):

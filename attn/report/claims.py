@@ -6,11 +6,13 @@ from pathlib import Path
 
 import yaml
 
-from attn import catalogue
+from attn.config import catalogue
+from attn.config.labels import DEFAULTS, label
+from attn.config.schema import Recipe
+from attn.config.values import TAKES
+from attn.config.words import check_keys
 from attn.errors import UserError
-from attn.labels import DEFAULTS, label
-from attn.place import LOCATIONS
-from attn.schema import Recipe
+from attn.network.place import LOCATIONS
 from attn.stats import DIRECTIONS, MOST_SEEDS
 
 CLAIMS = catalogue.CONFIGS / "claims.yaml"
@@ -163,7 +165,7 @@ def _named(group: str, text: str) -> dict:
         key, _, value = word.partition("=")
         key, value = key.partition(".")[2], yaml.safe_load(value)
         if values[key] is not None and type(value) is not type(values[key]):
-            raise UserError(f"{word}: it takes {catalogue.TAKES[type(values[key])]}")
+            raise UserError(f"{word}: it takes {TAKES[type(values[key])]}")
         values[key] = value
     return values
 
@@ -233,7 +235,7 @@ def _row(entry: dict) -> Row:
     for group in ("data", "attention"):
         text = getattr(row, group)
         try:
-            catalogue.check_words(command_words(group, text), catalogue.GROUPS, {})
+            check_keys(command_words(group, text), catalogue.GROUPS, {})
             called = label(group, _named(group, text))
         except UserError as error:
             raise ClaimError(f"row {row.model}: {error}") from None

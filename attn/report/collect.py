@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from attn.catalogue import recipe_key
+from attn.config.catalogue import recipe_key
+from attn.config.schema import Config
+from attn.network.scores import COLOURS, of_input_channels
 from attn.report.group import FRAMES, KEY, NAMES, ORDER, SOURCES, Group, read_csv
-from attn.runs import Run
-from attn.schema import Config
-from attn.scores import COLOURS, of_input_channels
+from attn.runs.folder import Run
 
 PARTS = ("channel", "spatial", "height", "width", "first")  # scores beside a mechanism's main one
 
@@ -293,8 +293,8 @@ def _health(scores: pd.DataFrame, epochs: pd.DataFrame) -> pd.DataFrame:
 def _pictures(folder: Path, scores: pd.DataFrame) -> dict:
     """example: one test image's input channels (C, S, S) uint8, if they are scored.
 
-    maps/...: what an inspection saw (see attn.inspection). In a group the configuration stands
-    behind the first word.
+    maps/...: what an inspection saw (see attn.evaluation.inspect). In a group the configuration
+    stands behind the first word.
     """
     found = {}
     path = folder / "predictions.npz"

@@ -1,7 +1,7 @@
 """Does a score follow what an input channel holds, or the channel's place?
 
-A colour and a noise channel exchange their contents (see attn.inspection.swap). A score that is
-computed from the content moves with it; one learned for the place stays.
+A colour and a noise channel exchange their contents (see attn.evaluation.inspect.swap). A score
+that is computed from the content moves with it; one learned for the place stays.
 """
 
 import pandas as pd

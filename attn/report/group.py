@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from attn.environment import of_older
-from attn.files import write, write_arrays
+from attn.runs.environment import of_older
+from attn.runs.files import write, write_arrays
 
 KEY = ["recipe", "recipe_key", "source", "fingerprint", "numerics"]  # never mixed in a table
 NAMES = ["backbone", "data", "location", "stages", "attention"]

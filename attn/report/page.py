@@ -7,11 +7,11 @@ from pathlib import Path
 
 import jinja2
 
-from attn.files import write
-from attn.report import verdict_text
+from attn.report import wording
 from attn.report.claims import command_words
 from attn.report.formats import counted, html_table, number
 from attn.report.verdicts import Judged
+from attn.runs.files import write
 from attn.stats import CONTRADICTED, INCONCLUSIVE, NOT_RUN, REPRODUCED
 
 TEMPLATE = Path(__file__).with_name("page.html")
@@ -46,7 +46,7 @@ def write_page(sections, own: list[Judged], skipped: list[str], out: Path):
         own=[_verdict(one) for one in own],
         sections=[_section(section) for section in sections],
         skipped=skipped,
-        legend=verdict_text.LEGEND,
+        legend=wording.LEGEND,
         runs=counted(sum(len(section.group.runs) for section in sections), "run"),
     )
     write(out / "report.html", text)
@@ -91,7 +91,7 @@ def _summary(group) -> str:
 def _verdict(one: Judged) -> dict:
     """What a verdict's card shows."""
     claim = one.claim
-    words = verdict_text.shown([one]).iloc[0]
+    words = wording.shown([one]).iloc[0]
     against = claim.control.model if claim.control else f"{claim.against:g}"
     setting = f"{claim.table.title}: {claim.treatment.model}, against {against}"
     return {
@@ -106,7 +106,7 @@ def _verdict(one: Judged) -> dict:
         "about": _about(one),
         "metric": claim.metric.replace("_", " "),
         "smoke": counted(one.found.n, "seed") if one.smoke else "",
-        "seeds": verdict_text.seeds_of(one),
+        "seeds": wording.seeds_of(one),
         "behind": _behind(one),
         "command": one.command,
         "missing": one.missing,

@@ -9,10 +9,10 @@ import pandas as pd
 
 from attn import stats
 from attn.modules import MECHANISMS
-from attn.place import LOCATIONS
+from attn.network.place import LOCATIONS
+from attn.report.figures.style import STYLE, finish, look
 from attn.report.formats import counted, number
 from attn.report.group import PAIR, Group, pairs_of
-from attn.report.style import STYLE, finish, look
 from attn.report.verdicts import one_configuration
 
 PLACES = [place for place in LOCATIONS if place != "none"]

@@ -9,25 +9,15 @@ from pathlib import Path
 import pandas as pd
 
 from attn.errors import RunError
-from attn.files import write
-from attn.report import (
-    accuracy_figures,
-    captions,
-    content,
-    formats,
-    inspection_figures,
-    placement,
-    score_figures,
-    tables,
-    verdict_text,
-    verdicts,
-)
+from attn.report import captions, content, formats, placement, tables, verdicts, wording
 from attn.report.claims import Claim, Table, load
 from attn.report.collect import collect
+from attn.report.figures import accuracy, channels, inspection
 from attn.report.group import Group, named, published, write_csv
 from attn.report.page import write_page
 from attn.report.verdicts import Judged
-from attn.runs import skipped
+from attn.runs.files import write
+from attn.runs.folder import skipped
 
 
 @dataclass
@@ -248,7 +238,7 @@ def _parts(sections: list[Section], claims: list[Claim]) -> list[tuple[str, list
         for backbone in dict.fromkeys(one.backbone for one in section.judged):
             mine = [one for one in section.judged if one.backbone == backbone and not one.own]
             mine = [one for one in mine if one.found.n or one.missing]
-            parts.append((verdict_text.elsewhere(section.group, backbone), mine))
+            parts.append((wording.elsewhere(section.group, backbone), mine))
     return [(title, judged) for title, judged in parts if judged]
 
 
@@ -262,10 +252,10 @@ def write_verdicts(sections: list[Section], claims: list[Claim], out: Path):
     )
     text, latex = "", ""
     for title, judged in parts:
-        words = verdict_text.shown(judged)
+        words = wording.shown(judged)
         text += f"### {title}\n\n{formats.markdown(words)}\n"
         latex += formats.latex(words, f"{title}. The columns are explained in verdicts.md.")
-    legend = "\n".join(f"- **{term}**: {what}." for term, what in verdict_text.LEGEND.items())
+    legend = "\n".join(f"- **{term}**: {what}." for term, what in wording.LEGEND.items())
     write(out / "verdicts.md", f"{text}{legend}\n")
     write(out / "verdicts.tex", latex)
 
@@ -280,22 +270,22 @@ def _draw(section: Section, definitions: list[Table], folder: Path) -> list[Path
         mine = [one for one in section.judged if one.backbone == backbone and one.found.n > 1]
         own = [one for one in mine if one.own]
         title = f"The published experiment, {backbone}, {group.title}"
-        forests += accuracy_figures.forest(own, title, folder / f"claims-published-{backbone}.png")
+        forests += accuracy.forest(own, title, folder / f"claims-published-{backbone}.png")
         others = [one for one in mine if not one.own]
-        title = verdict_text.elsewhere(group, backbone)
-        forests += accuracy_figures.forest(others, title, folder / f"claims-{backbone}.png")
+        title = wording.elsewhere(group, backbone)
+        forests += accuracy.forest(others, title, folder / f"claims-{backbone}.png")
     title = group.title
     return [
         *forests,
-        *accuracy_figures.over_epochs(group, definitions, folder),
+        *accuracy.over_epochs(group, definitions, folder),
         *placement.figures(group, folder),
-        *accuracy_figures.against_parameters(
+        *accuracy.against_parameters(
             configurations, f"Accuracy against parameters\n{title}", folder / "parameters.png"
         ),
-        *score_figures.of_inputs(group, definitions, folder),
-        *score_figures.by_layer(group, folder),
-        *score_figures.health(gates, f"Gate health\n{title}", folder / "gates.png"),
-        *inspection_figures.of_group(group, folder),
+        *channels.of_inputs(group, definitions, folder),
+        *channels.by_layer(group, folder),
+        *channels.health(gates, f"Gate health\n{title}", folder / "gates.png"),
+        *inspection.of_group(group, folder),
     ]
 
 
@@ -323,7 +313,7 @@ def _models(shown: Shown) -> list[str]:
 def _say(sections: list[Section], claims: list[Claim], out: Path):
     for title, judged in _parts(sections, claims):
         print("\n" + textwrap.fill(f"== {title} ==", formats.WIDTH) + "\n")
-        print(verdict_text.terminal(judged))
+        print(wording.terminal(judged))
     runs = sum(len(section.group.runs) for section in sections)
     print(f"\n{formats.counted(runs, 'run')}. Tables, figures and their data: {out}")
     print(f"all of it on one page: {out / 'report.html'}")

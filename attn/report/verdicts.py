@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 
 from attn import stats
+from attn.network.scores import COLOURS, of_input_channels
 from attn.report.claims import COST, SCORES, Claim, Row
 from attn.report.group import DEMONSTRATION, Group, by_pair
-from attn.scores import COLOURS, of_input_channels
 from attn.stats import CONTRADICTED, NO_VERDICT, NOT_RUN, REPRODUCED, Estimate
 
 NEAREST = 1e-7  # to 0 and 1, that a score counts as: in float32 a gate may reach either

@@ -10,12 +10,14 @@ import pytest
 import torch
 from torch import nn
 
-from attn import cells, config
-from attn.catalogue import read
+from attn.config import sweep
+from attn.config.catalogue import read
+from attn.config.check import check
+from attn.config.cli import register
+from attn.config.schema import arguments
 from attn.data import load
 from attn.data.sources import _look
 from attn.modules import MECHANISMS
-from attn.schema import arguments
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = [
@@ -38,7 +40,7 @@ def real_data() -> bool:
 needs_cifar10 = pytest.mark.skipif(
     not real_data(), reason="no CIFAR-10 here: set CIFAR10_ROOT to a folder that has it"
 )
-config.register()
+register()
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the programs' threads would wait for each other
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
 
@@ -87,7 +89,7 @@ class Standing(nn.Module):
 
 def configuration(*overrides: str):
     """A checked configuration, as the programs make it."""
-    return config.check(cells.composed(list(overrides)))
+    return check(sweep.composed(list(overrides)))
 
 
 def folders(root):

@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pandas as pd
 
-from attn.catalogue import choices, recipe, recipe_key
+from attn.config.catalogue import choices, recipe, recipe_key
+from attn.config.schema import Recipe
 from attn.report.collect import collect
-from attn.schema import Recipe
 
 BACKBONE = "mobilenet_v2"
 KEYS = {name: recipe_key(Recipe(**recipe(name, BACKBONE)), BACKBONE) for name in choices("recipe")}

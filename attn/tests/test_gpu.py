@@ -4,12 +4,12 @@ import pytest
 import torch
 from torch._dynamo.utils import counters
 
-from attn.build import build
-from attn.engine import NotFinite, train_together
+from attn.compute.precision import set_backends
 from attn.modules import MECHANISMS
-from attn.precision import set_backends
+from attn.network.build import build
 from attn.tests.conftest import configuration, needs_gpu
 from attn.tests.trainers import SMALL, first_loss, train_epoch, trainer
+from attn.training.trainer import NotFinite, run_epoch
 
 pytestmark = [pytest.mark.gpu, needs_gpu]
 GPU = ("backbone=mobilenet_v2", "location=first", "data=rgb_noise")
@@ -75,7 +75,7 @@ def test_strict_is_the_same_to_the_bit_alone_together_and_resumed(synthetic, bac
         expected = [train_epoch(one, epoch) for one in alone]
         for one in together:
             one.begin(epoch)
-        train_together(together)
+        run_epoch(together)
         assert [one.end() for one in together] == expected
     resumed = trainer(synthetic, config, "cuda", 0)
     resumed.load_state_dict(alone[0].state_dict())

@@ -3,98 +3,127 @@
 import ast
 import sys
 
+import pytest
+
 from attn.tests.conftest import ROOT
 
-FILES = [
-    path for pattern in ("*.py", "scripts/*.py", "attn/**/*.py") for path in ROOT.glob(pattern)
-]
-
+PROGRAMS = ("train.py", "eval.py", "scripts/", "attn/modules/__main__.py")
+# The rooms of attn, and what of attn each may import at the top of a file: itself is understood.
+ROOMS = {
+    "__init__": (),
+    "errors": (),
+    "stats": (),
+    "draws": ("compute.kernels",),
+    "config": ("errors",),
+    "compute": ("errors", "config.schema"),
+    "data": ("errors", "draws"),
+    "backbones": ("network.seams",),
+    "modules": ("network.seams", "network.scores"),
+    "network": ("errors", "draws", "config", "backbones", "modules", "report.formats"),
+    "evaluation": ("config.schema", "compute", "draws", "data", "network"),
+    "runs": ("errors", "config", "network.scores"),
+    "training": (
+        *("errors", "draws", "config", "compute", "data", "network", "evaluation", "runs"),
+    ),
+    "report": (
+        *("errors", "stats", "config", "compute", "data", "network", "evaluation", "runs"),
+        *("modules", "training.shared"),
+    ),
+}
+# What a room may import within a function besides: a check builds the network that it is asked of.
+LATER = {"config": ("backbones", "modules", "network")}
 # Who may import a library, by the beginnings of paths from the root.
 LIBRARIES = {
-    "hydra": ("train.py", "eval.py", "scripts/status.py", "attn/config.py", "attn/cells.py"),
-    "omegaconf": ("attn/config.py", "attn/cells.py"),
-    "matplotlib": ("attn/report/",),
-    "tensorboard": ("attn/logs.py",),
-    "torch.utils.tensorboard": ("attn/logs.py",),
+    "hydra": ("train.py", "eval.py", "scripts/status.py", "attn/config/"),
+    "omegaconf": ("attn/config/",),
+    "matplotlib": ("attn/report/figures/", "attn/report/placement.py"),
+    "tensorboard": ("attn/runs/log.py",),
+    "torch.utils.tensorboard": ("attn/runs/log.py",),
 }
-# What a part may import of attn; parts that are not named may import any.
-PARTS = {
-    "attn/modules/": ("attn.modules", "attn.seams", "attn.scores"),
-    "attn/backbones/": ("attn.backbones", "attn.seams"),
-    "attn/seams.py": (),
-    "attn/scores.py": (),
-    "attn/draws.py": ("attn.kernels",),
-    "attn/kernels/": ("attn.kernels",),
-    "attn/place.py": ("attn.modules", "attn.seams"),
-    "attn/data/": ("attn.data", "attn.draws", "attn.errors", "attn.kernels"),
-}
+# What programs import before they know what they are asked: nothing that takes a second.
+LIGHT = ("attn.config", "attn.errors", "attn.training.workers")
 
 
-def imported(path):
-    for node in ast.walk(ast.parse(path.read_text())):
+def parsed():
+    """(path from the root, syntax tree) of every file but the tests."""
+    for pattern in ("*.py", "scripts/*.py", "attn/**/*.py"):
+        for path in ROOT.glob(pattern):
+            name = path.relative_to(ROOT).as_posix()
+            if not name.startswith("attn/tests/"):
+                yield name, ast.parse(path.read_text())
+
+
+def imported(nodes):
+    """What some syntax nodes import, by its whole name."""
+    for node in nodes:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert not node.level, f"{path} has a relative import"
-            yield node.module
+            assert not node.level, "a relative import"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 def within(name, allowed):
     return any(name == a or name.startswith(f"{a}.") for a in allowed)
 
 
-def code():
-    for path in FILES:
-        name = path.relative_to(ROOT).as_posix()
-        if not name.startswith("attn/tests/"):
-            yield name, list(imported(path))
+def room_of(name):
+    return name.removeprefix("attn/").partition("/")[0].removesuffix(".py")
+
+
+def upward(name, tree):
+    """What a file of attn imports and its room may not."""
+    first = (room_of(name), *ROOMS[room_of(name)])
+    later = (*first, *LATER.get(room_of(name), ()))
+    return [
+        used
+        for nodes, allowed in ((tree.body, first), (ast.walk(tree), later))
+        for used in imported(nodes)
+        if within(used, ["train", "eval", "scripts"])
+        or (within(used, ["attn"]) and not within(used.removeprefix("attn."), allowed))
+    ]
+
+
+def test_every_file_is_in_a_room_that_is_listed():
+    for name, _ in parsed():
+        assert name.startswith(PROGRAMS) or room_of(name) in ROOMS, name
+    there = {path.stem for path in (ROOT / "attn").iterdir() if path.suffix in ("", ".py")}
+    assert there - {"tests", "__pycache__"} == set(ROOMS)
+
+
+def test_imports_run_one_way():
+    wrong = {name: upward(name, tree) for name, tree in parsed() if not name.startswith(PROGRAMS)}
+    assert not {name: imports for name, imports in wrong.items() if imports}
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("attn/training/trainer.py", "from attn.report import tables"),
+        ("attn/runs/files.py", "from attn.training.session import train"),
+        ("attn/stats.py", "def f():\n    import attn.errors"),
+        ("attn/data/noise.py", "from attn import config"),
+        ("attn/report/page.py", "import train"),
+    ],
+)
+def test_an_upward_import_is_noticed(name, line):
+    assert upward(name, ast.parse(line))
 
 
 def test_libraries_stay_where_they_belong():
     wrong = [
         (name, module)
-        for name, modules in code()
-        for module in modules
+        for name, tree in parsed()
+        for module in imported(ast.walk(tree))
         for library, homes in LIBRARIES.items()
         if within(module, [library]) and not name.startswith(homes)
     ]
     assert not wrong
 
 
-def test_imports_run_one_way():
-    wrong = [
-        (name, module)
-        for name, modules in code()
-        for module in modules
-        for part, allowed in PARTS.items()
-        if name != "attn/modules/__main__.py"  # a program
-        and name.startswith(part)
-        and within(module, ["attn"])
-        and not within(module, allowed)
-    ]
-    wrong += [
-        (name, module)
-        for name, modules in code()
-        for module in modules
-        if name.startswith("attn/") and within(module, ["train", "eval", "scripts"])
-    ]
-    assert not wrong
-
-
 def test_the_programs_import_nothing_heavy_before_main():
-    light = ("hydra", "omegaconf", "yaml", *(f"attn.{name}" for name in LIGHT))
-    for program in ("train.py", "eval.py", *(f"attn/{name}.py" for name in LIGHT)):
-        tree = ast.parse((ROOT / program).read_text())
-        for node in tree.body:
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            if isinstance(node, ast.ImportFrom):
-                names = [node.module]
-            for name in names:
-                assert (
-                    within(name, light)
-                    or name.split(".")[0] in sys.stdlib_module_names
-                    or name == "attn"
-                ), name
-
-
-LIGHT = ("catalogue", "checks", "command", "config", "schema", "errors", "labels", "workers")
+    light = ("hydra", "omegaconf", "yaml", *LIGHT, *sys.stdlib_module_names)
+    for name, tree in parsed():
+        module = name.removesuffix(".py").replace("/", ".")
+        if name in ("train.py", "eval.py") or within(module, LIGHT):
+            assert all(within(used, light) for used in imported(tree.body)), name

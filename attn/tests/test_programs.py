@@ -9,10 +9,9 @@ import sys
 
 import pytest
 
-from attn import cells
-from attn.catalogue import choices
+from attn.config.catalogue import choices
 from attn.data import load
-from attn.runs import Run
+from attn.runs.folder import Run
 from attn.tests.conftest import NOISY, ROOT, TINY, configuration, folders, program, rows
 
 
@@ -124,7 +123,7 @@ def status(tmp_path, monkeypatch):
     (folder / "runs.csv").write_text(PUBLISHED)
     script = runpy.run_path(str(ROOT / "scripts" / "status.py"))
     monkeypatch.setitem(script["main"].__globals__, "RESULTS", tmp_path / "results")
-    monkeypatch.setattr("attn.workers.processors", lambda: 1)
+    monkeypatch.setattr("attn.training.workers.processors", lambda: 1)
     return script
 
 
@@ -159,10 +158,10 @@ def test_runs_that_are_finished_here_say_more_than_published_ones(status, tmp_pa
 
 
 def test_a_plan_composes_every_cell_as_training_does():
-    sweep = ["experiment=placement", "attention=se,bam", "location=none,per_stage", "seeds=[0,3]"]
-    for words in (sweep, ["experiment=bottleneck", "recipe.lr=0.1"], ["experiment=stages"]):
-        every = cells.split(words)
-        assert cells.planned(every) == cells.all_composed(every)
+    several = ["experiment=placement", "attention=se,bam", "location=none,per_stage", "seeds=[0,3]"]
+    for words in (several, ["experiment=bottleneck", "recipe.lr=0.1"], ["experiment=stages"]):
+        every = sweep.split(words)
+        assert sweep.planned(every) == sweep.all_composed(every)
 
 
 @pytest.mark.slow

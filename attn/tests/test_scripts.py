@@ -93,12 +93,12 @@ def test_gpu_script_tests_measures_trains_and_packs(copy):
     assert done.returncode == 1, done.stderr  # as a test has failed
     order = ["-m pytest", "bench.py --minutes", "train.py experiment=accuracy seeds=5"]
     order += ["train.py experiment=noise data=rgb_noise seeds=5", "bench.py --minutes"]
-    order += ["step_profile.py", "formats.py", "train.py experiment=controls"]
+    order += ["step_profile.py", "memory_format.py", "train.py experiment=controls"]
     order += ["eval.py checkpoint=all"]
     at = 0
     for call in order:
         at = calls.index(call, at) + 1
-    assert "-m attn.ahead experiment=noise data=rgb_noise seeds=5" in calls
+    assert "-m attn.training.ahead experiment=noise data=rgb_noise seeds=5" in calls
     stamp = (copy / "results" / "bench" / "gpu-tests.txt").read_text()
     assert stamp.startswith("a GPU\nFAILED test_one\n1 failed, 35 passed")
     with tarfile.open(copy / "packed" / "runs.tar.gz.00") as archive:
@@ -157,7 +157,7 @@ def test_the_benchmark_measures_resumes_and_stops(tmp_path):
 @pytest.mark.slow
 def test_the_profile_and_the_memory_formats_are_measured(copy):
     shutil.rmtree(copy / "results" / "bench")
-    few = {"step_profile": "recipe.images=80", "formats": "recipe.images=20"}
+    few = {"step_profile": "recipe.images=80", "memory_format": "recipe.images=20"}
     for name, images in few.items():
         words = ["data.source=synthetic", "device=cpu", "recipe.batch_size=2", images]
         command = [sys.executable, f"scripts/{name}.py", *words]

@@ -2,12 +2,12 @@
 
 import torch
 
-from attn.build import build
+from attn.compute.precision import set_backends
 from attn.data import subset
 from attn.draws import Draws
-from attn.engine import Trainer, train_together
-from attn.precision import set_backends
-from attn.shared import split_inputs
+from attn.network.build import build
+from attn.training.shared import split_inputs
+from attn.training.trainer import Trainer, run_epoch
 
 SMALL = ("recipe=quick", "backbone=resnet20", "recipe.images=80", "recipe.size=16")
 SMALL += ("recipe.precision=fp32",)
@@ -33,5 +33,5 @@ def first_loss(ours, epoch):
 
 def train_epoch(ours, epoch):
     ours.begin(epoch)
-    train_together([ours])
+    run_epoch([ours])
     return ours.end()

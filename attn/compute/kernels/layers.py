@@ -1,0 +1,202 @@
+"""A network's layers with kernels of their own, for training on one thread of a CPU in float32.
+
+`fuse(network)` changes the class of the modules that have one, and neither their names nor their
+weights. Their numbers are torch's but for rounding. In evaluation, under autocast, in another
+precision and on a GPU they are torch's layers: a kernel would read beyond the memory it is given.
+"""
+
+import itertools
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+
+from attn.compute.kernels.library import library
+
+LANES, MOST = 8, 4096  # of kernels.c
+UNBOUNDED = (-math.inf, math.inf)
+BOUNDS = {nn.ReLU: (0.0, math.inf), nn.ReLU6: (0.0, 6.0)}
+
+
+def fuse(network: nn.Module) -> bool:
+    """Gives the layers of a network that have kernels these; says whether there are such layers.
+
+    An activation behind a normalisation becomes part of it. Without kernels nothing changes.
+    """
+    if library() is None:
+        return False
+    for module in network.modules():
+        for norm, name, activation in _normalised(module):
+            norm.bounds = BOUNDS[type(activation)]
+            setattr(module, name, nn.Identity())
+    fused = False
+    for module in network.modules():
+        kind = _kind(module)
+        if kind:
+            module.__class__, fused = kind, True
+    return fused
+
+
+def _normalised(module: nn.Module):
+    """Yields (normalisation, name of the activation behind it, activation) of a module's own."""
+    if isinstance(module, nn.Sequential):
+        children = list(module.named_children())
+        pairs = [(norm, *behind) for (_, norm), behind in itertools.pairwise(children)]
+    else:  # a residual block
+        blocks = (("bn1", "act1"), ("bn2", "act2"))
+        pairs = [(getattr(module, n, None), a, getattr(module, a, None)) for n, a in blocks]
+    for norm, name, activation in pairs:
+        if _kind(norm) is Norm and type(activation) in BOUNDS:
+            yield norm, name, activation
+
+
+def _kind(module) -> type | None:
+    """The class with kernels that a module may have."""
+    if type(module) is nn.BatchNorm2d and module.affine and module.momentum:
+        return Norm if _fits(module.num_features) else None
+    if type(module) is not nn.Conv2d or module.bias is not None or module.dilation != (1, 1):
+        return None
+    shape = module.kernel_size, module.stride, module.padding
+    if shape == ((1, 1), (1, 1), (0, 0)) and module.groups == 1:
+        return Pointwise
+    depthwise = module.groups == module.in_channels == module.out_channels
+    if depthwise and shape in [((3, 3), (s, s), (1, 1)) for s in (1, 2)]:
+        return Depthwise if _fits(module.in_channels) else None
+    return None
+
+
+def _fits(channels: int) -> bool:
+    return channels % LANES == 0 and channels <= MOST
+
+
+def _takes(layer, x) -> bool:
+    """Whether the kernels compute what this layer makes of x."""
+    plain = x.device.type == "cpu" and x.dtype == layer.weight.dtype == torch.float32
+    return layer.training and plain and not torch.is_autocast_enabled("cpu")
+
+
+def _dense(x):
+    """x with its channels last in memory, as the kernels read it."""
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+def _like(x, *shape):
+    """An empty tensor (B, C, H, W) of x's kind, channels last."""
+    return torch.empty(shape, dtype=x.dtype, memory_format=torch.channels_last)
+
+
+class Norm(nn.BatchNorm2d):
+    """Batch normalisation (Ioffe and Szegedy 2015, arXiv:1502.03167) and a clamp behind it."""
+
+    bounds = UNBOUNDED
+
+    def forward(self, x):  # (B, C, H, W)
+        if not _takes(self, x):
+            y = super().forward(x)
+            return y if self.bounds == UNBOUNDED else F.hardtanh(y, *self.bounds, inplace=True)
+        return _Norm.apply(x, self.weight, self.bias, self)
+
+
+class _Norm(Function):
+    @staticmethod
+    def forward(ctx, x, gain, bias, layer):
+        x, channels = _dense(x), x.shape[1]
+        rows = x.numel() // channels
+        if rows < 2:
+            raise ValueError(f"Expected more than 1 value per channel when training, got {x.shape}")
+        y, saved = torch.empty_like(x), torch.empty(4, channels)
+        numbers = gain, bias, layer.running_mean, layer.running_var
+        library().norm(
+            x.data_ptr(),
+            rows,
+            channels,
+            *(tensor.data_ptr() for tensor in numbers),
+            layer.momentum,
+            layer.eps,
+            *layer.bounds,
+            y.data_ptr(),
+            saved.data_ptr(),
+        )
+        ctx.save_for_backward(x, saved)
+        ctx.bounds = layer.bounds
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, g):
+        x, saved = ctx.saved_tensors
+        g, channels = _dense(g), x.shape[1]
+        dx, dgain, dbias = torch.empty_like(x), torch.empty(channels), torch.empty(channels)
+        library().norm_back(
+            g.data_ptr(),
+            x.data_ptr(),
+            x.numel() // channels,
+            channels,
+            saved.data_ptr(),
+            *ctx.bounds,
+            *(tensor.data_ptr() for tensor in (dx, dgain, dbias)),
+        )
+        return dx, dgain, dbias, None
+
+
+class Depthwise(nn.Conv2d):
+    """A 3x3 convolution of each channel alone, padded by 1, with a stride of 1 or 2."""
+
+    def forward(self, x):  # (B, C, H, W)
+        if not _takes(self, x):
+            return super().forward(x)
+        return _Depthwise.apply(x, self.weight, self.stride[0] - 1)
+
+
+class _Depthwise(Function):
+    @staticmethod
+    def forward(ctx, x, weight, halvings):
+        x = _dense(x)
+        images, channels, height, width = x.shape
+        taps = weight.view(channels, 9).t().contiguous()
+        y = _like(x, images, channels, *((side - 1 >> halvings) + 1 for side in (height, width)))
+        sizes = images, height, width, channels, halvings
+        library().depthwise(x.data_ptr(), taps.data_ptr(), *sizes, y.data_ptr())
+        ctx.save_for_backward(x, taps)
+        ctx.sizes = sizes
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, g):
+        x, taps = ctx.saved_tensors
+        g, dx, dtaps = _dense(g), torch.empty_like(x), torch.empty(taps.shape, dtype=torch.float64)
+        library().depthwise_back(g.data_ptr(), taps.data_ptr(), *ctx.sizes, dx.data_ptr())
+        library().depthwise_weights(g.data_ptr(), x.data_ptr(), *ctx.sizes, dtaps.data_ptr())
+        return dx, dtaps.t().to(taps.dtype).reshape(-1, 1, 3, 3), None
+
+
+class Pointwise(nn.Conv2d):
+    """A 1x1 convolution, whose weights' gradient is a matrix product: oneDNN's is slower."""
+
+    def forward(self, x):  # (B, C, H, W)
+        if not _takes(self, x):
+            return super().forward(x)
+        return _Pointwise.apply(x, self.weight)
+
+
+class _Pointwise(Function):
+    @staticmethod
+    def forward(ctx, x, weight):
+        ctx.save_for_backward(x, weight)
+        return F.conv2d(x, weight)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, g):
+        x, weight = ctx.saved_tensors
+        dx = torch.nn.grad.conv2d_input(x.shape, weight, g) if ctx.needs_input_grad[0] else None
+        return dx, (_matrix(g).t() @ _matrix(x)).view_as(weight)
+
+
+def _matrix(x):
+    """(B, C, H, W) -> (B H W, C)."""
+    return x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])

@@ -1,0 +1,99 @@
+"""In which numbers a network computes, how its tensors lie in memory, and what may vary."""
+
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+from attn.config.schema import Config, Recipe
+
+
+def computed_in(network: nn.Module, device: torch.device, allowed: str) -> tuple[str, str]:
+    """(bf16, tf32 or fp32; why it is not the one that the recipe allows, or nothing).
+
+    The recipe says how coarsely layers may round. A CPU that has to emulate that is slower for it,
+    and computes in fp32: a step of ResNet-20 at 32 pixels takes 78 ms in fp32 and 44 in bf16 with
+    AMX; without AMX (oneDNN told to do without) 76 and 100 with bf16 dot products, 73 and 220 with
+    AVX-512 alone, 108 and 995 with AVX2. Depthwise convolutions are slower in bf16 with AMX too:
+    MobileNetV2 at 32 pixels 76 and 170 ms.
+    """
+    if device.type != "cpu" or allowed == "fp32":
+        return allowed, ""
+    if allowed == "tf32":
+        return "fp32", "a CPU has no TF32"
+    if not has_amx():
+        return "fp32", "without AMX this CPU is slower in bf16"
+    if any(_is_depthwise(module) for module in network.modules()):
+        return "fp32", "depthwise convolutions are slower in bf16 on a CPU"
+    return "bf16", ""
+
+
+def has_amx() -> bool:
+    """Whether this CPU multiplies matrices of bf16 in hardware."""
+    return bool(torch.cpu.get_capabilities().get("amx_bf16"))
+
+
+def _is_depthwise(module: nn.Module) -> bool:
+    convolution = isinstance(module, nn.Conv2d)
+    return convolution and 1 < module.groups == module.in_channels == module.out_channels
+
+
+def autocast(device: torch.device, precision: str):
+    """Layers in bf16 if told; weights, normalisation statistics and loss stay in fp32."""
+    enabled = precision == "bf16"
+    # Inside a capture the cache of cast weights would outlive the weights' updates.
+    return torch.autocast(device.type, torch.bfloat16, enabled, cache_enabled=False)
+
+
+def set_backends(recipe: Recipe, strict: bool):
+    """Says to torch what the recipe says, where its own defaults say something else.
+
+    Its "fp32" convolutions on a GPU are TF32 unless told. strict: the same bits from the same
+    command, so only deterministic kernels, none of them chosen by timing.
+    """
+    # Inductor reads these older names, and torch refuses a mixture with the newer ones.
+    torch.backends.cuda.matmul.allow_tf32 = recipe.precision == "tf32"
+    torch.backends.cudnn.allow_tf32 = recipe.precision == "tf32"
+    torch.backends.cudnn.benchmark = not strict
+    torch.backends.cudnn.deterministic = strict
+    torch.use_deterministic_algorithms(strict)
+    torch.utils.deterministic.fill_uninitialized_memory = False
+
+
+@contextmanager
+def untimed():
+    """cuDNN takes the kernel that it thinks best, for shapes that are too rare to time all for."""
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before
+
+
+# Faster at every size and precision but for ResNet-18 at 32 pixels on a CPU (by a tenth slower):
+# scripts/memory_format.py, results/bench/*/formats.md. On a GPU it has not been measured.
+MEMORY_FORMAT = torch.channels_last
+
+
+# Steps from which compilation is expected to pay. On a CPU (2 cores, two runs side by side) it
+# takes 30 to 60 s. In bf16, with AMX, ResNet-20 at 32 pixels is then faster by 14% (648 -> 740
+# images/s each). In fp32 it never pays: without AMX (AMD EPYC, AVX2) a step of MobileNetV2 at 64
+# pixels takes 454 ms compiled and 355 with kernels of ours, of ResNet-20 at 32 pixels 291 and 300.
+# On a GPU neither the gain nor this number of steps has been measured.
+STEPS_WORTH_COMPILING = {("cpu", "bf16"): 20_000, "cuda": 4_000}
+
+
+def is_compiled(
+    asked: bool | None, device: torch.device, config: Config, images: int, precision: str
+) -> bool:
+    """As asked; else where it is expected to pay within a run of so many images an epoch.
+
+    precision: what layers compute in on that device.
+    """
+    if asked is not None:
+        return asked
+    kind = device.type if device.type == "cuda" else (device.type, precision)
+    steps = config.recipe.epochs * -(-images // config.recipe.batch_size)
+    worth = STEPS_WORTH_COMPILING.get(kind)
+    return worth is not None and steps >= worth and not config.strict

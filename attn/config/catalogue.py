@@ -1,0 +1,88 @@
+"""configs/ read as a catalogue: its groups, the choices of each, and what a choice holds."""
+
+import re
+from dataclasses import asdict
+from pathlib import Path
+
+import yaml
+
+from attn.config.schema import Recipe, short_hash
+from attn.errors import UserError
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+GROUPS = {
+    "backbone": "the classifier",
+    "attention": "the mechanism that re-weights features, or none",
+    "data": "what the input channels hold",
+    "recipe": "how a run trains",
+    "experiment": "the sweep behind a table; the words beside it narrow it",
+}
+
+
+def choices(group: str) -> list[str]:
+    return sorted(path.stem for path in (CONFIGS / group).glob("*.yaml"))
+
+
+def read(group: str, choice: str) -> dict:
+    """The file's values. Raises UserError where it is no YAML, or not of its file's name."""
+    path = CONFIGS / group / f"{choice}.yaml"
+    where = path.relative_to(CONFIGS.parent)
+    try:
+        values = yaml.safe_load(path.read_text()) or {}
+    except yaml.YAMLError as error:
+        raise UserError(f"{where}: {' '.join(str(error).split())}") from None
+    if group != "experiment" and values.get("name") != choice:
+        raise UserError(f"{where}: its name is {values.get('name')}; write name: {choice}")
+    return values
+
+
+BY_BACKBONE = re.compile(r"\$\{by_backbone:(\{.*\})\}")
+
+
+def pick(values: dict, backbone: str):
+    """Returns what a recipe's `${by_backbone:{...}}` means for a backbone; `others` is the rest."""
+    return values.get(backbone, values["others"])
+
+
+def recipe(choice: str, backbone: str) -> dict:
+    """Returns a recipe's values for a backbone."""
+    values = read("recipe", choice)
+    tables = {key: BY_BACKBONE.fullmatch(str(value)) for key, value in values.items()}
+    picked = {k: pick(yaml.safe_load(t[1]), backbone) for k, t in tables.items() if t}
+    return values | picked
+
+
+def recipe_key(values: Recipe, backbone: str) -> str:
+    """Returns a short hash of a recipe's numbers, whose YAML may have changed between two runs.
+
+    What a recipe says for each backbone is hashed as it says so: its runs keep together.
+    """
+    hashed = asdict(values)
+    name = hashed.pop("name")
+    if name in choices("recipe"):
+        written, here = read("recipe", name), recipe(name, backbone)
+        for key in hashed.keys() & here.keys():
+            if written[key] != here[key] == hashed[key]:
+                hashed[key] = written[key]
+    return short_hash(hashed)
+
+
+def flat(values: dict, prefix: str = "") -> dict:
+    """{"noise": {"channels": 3}} -> {"noise.channels": 3}."""
+    found = {}
+    for key, value in values.items():
+        nested = isinstance(value, dict)
+        found |= flat(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
+    return found
+
+
+def varied(experiment: str) -> dict:
+    """{key: "value,value"}: what an experiment varies. Raises UserError where it does not say."""
+    hydra = read("experiment", experiment).get("hydra") or {}
+    params = (hydra.get("sweeper") or {}).get("params") or {}
+    if hydra.get("mode") != "MULTIRUN" or not params:
+        raise UserError(
+            f"configs/experiment/{experiment}.yaml: it takes `mode: MULTIRUN` under `hydra:`, and "
+            "what it varies under `sweeper:` and `params:`; configs/experiment/noise.yaml shows how"
+        )
+    return {key: str(value) for key, value in params.items()}

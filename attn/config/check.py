@@ -1,0 +1,147 @@
+"""From a composed config to a checked configuration; a person's mistake is a UserError.
+
+Nothing heavy is imported here, so --help and tab completion answer at once.
+"""
+
+import functools
+from dataclasses import asdict
+
+from omegaconf import OmegaConf
+
+from attn.config.labels import label
+from attn.config.schema import PLACING, Config
+from attn.config.values import (
+    check_arguments,
+    check_data,
+    check_recipe,
+    one_form,
+    one_of,
+)
+from attn.errors import UserError
+
+MOST_SEEDS = 1000
+SEEDS = 2**32  # as many as the key of the random numbers has
+STAGES = ("all", "between")
+DEVICES = ("auto", "cuda", "cpu")
+
+
+class Impossible(UserError):
+    """Attention that cannot stand where it is asked to: a sweep skips such a cell."""
+
+
+def check(cfg) -> Config:
+    """The configuration, once every value is known to make sense; else raises UserError."""
+    from attn.backbones import BACKBONES
+    from attn.modules import MECHANISMS
+    from attn.network.seams import OF_BLOCKS
+
+    values = OmegaConf.to_object(cfg)
+    check_data(values.data)
+    check_recipe(values.recipe)
+    one_form(values.data, values.recipe)
+    check_arguments("backbone", values.backbone, BACKBONES)
+    location, stages, attention = _placement(values)
+    if location != "none":
+        check_arguments("attention", attention, MECHANISMS)
+        seam = getattr(MECHANISMS[attention["name"]], "seam", None)
+        one_of(f"attention={attention['name']}: the seam of its class", seam, OF_BLOCKS)
+    if values.strict and values.compile:
+        raise UserError("strict=true: compiled kernels are chosen by timing; leave compile out")
+    groups = {"backbone": values.backbone, "attention": attention}
+    groups |= {"data": asdict(values.data), "recipe": asdict(values.recipe)}
+    config = Config(
+        backbone=values.backbone,
+        attention=attention,
+        data=values.data,
+        recipe=values.recipe,
+        location=location,
+        stages=stages,
+        strict=values.strict,
+        labels={g: label(g, chosen, values.backbone["name"]) for g, chosen in groups.items()},
+    )
+    key = config.key
+    if key not in _known_to_build:  # main asks again for what cells.check has asked
+        _try_to_build(config)
+        _known_to_build.add(key)
+    return config
+
+
+_known_to_build = set()
+
+
+def _placement(values) -> tuple:
+    """(location, stages, attention) in their one canonical form each."""
+    from attn.network.place import INSIDE, LOCATIONS
+
+    one_of("location", values.location, ("published", *LOCATIONS))
+    declared = values.attention
+    location, stages = values.location, values.stages
+    if location == "published":
+        if "location" not in declared and declared["name"] != "none":
+            raise UserError(
+                f"attention={declared['name']}: its YAML declares no place; write `location:` "
+                f"there, or ask for location={', '.join(LOCATIONS)}"
+            )
+        location = declared.get("location", "none")
+        stages = declared.get("stages", "all") if stages == "all" else stages
+    if "none" in (location, declared["name"]):
+        return "none", "all", {"name": "none"}
+    whole = isinstance(stages, list) and all(type(stage) is int for stage in stages)
+    if stages not in STAGES and not whole:
+        raise UserError(f"stages={stages}: choose {', '.join(STAGES)}, or a list such as [1,2]")
+    if location not in INSIDE and stages != "all":
+        raise Impossible(
+            f"stages={stages}: location={location} is in no stage; choose {' or '.join(INSIDE)}"
+        )
+    if whole:
+        stages = sorted(set(stages))
+    attention = {k: v for k, v in declared.items() if k not in PLACING}
+    return location, stages, attention
+
+
+def _try_to_build(config: Config):
+    """Builds the network without memory, so that what cannot work is refused now."""
+    import torch
+
+    from attn.network.build import build
+    from attn.network.seams import CannotStand
+
+    try:
+        with torch.device("meta"):
+            build(config, seed=0)
+    except CannotStand as error:
+        raise Impossible(str(error)) from None
+    except ValueError as error:
+        raise UserError(str(error)) from None
+
+
+def chosen_seeds(cfg) -> list[int]:
+    """`seeds=5` means seeds 0 to 4, `seeds=[0,3]` those. Raises UserError."""
+    value = OmegaConf.to_container(cfg)["seeds"]
+    if type(value) is int and 1 <= value <= MOST_SEEDS:
+        return list(range(value))
+    right = isinstance(value, list) and all(type(s) is int and 0 <= s < SEEDS for s in value)
+    if right and 1 <= len(set(value)) == len(value) <= MOST_SEEDS:
+        return value
+    raise UserError(
+        f"seeds={value}: it takes a number (seeds=5 means seeds 0 to 4) or a list of different "
+        f"numbers from 0 on (seeds=[0,3]) and below 2^32, at most {MOST_SEEDS}"
+    )
+
+
+def choose_device(cfg):
+    """The torch device that `device=auto|cuda|cpu` means here. Raises UserError."""
+    import torch
+
+    one_of("device", cfg.device, DEVICES)
+    if cfg.device == "cuda" and not _has_gpu():
+        raise UserError("device=cuda: torch sees no GPU on this machine; choose device=cpu or auto")
+    gpu = cfg.device != "cpu" and _has_gpu()
+    return torch.device("cuda" if gpu else "cpu")
+
+
+@functools.cache  # torch looks for drivers anew each time
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()

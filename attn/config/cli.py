@@ -1,0 +1,115 @@
+"""What every program does with its command line: what it asks for, where to write, how to stop."""
+
+import os
+import select
+import signal
+import sys
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import CompactHydraException
+from hydra.types import RunMode
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from attn.config import catalogue
+from attn.config.help import explain
+from attn.config.schema import Eval, Train
+from attn.errors import UserError, plain
+
+
+def register():
+    """Makes the schemas and the help known to Hydra, by the names that configs/*.yaml use."""
+    store = ConfigStore.instance()
+    store.store(name="train_schema", node=Train)
+    store.store(name="eval_schema", node=Eval)
+    OmegaConf.register_new_resolver("catalogue", explain, replace=True)
+    OmegaConf.register_new_resolver("by_backbone", _by_backbone, replace=True)
+
+
+def _by_backbone(values, *, _root_):
+    return catalogue.pick(values, _root_.backbone.name)
+
+
+def expand_home(words: list[str]) -> list[str]:
+    """The command line with ~ as this user's folder: behind a = no shell puts it there."""
+    pairs = (word.partition("=") for word in words)
+    return [
+        f"{key}={Path(value).expanduser()}" if value.startswith("~/") else key + equals + value
+        for key, equals, value in pairs
+    ]
+
+
+def is_question(words: list[str]) -> bool:
+    """Whether the command line asks Hydra for something else than to run."""
+    return any(word.startswith("-") and word not in ("-m", "--multirun") for word in words)
+
+
+def is_sweep(words: list[str]) -> bool:
+    flags = {"-m", "--multirun"} & set(words)
+    return bool(flags) or any(word.startswith("experiment=") for word in words)
+
+
+def check_writable(folder: Path, asked: str):
+    """Raises UserError, which begins with what was asked, where the folder cannot be written."""
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise UserError(f"{asked}: {there} is a file; name a folder")
+    try:  # os.access says yes to an administrator, also of /proc
+        tempfile.TemporaryFile(dir=there).close()
+    except OSError:
+        raise UserError(f"{asked}: {there} cannot be written to; name another folder") from None
+
+
+def reader_gone():
+    """Ends the program in silence where whoever read what it prints, such as `head`, reads no more.
+
+    To be called as a BrokenPipeError is handled, which it raises again where another pipe broke.
+    """
+    poll = select.poll()
+    poll.register(sys.stdout, 0)
+    if not poll.poll(0):  # no error there
+        raise
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes as it ends
+    sys.exit(1)
+
+
+@contextmanager
+def one_line_errors():
+    """Ends the program, or in a sweep this cell, with a person's mistake and no traceback.
+
+    In a sweep Hydra is told by an error of its own kind, which it prints without a traceback.
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        reader_gone()
+    except (UserError, OmegaConfBaseException, OSError) as error:
+        message = plain(error) if isinstance(error, OSError) else str(error)
+        if not message:
+            raise
+        if HydraConfig.get().mode == RunMode.MULTIRUN:  # the next cells go on
+            raise CompactHydraException(message) from None
+        raise SystemExit(message) from None
+
+
+@contextmanager
+def stoppable():
+    """Ends the program without a traceback where a person interrupts it or reads no further.
+
+    What a queue sends before it kills (SIGTERM) is taken as an interruption.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        reader_gone()
+    except KeyboardInterrupt:
+        print("\nStopped.", file=sys.stderr)
+        sys.exit(130)

@@ -1,0 +1,130 @@
+"""What a configuration holds, typed; the values are in configs/."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
+
+# Raised when a change of code changes the numbers that a run gives.
+NUMERICS = 3
+
+
+@dataclass
+class Noise:
+    channels: int = 0
+    kind: str = "uniform"
+    size: int | None = None  # at which it is drawn; None: the input's
+
+
+@dataclass
+class Data:
+    name: str = "rgb"
+    source: str = "cifar10"
+    root: str | None = None
+    noise: Noise = field(default_factory=Noise)
+
+
+@dataclass
+class Recipe:
+    name: str = "post"
+    size: int = 32
+    images: int | None = None
+    test_images: int | None = None
+    epochs: int = 1
+    batch_size: int = 32
+    lr: float = 0.01
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    schedule: str = "constant"
+    warmup: float = 0.0
+    augment: str = "none"
+    precision: str = "fp32"
+
+
+@dataclass
+class Train:
+    """The keys of configs/train.yaml, typed."""
+
+    backbone: dict[str, Any]
+    attention: dict[str, Any]
+    data: Data = field(default_factory=Data)
+    recipe: Recipe = field(default_factory=Recipe)
+    location: str = "published"
+    stages: Any = "all"
+    seeds: Any = 1
+    device: str = "auto"
+    strict: bool = False
+    compile: bool | None = None
+    runs: str = "runs"
+
+
+@dataclass
+class Eval:
+    """The keys of configs/eval.yaml, typed."""
+
+    runs: str = "runs"
+    publish: bool = False
+    checkpoint: str | None = None
+    device: str = "auto"
+
+
+@dataclass
+class Config:
+    """One configuration: all that a run's numbers depend on, but for its seed."""
+
+    backbone: dict[str, Any]
+    attention: dict[str, Any]
+    data: Data
+    recipe: Recipe
+    location: str
+    stages: Any  # "all", "between", or a list of numbers from 1
+    labels: dict[str, str]  # group -> what people call it, from configs/
+    fingerprint: str = ""  # of the data; filled in once it is loaded
+    strict: bool = False
+
+    @classmethod
+    def from_dict(cls, values: dict):
+        """What a run folder's config.yaml holds."""
+        known = {field.name: values[field.name] for field in fields(cls) if field.name in values}
+        data = known["data"] | {"noise": Noise(**known["data"]["noise"])}
+        return cls(**known | {"data": Data(**data), "recipe": Recipe(**known["recipe"])})
+
+    @property
+    def in_channels(self) -> int:
+        return 3 + self.data.noise.channels
+
+    @property
+    def stages_text(self) -> str:
+        """all, between, or 1+2+3."""
+        return self.stages if isinstance(self.stages, str) else "+".join(map(str, self.stages))
+
+    def identity(self) -> dict:
+        """What decides the numbers, and nothing else: no paths, no names."""
+        values = asdict(replace(self, labels={}))
+        for group in ("data", "recipe"):
+            values[group].pop("name")
+        for free in ("source", "root"):  # the fingerprint says what they led to
+            values["data"].pop(free)
+        del values["labels"]
+        if not self.strict:  # runs from before it have kept their names
+            del values["strict"]
+        return values | {"numerics": NUMERICS}
+
+    @property
+    def key(self) -> str:
+        """A short hash of the identity: the seeds of one configuration share it."""
+        return short_hash(self.identity())
+
+
+def short_hash(values: dict) -> str:
+    """Returns eight hexadecimal digits of values that JSON can hold."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def arguments(values: dict) -> dict:
+    """A group's constructor arguments: all but its reserved keys."""
+    return {key: value for key, value in values.items() if key not in RESERVED}
+
+
+PLACING = ("location", "stages")  # in a mechanism's YAML: where it stands
+RESERVED = ("name", *PLACING, "pretrained")

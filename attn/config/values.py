@@ -1,0 +1,135 @@
+"""What values make sense, group by group. Each check raises UserError with the choices."""
+
+import inspect
+import math
+
+from attn.config.catalogue import choices
+from attn.config.schema import PLACING, Config, Data, Noise, Recipe
+from attn.errors import UserError
+
+TAKES = {int: "a whole number", float: "a number", str: "a word", bool: "true or false"}
+PRECISIONS = ("fp32", "tf32", "bf16")
+SCHEDULES = ("constant", "linear", "cosine")
+SOURCES = ("cifar10", "synthetic")
+NOISES = ("uniform", "gaussian", "image")
+AUGMENTATIONS = ("none", "crop_flip")
+FROM_ELSEWHERE = ("channels", "replaced", "num_classes")  # arguments that no YAML gives
+
+
+def one_of(key: str, value, known):
+    if value not in known:
+        raise UserError(f"{key}={value}: choose one of {', '.join(known)}")
+
+
+def at_least(key: str, value, least):
+    if not value >= least:  # nan is not
+        raise UserError(f"{key}={value}: it must be at least {least}")
+
+
+def check_data(data: Data):
+    one_of("data.name", data.name, choices("data"))
+    one_of("data.source", data.source, SOURCES)
+    noise = data.noise
+    at_least("data.noise.channels", noise.channels, 0)
+    one_of("data.noise.kind", noise.kind, NOISES)
+    if noise.size is not None:
+        at_least("data.noise.size", noise.size, 1)
+        if noise.kind == "image":
+            raise UserError("data.noise.size: images have their own size; leave it null")
+
+
+def check_noise(noise: Noise):
+    """Refuses to describe noise channels that are not there; in a sweep other cells have them."""
+    for key, value in {"kind": noise.kind, "size": noise.size}.items():
+        if not noise.channels and value != getattr(Noise(), key):
+            raise UserError(
+                f"data.noise.{key}={value}: there are no noise channels; add data=rgb_noise, "
+                "or data.noise.channels=3"
+            )
+
+
+def one_form(data: Data, recipe: Recipe):
+    """The same input channels have one name and one description."""
+    if data.noise.size is not None and data.noise.size > recipe.size:
+        raise UserError(f"data.noise.size={data.noise.size}: the input has size {recipe.size}")
+    if not data.noise.channels:
+        data.noise = Noise()  # of channels that are not there nothing else matters
+    if data.name in ("rgb", "rgb_noise"):
+        data.name = "rgb_noise" if data.noise.channels else "rgb"
+
+
+def check_recipe(recipe: Recipe):
+    one_of("recipe.name", recipe.name, choices("recipe"))
+    one_of("recipe.schedule", recipe.schedule, SCHEDULES)
+    one_of("recipe.augment", recipe.augment, AUGMENTATIONS)
+    one_of("recipe.precision", recipe.precision, PRECISIONS)
+    for key in ("epochs", "batch_size"):
+        at_least(f"recipe.{key}", getattr(recipe, key), 1)
+    if not 8 <= recipe.size <= 1024:
+        raise UserError(f"recipe.size={recipe.size}: it must be from 8 to 1024 pixels")
+    for key in ("images", "test_images"):
+        if getattr(recipe, key) is not None:
+            at_least(f"recipe.{key}", getattr(recipe, key), 10)
+    if recipe.images is not None and recipe.images % 10:
+        raise UserError(
+            f"recipe.images={recipe.images}: it takes a multiple of 10, or null for all images"
+        )
+    for key, end in {"lr": math.inf, "momentum": 1, "weight_decay": math.inf}.items():
+        if not 0 <= getattr(recipe, key) < end:  # nan is not
+            raise UserError(f"recipe.{key}={getattr(recipe, key)}: it must be in [0, {end})")
+    if not 0 <= recipe.warmup < 1:
+        raise UserError(f"recipe.warmup={recipe.warmup}: a share of all steps, in [0, 1)")
+
+
+def check_arguments(group: str, values: dict, classes: dict):
+    """Compares a group's keys, and the types of their values, with the constructor's arguments.
+
+    1 becomes 1.0 where that is what an argument takes.
+    """
+    one_of(f"{group}.name", values["name"], classes)
+    arguments = dict(inspect.signature(classes[values["name"]]).parameters)
+    arguments = {k: a.annotation for k, a in arguments.items() if k not in FROM_ELSEWHERE}
+    arguments |= {"pretrained": bool} if "pretrained" in values else {}
+    for key, value in values.items():
+        if key in ("name", *PLACING):
+            continue
+        if key not in arguments:
+            known = ", ".join(sorted(arguments)) or "none at all"
+            raise UserError(f"{group}.{key}: {values['name']} takes {known}")
+        if arguments[key] not in TAKES:
+            raise UserError(
+                f"{group}.{key}: annotate it where {values['name']} takes it, as int, float, str "
+                "or bool"
+            )
+        if arguments[key] is float and type(value) is int:
+            values[key] = value = float(value)
+        if type(value) is not arguments[key]:
+            raise UserError(f"{group}.{key}={value}: it takes {TAKES[arguments[key]]}")
+
+
+def check_last_batch(config: Config, images: int):
+    """Refuses a batch of more images than there are, and one of a single image where the network
+    cannot train on it: what is normalised has to have several values a channel."""
+    if config.recipe.batch_size > images:
+        raise UserError(
+            f"recipe.batch_size={config.recipe.batch_size}: there are {images:,} training images"
+        )
+    last = images % config.recipe.batch_size or config.recipe.batch_size
+    if last == 1 and not _trains_on_one(config):
+        raise UserError(
+            f"recipe.batch_size={config.recipe.batch_size}: of {images:,} images the last batch "
+            "has one, and something in this network normalises over images; choose another size"
+        )
+
+
+def _trains_on_one(config: Config) -> bool:
+    import torch
+
+    from attn.network.build import build
+
+    size = config.recipe.size
+    try:
+        build(config, seed=0)(torch.zeros(1, config.in_channels, size, size))
+    except ValueError:  # torch's, of batch normalisation
+        return False
+    return True

@@ -1,0 +1,117 @@
+"""A network on test images: its logits, and its scores wherever it has attention."""
+
+import copy
+import itertools
+
+import torch
+from torch import nn
+
+from attn.compute.graph import capture, complaint
+from attn.compute.precision import autocast, computed_in, untimed
+from attn.config.schema import Recipe
+from attn.data.inputs import Inputs
+from attn.draws import FIXED_SEED, ORDER, permutation
+from attn.network.scores import Scores, ScoreStatistics, record
+
+BATCH = {"cpu": 50, "cuda": 250}  # on a CPU the activations of 250 images leave its cache
+POST_IMAGES = 64  # as many as the post's figure of scores
+
+
+def fixed_test_order(count: int) -> torch.Tensor:
+    """The order (count,) in which test images are taken where not all are: always the same."""
+    return permutation(FIXED_SEED, 0, torch.arange(count), ORDER)
+
+
+class Predictor:
+    """A network's logits of test images: `predictor(samples)`, (B,) -> (B, classes) float32."""
+
+    def __init__(self, network: nn.Module, inputs: Inputs, recipe: Recipe, stream=None):
+        """stream: the one on which whole batches are captured in a CUDA graph, and replayed."""
+        self.network, self.inputs = network, inputs
+        self.device = inputs.images.device
+        self.precision, _ = computed_in(network, self.device, recipe.precision)
+        self.batch = BATCH[self.device.type]
+        self.notes, self.graphs = [], {}
+        if stream:
+            self.samples = torch.arange(self.batch, device=self.device) % len(inputs.labels)
+            self.network.eval()
+            try:
+                self.graphs = capture(self._whole_batch, [self.batch], [], stream)
+            except RuntimeError as error:
+                self.notes.append(complaint("without a CUDA graph evaluation", error))
+
+    @torch.no_grad()
+    def _whole_batch(self, size: int):
+        self.logits = self._forward(self.samples)
+
+    def _forward(self, samples):
+        x, _ = self.inputs(samples)
+        with autocast(self.device, self.precision):
+            return self.network(x).float()
+
+    def __call__(self, samples, hooks: bool = False):
+        """hooks: whether the network's hooks must fire, which they do not in a graph."""
+        samples = samples.to(self.device)
+        if hooks or len(samples) not in self.graphs:
+            with untimed():
+                return self._forward(samples)
+        self.samples.copy_(samples)
+        self.graphs[self.batch].replay()
+        return self.logits.clone()
+
+
+def _has_scores(network: nn.Module) -> bool:
+    return any(isinstance(module, Scores) for module in network.modules())
+
+
+@torch.no_grad()
+def untrained_scores(network: nn.Module, inputs: Inputs, samples) -> dict:
+    """{N: {module: statistics}} of a network before training, on test images (N,).
+
+    In training mode, as its running statistics say nothing yet; the network stays as it is.
+    """
+    if not _has_scores(network):
+        return {}
+    samples = samples.to(inputs.images.device)
+    twin, statistics = copy.deepcopy(network).train(), ScoreStatistics()
+    for module in twin.modules():
+        if hasattr(module, "draws"):
+            module.draws.at(0, samples)
+    with record(twin) as scores, untimed():
+        twin(inputs(samples)[0])
+    statistics.add(scores)
+    return {len(samples): statistics.summary()}
+
+
+@torch.no_grad()
+def evaluate(predictor: Predictor, samples, score_counts=()):
+    """Logits (N, classes), and for each n in score_counts the scores over the first n images.
+
+    samples: positions (N,) of test images. Returns logits and {n: {module: (mean, sd, saturated)}},
+    each (C,), on the device, which may still be computing them.
+    """
+    predictor.network.eval()
+    scored = max(score_counts, default=0) if _has_scores(predictor.network) else 0
+    cuts = {0, len(samples), *score_counts, *range(0, len(samples), predictor.batch)}
+    cuts = sorted(cut for cut in cuts if cut <= len(samples))
+    logits, statistics, scores_at = [], ScoreStatistics(), {}
+    with record(predictor.network) as scores:
+        for first, end in itertools.pairwise(cuts):
+            logits.append(predictor(samples[first:end], hooks=end <= scored))
+            if end <= scored:
+                statistics.add(scores)
+            if end in score_counts:
+                scores_at[end] = statistics.summary()
+    return torch.cat(logits), scores_at
+
+
+def score_rows(scores: dict, **where) -> list[dict]:
+    """A row for each count of images, module and channel: its score's mean, sd, saturated share."""
+    rows = []
+    for n, modules in sorted(scores.items()):
+        for module, statistics in modules.items():
+            values = zip(*(statistic.tolist() for statistic in statistics), strict=True)
+            for channel, (mean, sd, saturated) in enumerate(values):
+                row = {"module": module, "channel": channel, **where, "images": n}
+                rows.append(row | {"mean": mean, "sd": sd, "saturated": saturated})
+    return rows

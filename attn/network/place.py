@@ -1,0 +1,90 @@
+"""From location and stages to seams: the only code that knows the location words.
+
+    none        nowhere
+    first       the network's input channels      last        the final feature map, before pooling
+    per_block   every block that has the seam at which the mechanism stands
+    per_stage   the last such block of each stage
+    published   what the mechanism's YAML declares
+
+`stages`, counted from 1, restricts per_block and per_stage; `between` is all but the last.
+"""
+
+from torch import nn
+
+from attn.modules import MECHANISMS
+from attn.network.seams import CannotStand
+
+ENDS = {"first": "input", "last": "features"}
+INSIDE = ("per_block", "per_stage")
+LOCATIONS = ("none", *ENDS, *INSIDE)
+
+
+def check_stages(network: nn.Module, stages):
+    """The chosen stages as a set of numbers.
+
+    Raises CannotStand where `stages` is not a word or a list of the network's stages.
+    """
+    count = len(network.stages)
+    words = {"all": range(1, count + 1), "between": range(1, count)}
+    chosen = set(words[stages] if isinstance(stages, str) else stages)
+    if not chosen or not chosen <= set(words["all"]):
+        raise CannotStand(
+            f"stages={stages}: choose all, between, or a list of numbers from 1 to {count}"
+        )
+    return chosen
+
+
+def places(network: nn.Module, location: str, seam: str, stages="all") -> list:
+    """The (owner, seam) pairs of a location; an owner is the network or a block.
+
+    Raises CannotStand where the stages are not the network's, or none of its blocks has the seam.
+    """
+    if location == "none":
+        return []
+    if location in ENDS:
+        if seam == "conv":
+            raise CannotStand(
+                f"location={location}: it replaces a convolution, and there is none; "
+                f"choose one of {', '.join(INSIDE)}"
+            )
+        return [(network, ENDS[location])]
+    numbers = check_stages(network, stages)
+    having = {  # stage: its blocks that have the seam
+        number: [(block, seam) for block in blocks if seam in block.seams.widths]
+        for number, blocks in enumerate(network.stages, 1)
+    }
+    chosen = [having[number] for number in having if number in numbers]
+    last = slice(-1, None) if location == "per_stage" else slice(None)
+    found = [place for blocks in chosen for place in blocks[last]]
+    if not found:
+        others = ", ".join(str(number) for number, blocks in having.items() if blocks) or "none"
+        raise CannotStand(
+            f"stages={stages}: no block there has the seam {seam}; the stages with it: {others}"
+        )
+    return found
+
+
+def attach(network: nn.Module, location: str, attention: str, stages, make):
+    """Fills the seams of a location with `make(form, index, what)`, in the order of the network.
+
+    attention: a mechanism's name. form: its class, or where it would fuse and nothing is added its
+    gate's. what: the channels there, or the convolution that is replaced. Raises ValueError, with
+    the place and the mechanism, where it cannot stand there or a number of its own is wrong.
+    """
+    mechanism = MECHANISMS[attention]
+    names = {module: name for name, module in network.named_modules()}
+    at_end = location in ENDS and mechanism.seam == "fuse"
+    form = mechanism.gate if at_end else mechanism
+    for index, (owner, place) in enumerate(places(network, location, mechanism.seam, stages)):
+        what = owner.convolution if place == "conv" else owner.seams.widths[place]
+        try:
+            module = make(form, index, what)
+        except ValueError as error:
+            where = f"{names[owner]}.{place}".removeprefix(".")
+            width = owner.seams.widths[place]
+            told = f"{where}: attention={attention} on {width} channels: {error}"
+            raise type(error)(told) from None
+        if place == "conv":
+            owner.replace_convolution(module)
+        else:
+            owner.seams.fill(place, module)

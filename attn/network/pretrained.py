@@ -1,0 +1,38 @@
+"""torchvision's ImageNet weights as a start, on request: backbone.pretrained=true."""
+
+from pathlib import Path
+
+import torch
+import torchvision
+
+from attn.config.schema import Config
+from attn.errors import DataError
+
+
+def weights(config: Config) -> dict | None:
+    """The backbone's state_dict, fetched once; None where the configuration does not ask for it.
+
+    Raises DataError where it cannot be fetched, with where to put a copy.
+    """
+    if not config.backbone.get("pretrained"):
+        return None
+    chosen = torchvision.models.get_model_weights(config.backbone["name"]).DEFAULT
+    try:
+        return chosen.get_state_dict(progress=False, check_hash=True)
+    except (OSError, RuntimeError) as error:  # no network; a broken download
+        place = Path(torch.hub.get_dir()) / "checkpoints" / Path(chosen.url).name
+        raise DataError(
+            f"backbone.pretrained=true: {chosen.url} could not be fetched ({error}). "
+            f"Put a copy at {place}, or leave pretrained=false."
+        ) from None
+
+
+def describe(network: torch.nn.Module, weights: dict) -> str:
+    """What of a network began as the weights, and what was drawn."""
+    own = network.state_dict()
+    drawn = [name for name in own if name not in weights or weights[name].shape != own[name].shape]
+    stem = f"{network.stem_name}.weight"
+    kept = stem in weights and weights[stem].shape[2:] == own[stem].shape[2:]
+    if kept and stem in drawn:
+        drawn[drawn.index(stem)] = f"{stem} beyond RGB"
+    return f"begins with torchvision's ImageNet weights; drawn anew: {', '.join(drawn)}"

@@ -1,0 +1,264 @@
+"""The figures of accuracy: over epochs, by claim, against its cost, and by class."""
+
+from collections import Counter
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+
+from attn import stats
+from attn.report.claims import METRICS, Claim, Table
+from attn.report.figures.style import BOUND, NUMBER, STYLE, VERDICTS, finish, look, whole_epochs
+from attn.report.group import Group, with_variant
+from attn.report.tables import configurations_of
+from attn.report.verdicts import Judged
+
+LINEAR = 30  # parameters, up to which the scale of what is added is linear: it begins at 0
+LINES = ["-", "--", ":", "-."]
+FILLS = ["full", "none", "left", "top"]
+FEW_EPOCHS = 2  # have no curve: what is told apart at their ends would run together between
+
+
+def over_epochs(group: Group, tables: list[Table], folder: Path) -> list[Path]:
+    """A figure for each table with runs: every seed, the mean and its 95% interval."""
+    paths = []
+    draw, explained = _curves, "Thin: a seed. Thick: their mean. Shaded: its 95% interval."
+    if group.epochs["epoch"].nunique() <= FEW_EPOCHS:
+        draw, explained = _points, "Dots: seeds. Large: their mean. Bar: its 95% interval."
+    for table in tables:
+        every = [(b, _rows(table, runs)) for b, runs in group.runs.groupby("backbone")]
+        every = [(backbone, rows) for backbone, rows in every if len(rows) > 1]
+        if not every:
+            continue
+        with plt.rc_context(STYLE):
+            size = (2 + 5.5 * len(every), 4.8)
+            figure, panels = plt.subplots(1, len(every), figsize=size, squeeze=False)
+            for panel, (backbone, rows) in zip(panels[0], every, strict=True):
+                draw(panel, group.epochs, rows)
+                panel.set_title(backbone, loc="left", fontsize=10)
+                panel.set_xlabel("epoch")
+                whole_epochs(panel)
+                panel.grid(alpha=0.3)
+            panels[0][0].set_ylabel("test accuracy, %")
+            heading = f"{table.title}\n{group.title}\n{explained}{_tested(group)}"
+            paths.append(finish(figure, heading, folder / f"{table.id}-epochs.png"))
+    return paths
+
+
+def _rows(table: Table, runs: pd.DataFrame) -> list:
+    found = [pair for row in table.rows for pair in configurations_of(row, runs)]
+    return [(label, chosen) for label, chosen in found if len(chosen)]
+
+
+def _styles(rows) -> list[dict]:
+    """Rows of one mechanism, and so of one colour, are told apart by their lines and markers."""
+    counts, styles = Counter(), []
+    for _, runs in rows:
+        attention = runs["attention"].iloc[0]
+        name = attention.partition("+")[0]
+        before = counts[name]
+        told = {"linestyle": LINES[before % len(LINES)], "fillstyle": FILLS[before % len(FILLS)]}
+        styles.append({**told, **look(attention)})
+        counts[name] += 1
+    return styles
+
+
+def _tested(group) -> str:
+    """On how many test images, where that is not always the same number."""
+    fewest, most = group.epochs["test_images"].min(), group.epochs["test_images"].max()
+    if fewest == most:
+        return ""
+    return f"\nLast epoch: all {most:,} test images; before it: always the same {fewest:,}."
+
+
+def _by_epoch(epochs, runs) -> pd.DataFrame:
+    """Test accuracies in percent, an epoch (from 1) a row and a run a column."""
+    mine = epochs[epochs["run"].isin(runs["run"])]
+    wide = 100 * mine.pivot(index="epoch", columns="run", values="test_accuracy")
+    return wide.set_index(wide.index + 1)
+
+
+def _points(panel, epochs, rows):
+    """Of few epochs: in each the rows side by side, their seeds to the left of the mean."""
+    for i, (style, (label, runs)) in enumerate(zip(_styles(rows), rows, strict=True)):
+        wide = _by_epoch(epochs, runs)
+        at = wide.index + 0.8 * (i - (len(rows) - 1) / 2) / len(rows)
+        panel.plot(at - 0.1 / len(rows), wide, ".", color=style["color"], alpha=0.4)
+        found = [stats.estimate(row.dropna()) for _, row in wide.iterrows()]
+        bars = [(e.mean - e.low, e.high - e.mean) for e in found]
+        style |= {"linestyle": "", "label": f"{label} (n={len(runs)})"}
+        means, bars = [e.mean for e in found], np.transpose(bars) if len(runs) > 2 else None
+        panel.errorbar(at, means, yerr=bars, capsize=3, **style)
+    panel.set_xlim(0.4, epochs["epoch"].max() + 1.6)
+    panel.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(0, -0.12))
+
+
+def _curves(panel, epochs, rows):
+    for style, (label, runs) in zip(_styles(rows), rows, strict=True):
+        _curve(panel, _by_epoch(epochs, runs), f"{label} (n={len(runs)})", style)
+    panel.legend(frameon=False, fontsize=8, loc="lower right")
+
+
+def _curve(panel, wide, label: str, style: dict):
+    line, colour = style["linestyle"], style["color"]
+    panel.plot(wide.index, wide, line, color=colour, linewidth=0.5, alpha=0.25)
+    band = [stats.estimate(row.dropna()) for _, row in wide.iterrows()]
+    if wide.shape[1] > 2:  # two seeds' interval is wider than any accuracy
+        low, high = [e.low for e in band], [e.high for e in band]
+        panel.fill_between(wide.index, low, high, color=colour, alpha=0.12, linewidth=0)
+    panel.plot(wide.index, [e.mean for e in band], **style, label=label, linewidth=2)
+
+
+def forest(judged: list[Judged], heading: str, path: Path) -> list[Path]:
+    """A line for each claim: every seed's difference, their mean and 95% interval, what is claimed.
+
+    A panel for each unit in which differences are counted.
+    """
+    shown = [one for one in judged if one.found.n and not one.exact]
+    if not shown:
+        return []
+    units = {unit: [] for unit in METRICS.values()}
+    for one in shown:
+        units[METRICS[one.claim.metric]].append(one)
+    panels = [(claims, unit or "score") for unit, claims in units.items() if claims]
+    with plt.rc_context(STYLE):
+        heights = [len(p) + 0.8 for p, _ in panels]
+        size = (9.5, 0.42 * sum(heights) + 1.9)
+        figure, axes = plt.subplots(
+            len(panels), 1, figsize=size, squeeze=False, height_ratios=heights
+        )
+        for axis, (claims, unit) in zip(axes[:, 0], panels, strict=True):
+            _forest_panel(axis, claims, unit)
+        axes[0, 0].legend(
+            handles=_forest_legend(any(_published(one) for one in shown)),
+            loc="lower left",
+            bbox_to_anchor=(-0.35, 1),
+            ncols=4,
+            frameon=False,
+            fontsize=8,
+        )
+        return [finish(figure, heading, path)]
+
+
+def _forest_panel(axis, judged: list[Judged], unit: str):
+    names = [f"{one.claim.id} (n={one.found.n})" for one in judged]
+    for y, one in enumerate(judged):
+        _forest_line(axis, y, one)
+    axis.axvline(0, color="black", linewidth=0.8)
+    axis.set_yticks(range(len(names)), names)
+    axis.set_ylim(len(names) - 0.4, -0.6)
+    # By the seeds: two seeds' interval would leave the others a dot.
+    shown = [(*one.differences, *_bounds(one.claim), *_published(one)) for one in judged]
+    most = max(abs(value) for values in shown for value in values)
+    axis.set_xlim(-1.1 * most, 1.1 * most)
+    axis.grid(axis="x", alpha=0.3)
+    kinds = {True: "treatment minus control", False: "above what it is held against"}
+    paired = {one.claim.control is not None for one in judged}
+    axis.set_xlabel(f"{unit}, {' or '.join(kinds[kind] for kind in sorted(paired, reverse=True))}")
+
+
+def _forest_line(axis, y: int, one: Judged):
+    colour, found, claim = VERDICTS[one.verdict], one.found, one.claim
+    beside = np.full(len(one.differences), y + 0.24)
+    axis.plot(one.differences, beside, "|", color="0.45", ms=6)
+    axis.plot([found.low, found.high], [y, y], color=colour, linewidth=2.5, solid_capstyle="butt")
+    axis.plot(found.mean, y, "o", color=colour, ms=6)
+    for published in _published(one):
+        axis.plot(published, y, "D", color="black", mfc="none", ms=6)
+    bounds = _bounds(claim)
+    axis.plot(bounds, np.full(len(bounds), y), "|", color=BOUND, ms=12, mew=1.5)
+    where = {"xycoords": ("axes fraction", "data"), "va": "center"}
+    axis.annotate(one.text, (1.01, y), **where, fontsize=8, color=colour)
+
+
+def _published(one: Judged) -> list[float]:
+    """The published difference, beside its own experiment alone."""
+    known = one.own and one.claim.published is not None
+    return [one.claim.target] if known else []
+
+
+def _bounds(claim: Claim) -> list[float]:
+    """The smallest effect of interest on the claimed side, or how far below is no worse."""
+    if claim.direction == "no_worse":
+        return [-claim.margin]
+    smallest = claim.smallest
+    sides = {"more": [smallest], "less": [-smallest], "either": [smallest, -smallest]}
+    return sides[claim.direction]
+
+
+def _forest_legend(published: bool) -> list:
+    def mark(marker, colour, text, **style):
+        return plt.Line2D([], [], marker=marker, color=colour, label=text, **style)
+
+    number = mark("D", "black", "published", linestyle="", mfc="none")
+    return [
+        mark("|", "0.45", "a seed", linestyle=""),
+        mark("o", "0.2", "mean, 95% interval"),
+        *([number] if published else []),
+        mark("|", BOUND, "smallest effect of interest, or margin", linestyle="", ms=12, mew=1.5),
+    ]
+
+
+def against_parameters(table: pd.DataFrame, heading: str, path: Path) -> list[Path]:
+    """Each configuration's accuracy, with its interval, over what it adds in parameters.
+
+    table: `tables.configurations`; a panel for each backbone and data with several. Points carry
+    their line's number in the legend.
+    """
+    several = [(key, rows) for key, rows in table.groupby(["backbone", "data"]) if len(rows) > 1]
+    if not several:
+        return []
+    with plt.rc_context(STYLE):
+        heights = [max(3.2, 0.17 * len(rows) + 1) for _, rows in several]
+        size = (9.5, 1 + sum(heights))
+        figure, axes = plt.subplots(
+            len(several), 1, figsize=size, squeeze=False, height_ratios=heights
+        )
+        for axis, ((backbone, data), rows) in zip(axes[:, 0], several, strict=True):
+            fewest = rows["parameters"].min()
+            ranked = rows.sort_values("mean", ascending=False)
+            for rank, row in enumerate(ranked.itertuples(), 1):
+                _cost_point(axis, rank, row, row.parameters - fewest)
+            axis.set_title(f"{backbone}, {data}", loc="left", fontsize=10)
+            axis.set_xlabel(f"parameters above the fewest, {fewest:,}")
+            axis.set_ylabel("test accuracy, %")
+            axis.set_xscale("symlog", linthresh=LINEAR)
+            axis.set_xlim(left=-LINEAR / 3)
+            axis.grid(alpha=0.3)
+            axis.legend(
+                loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=7.5, ncols=1
+            )
+        note = f"Hollow: fewer than {stats.SMOKE} seeds. Bars: 95% intervals, from three seeds on."
+        return [finish(figure, f"{heading}\n{note}", path)]
+
+
+def _cost_point(axis, rank: int, row, added: int):
+    style = look(row.attention)
+    place = "" if row.location == "none" else f" {row.location}"
+    stages = "" if row.stages == "all" else f" {row.stages}"
+    name = with_variant(f"{row.attention}{place}{stages}", row.variant)
+    axis.annotate(rank, (added, row.mean), xytext=(5, 3), textcoords="offset points", fontsize=6)
+    axis.errorbar(
+        added,
+        row.mean,
+        yerr=[[row.mean - row.low], [row.high - row.mean]] if row.n > 2 else None,
+        fmt=style["marker"],
+        color=style["color"],
+        mfc="white" if row.n < stats.SMOKE else style["color"],
+        elinewidth=1,
+        capsize=2,
+        ms=6,
+        label=f"{rank}  {row.mean:.1f}  {name} (n={row.n})",
+    )
+
+
+def by_class(classes, title: str, path: Path) -> Path:
+    """A bar for each class: columns class and accuracy."""
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(figsize=(8, 4))
+        bars = axes.barh(classes["class"][::-1], classes["accuracy"][::-1], color=NUMBER)
+        axes.bar_label(bars, fmt="%.1f", padding=3)
+        axes.set_xlim(0, 105)
+        axes.set_xlabel("test accuracy, %")
+        return finish(figure, f"Accuracy by class\n{title}", path)

@@ -1,0 +1,258 @@
+"""The figures of attention scores: of input channels, of every place, and how gates fared."""
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+
+from attn.evaluation.predict import POST_IMAGES
+from attn.network.scores import of_input_channels
+from attn.report.claims import Table
+from attn.report.figures.style import NOISE, STYLE, channel_colour, finish, look, whole_epochs
+from attn.report.group import CONFIGURATION, Group, with_variant
+from attn.report.tables import channel_name
+from attn.report.verdicts import COLOURS
+
+# Scores over the post's number of images, and over the whole test set.
+FEW = {"shift": -0.12, "fmt": "o", "markerfacecolor": "white"}
+ALL = {"shift": 0.12, "fmt": "s"}
+WIDE = 512  # pixels of a heat map's row
+
+
+def of_inputs(group: Group, tables: list[Table], folder: Path) -> list[Path]:
+    """Two figures for each configuration with attention on its input channels.
+
+    At the end, beside the channels' pictures, and over the epochs.
+    """
+    if group.scores.empty:
+        return []
+    at_input = group.scores[group.scores["module"].map(of_input_channels)]
+    scored = group.runs[group.runs["run"].isin(at_input["run"])]
+    paths = []
+    for _, runs in scored.groupby(CONFIGURATION, sort=False):
+        first = runs.iloc[0]
+        key = first["configuration"]
+        mine = at_input[at_input["run"].isin(runs["run"])]
+        words = [first[column] for column in ("backbone", "attention", "data")]
+        name = f"{'-'.join([*words, key])}.png".replace("=", "")
+        what = with_variant(f"{words[1]} at first", first["variant"])
+        title = f"{what}, {words[0]}, {words[2]}\n{group.title}\n"
+        picture = group.pictures.get(f"example/{key}")
+        if picture is not None:
+            listed = ", ".join(map(str, sorted(runs["seed"])))
+            seeds = f"From left to right: seeds {listed}." if len(runs) > 1 else f"Seed {listed}."
+            final = mine[mine["epoch"] == mine["epoch"].max()]
+            path, known = folder / f"scores-{name}", _published(group, first, tables)
+            paths.append(of_input(picture, runs, final, title + seeds, path, known))
+        paths.append(over_epochs(runs, mine, title, folder / f"scores-epochs-{name}"))
+    return paths
+
+
+def _published(group: Group, run, tables: list[Table]) -> list[float]:
+    """The published scores, for their own experiment alone."""
+    for table in tables:
+        if not table.scores or group.source == "synthetic":
+            continue
+        row = table.row(table.scores["row"])
+        own = (run["recipe"], run["backbone"]) == (table.recipe, table.backbone)
+        if own and all(run[key] == value for key, value in row.columns.items()):
+            return table.scores["values"]
+    return []
+
+
+def of_input(pictures, runs, scores, title: str, path: Path, published=()) -> Path:
+    """Above, one test image's channels (C, S, S); below, each run's score of each channel.
+
+    runs: run, seed, attention; scores: run, channel, images, mean, sd.
+    """
+    channels, everything = len(pictures), scores["images"].max()
+    names = [channel_name(channel) for channel in range(channels)]
+    colour = look(runs["attention"].iloc[0])["color"]
+    with plt.rc_context(STYLE):
+        figure = plt.figure(figsize=(max(7, 1.6 * channels + 1), 5.8))
+        grid = figure.add_gridspec(2, channels, height_ratios=[1, 2.2])
+        means = scores[scores["images"] == everything].groupby("channel")["mean"].mean()
+        for channel, picture in enumerate(pictures):
+            above = figure.add_subplot(grid[0, channel])
+            above.imshow(picture, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+            above.set_axis_off()
+            title_colour = channel_colour(names[channel])
+            above.set_title(
+                f"{names[channel]}\n{means[channel]:.3f}", fontsize=10, color=title_colour
+            )
+        below = figure.add_subplot(grid[1, :])
+        for images, style in ((POST_IMAGES, FEW), (everything, ALL)):
+            _points(below, runs, scores[scores["images"] == images], images, color=colour, **style)
+        if len(published) == channels:
+            below.plot(range(channels), published, "k_", markersize=26, label="the post's")
+        below.set_xticks(range(channels), names)
+        below.set(xlim=(-0.5, channels - 0.5), ylim=(-0.02, 1.02), ylabel="attention score")
+        below.grid(axis="y", alpha=0.3)
+        place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.09), "ncols": 3}
+        below.legend(frameon=False, fontsize=8, **place)
+        explained = (
+            "Above each picture: mean over runs and the whole test set. Bars: sd over images."
+        )
+        return finish(figure, f"Scores of the input channels: {title}\n{explained}", path)
+
+
+def _points(axes, runs, scores, images: int, shift: float, **style):
+    """The runs side by side: each one's mean score over the images, with their sd."""
+    seeds = sorted(runs["seed"])
+    for run, seed in zip(runs["run"], runs["seed"], strict=True):
+        mine = scores[scores["run"] == run]
+        spread = 0.2 * ((seeds.index(seed) + 0.5) / len(seeds) - 0.5)
+        axes.errorbar(
+            mine["channel"] + shift + spread,
+            mine["mean"],
+            yerr=mine["sd"],
+            label=f"{images:,} test images, a point a run" if seed == seeds[0] else None,
+            markersize=5 if len(seeds) < 6 else 3,
+            elinewidth=0.8,
+            capsize=2 if len(seeds) < 6 else 0,
+            **style,
+        )
+
+
+def over_epochs(runs, scores, title: str, path: Path) -> Path:
+    """Each input channel's score: thin a seed, thick the seeds' mean; epoch 0 is untrained."""
+    counts = scores.groupby("epoch")["images"].max()
+    scores = scores[scores["images"] == scores["epoch"].map(counts)]
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(7, 4.2))
+        for channel, mine in scores.groupby("channel"):
+            name = channel_name(channel)
+            colour = channel_colour(name)
+            wide = mine.pivot(index="epoch", columns="run", values="mean")
+            line = "-" if channel < COLOURS else ["--", ":", "-."][(channel - COLOURS) % 3]
+            axis.plot(wide.index + 1, wide, line, color=colour, linewidth=0.5, alpha=0.4)
+            mean = wide.mean(axis=1)
+            axis.plot(wide.index + 1, mean, line, color=colour, linewidth=2.2, label=name)
+        axis.set(ylim=(-0.02, 1.02), xlabel="epoch", ylabel="attention score")
+        whole_epochs(axis)
+        axis.grid(alpha=0.3)
+        axis.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+        note = f"Thin: a seed (n={len(runs)}). Thick: their mean. Epoch 0: untrained."
+        return finish(figure, f"Scores over epochs: {title}{note}", path)
+
+
+def by_layer(group: Group, folder: Path) -> list[Path]:
+    """Heat maps for per_block and per_stage, a figure a backbone and location.
+
+    A panel is a configuration, a row a place, its channels in the order of their scores.
+    """
+    if group.scores.empty:
+        return []
+    inner = group.runs[group.runs["location"].isin(["per_block", "per_stage"])]
+    shown = inner[inner["run"].isin(group.scores["run"])]
+    paths = []
+    for (backbone, location), runs in shown.groupby(["backbone", "location"]):
+        panels = [
+            (_panel_title(runs.loc[i]), _rows_of(group.scores[group.scores["run"] == run]))
+            for i, run in runs["run"].items()
+        ]
+        path = folder / f"scores-layers-{backbone}-{location}.png"
+        title = f"Scores by place and channel: {backbone}, {location}\n{group.title}"
+        paths.append(heat_maps(panels, title, path))
+    return paths
+
+
+def _panel_title(run) -> str:
+    stages = "" if run["stages"] == "all" else f", stages {run['stages']}"
+    data = "" if run["data"] == "rgb" else f", {run['data']}"
+    return f"{with_variant(run['attention'], run['variant'])}{stages}{data}, seed {run['seed']}"
+
+
+def _rows_of(scores: pd.DataFrame) -> dict:
+    return {
+        module: np.sort(rows["mean"].to_numpy())[::-1]
+        for module, rows in scores.groupby("module", sort=False)
+    }
+
+
+def heat_maps(panels: list[tuple], title: str, path: Path) -> Path:
+    """A panel for each (name, {place: its channels' mean scores, highest first}).
+
+    Rows are as wide as each other, however many channels they have.
+    """
+    columns = min(3, len(panels))
+    lines = [panels[i : i + columns] for i in range(0, len(panels), columns)]
+    heights = [0.6 + 0.16 * max(len(rows) for _, rows in line) for line in lines]
+    with plt.rc_context(STYLE):
+        size = (1.2 + 3.6 * columns, max(3.6, 1.4 + sum(heights)))
+        figure, axes = plt.subplots(
+            len(lines), columns, figsize=size, squeeze=False, height_ratios=heights
+        )
+        for axis, (name, rows) in zip(axes.flat, panels, strict=False):
+            image = [m[np.arange(WIDE) * len(m) // WIDE] for m in rows.values()]
+            drawn = axis.imshow(
+                image, aspect="auto", vmin=0, vmax=1, cmap="cividis", interpolation="nearest"
+            )
+            places = [f"{_short(place)}  {len(means)}" for place, means in rows.items()]
+            axis.set_yticks(range(len(places)), places, fontsize=5.5)
+            axis.set_xticks([])
+            axis.set_title(name, loc="left", fontsize=8)
+        for axis in axes.flat[len(panels) :]:
+            axis.set_visible(False)
+        bar = figure.colorbar(drawn, ax=axes, shrink=min(1, 3 / max(2.2, sum(heights))), pad=0.01)
+        bar.set_label("mean score over the whole test set")
+        note = "A row is a place with so many channels, the highest score to the left."
+        return finish(figure, f"{title}\n{note}", path)
+
+
+def _short(place: str) -> str:
+    return place.replace(".seams", "").replace("features.", "f").replace("layer", "l")
+
+
+def health(gates: pd.DataFrame, title: str, path: Path) -> list[Path]:
+    """Gate health (`tables.gates`): the first mean score to the last, spread and saturation."""
+    if gates.empty:
+        return []
+    several = gates["backbone"].nunique() > 1
+    names = [_health_name(row, several) for row in gates.itertuples()]
+    at = np.arange(len(names))
+    with plt.rc_context(STYLE):
+        size = (10, 0.24 * len(names) + 1.8)
+        figure, axes = plt.subplots(1, 3, figsize=size, sharey=True, width_ratios=[2, 1, 1])
+        for y, row in zip(at, gates.itertuples(), strict=True):
+            style = look(row.attention)
+            axes[0].plot([row.first, row.last], [y, y], color=style["color"], linewidth=1.5)
+            axes[0].plot(row.first, y, ms=5, **style, mfc="white")
+            axes[0].plot(row.last, y, ms=5, **style)
+            axes[1].barh(y, row.spread, color=style["color"])
+            axes[2].barh(y, row.saturated, color=style["color"])
+        axes[0].axvline(0.5, color=NOISE, linewidth=0.8, linestyle=":")
+        axes[0].set_yticks(at, names, fontsize=7)
+        axes[0].set_ylim(len(names) - 0.5, -0.5)
+        axes[0].set_xlabel("mean score: hollow untrained, filled trained")
+        axes[1].set_xlabel("sd over images")
+        axes[2].set_xlabel("saturated share")
+        axes[2].set_xlim(0, 1)
+        for axis in axes:
+            axis.grid(axis="x", alpha=0.3)
+        note = "Means over channels, places and seeds. Saturated: below 0.05 or above 0.95."
+        return [finish(figure, f"{title}\n{note}", path)]
+
+
+def _health_name(row, several: bool) -> str:
+    stages = "" if row.stages == "all" else f" {row.stages}"
+    words = [row.backbone] if several else []
+    words += [with_variant(row.attention, row.variant), row.location + stages]
+    words += [row.data] if row.data != "rgb" else []
+    words += [row.part] if row.part != "gate" else []
+    return f"{', '.join(words)} (n={row.n})"
+
+
+def by_place(scores, title: str, path: Path) -> Path:
+    """A box for each place of attention: its channels' mean scores (columns module, mean)."""
+    modules = list(dict.fromkeys(scores["module"]))
+    means = [scores.loc[scores["module"] == module, "mean"] for module in modules]
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(figsize=(8, max(3, 0.32 * len(modules) + 1.8)))
+        axes.boxplot(means, orientation="horizontal", tick_labels=modules, sym=".")
+        axes.invert_yaxis()
+        axes.set_xlim(0, max(1, scores["mean"].max()))
+        axes.set_xlabel("mean score of a channel over the whole test set")
+        axes.grid(axis="x", alpha=0.3)
+        return finish(figure, f"Scores by place\n{title}", path)

@@ -1,0 +1,204 @@
+"""The figures of what was seen inside trained networks: gates over images, scores by class, and
+whether a channel's score says how much is lost without it."""
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pandas as pd
+
+from attn.data import CLASSES
+from attn.network.scores import of_input_channels
+from attn.report.figures.style import STYLE, channel_colour, finish, look
+from attn.report.group import CONFIGURATION, Group, with_variant
+from attn.report.tables import channel_name
+from attn.report.verdicts import COLOURS
+
+MOST_CHANNELS = 64
+FEW = 4  # images, where there are many places
+
+
+def of_group(group: Group, folder: Path) -> list[Path]:
+    """The figures of the group's inspected networks, one of each kind a backbone and location.
+
+    Maps and classes are those of one network of each configuration.
+    """
+    paths = []
+    for (backbone, location), runs in group.runs.groupby(["backbone", "location"]):
+        name, title = f"{backbone}-{location}.png", f"{backbone}, {location}\n{group.title}"
+        images, maps = _maps_of(group, runs)
+        if maps:
+            few = {place: gates[:FEW] for place, gates in maps.items()}
+            paths.append(gates_over_images(images[:FEW], few, title, folder / f"gates-{name}"))
+        classes = _classes_of(group, runs)
+        if classes:
+            paths.append(by_class(classes, title, folder / f"classes-{name}"))
+    return paths + lost_against_score(group, folder)
+
+
+def _maps_of(group: Group, runs: pd.DataFrame):
+    """Images (N, 3, S, S), and by a name each configuration's first and last map (N, h, w)."""
+    images, maps = None, {}
+    for key, mine in runs.groupby("configuration", sort=False):
+        start = f"maps/{key}/"
+        own = {name: gates for name, gates in group.pictures.items() if name.startswith(start)}
+        images = own.pop(f"{start}images", images)
+        for name in dict.fromkeys(list(own)[:1] + list(own)[-1:]):
+            place = _short(name.removeprefix(start)).replace(".refine.", ".refine\n.")
+            place = f"{_configuration(mine.iloc[0])}\n{place}"
+            maps[place] = own[name]
+    return images, maps
+
+
+def _classes_of(group: Group, runs: pd.DataFrame) -> dict:
+    """By a name, a configuration's scores by class at its last place."""
+    if group.classes.empty:
+        return {}
+    found = {}
+    for _, mine in runs.groupby("configuration", sort=False):
+        rows = group.classes[group.classes["run"].isin(mine["run"])]
+        rows = rows[rows["run"] == rows["run"].min()]
+        if len(rows):
+            place = rows["module"].iloc[-1]
+            found[f"{_configuration(mine.iloc[0])}: {_short(place)}"] = rows[
+                rows["module"] == place
+            ]
+    return found
+
+
+def _configuration(run) -> str:
+    data = "" if run["data"] == "rgb" else f", {run['data']}"
+    stages = "" if run["stages"] == "all" else f", stages {run['stages']}"
+    return f"{with_variant(run['attention'], run['variant'])}{stages}{data}"
+
+
+def gates_over_images(images, maps: dict, title: str, path: Path) -> Path:
+    """Below images (N, 3, S, S) the gates over them, a line for each place (N, h, w).
+
+    Every place has its own scale, as many gates stay near 0.5.
+    """
+    with plt.rc_context(STYLE):
+        rows, columns = len(maps) + 1, len(images)
+        size = (1.35 * columns + 1.8, 1.35 * rows + 1.1)
+        figure, axes = plt.subplots(
+            rows, columns + 1, figsize=size, squeeze=False, width_ratios=[1] * columns + [0.08]
+        )
+        for axis in axes[:, :-1].flat:
+            axis.set(xticks=[], yticks=[])
+            axis.spines[:].set_visible(False)
+        axes[0, -1].set_axis_off()
+        for axis, image in zip(axes[0, :-1], images, strict=True):
+            axis.imshow(image.transpose(1, 2, 0), interpolation="nearest")
+        for (*line, bar), (place, gates) in zip(axes[1:], maps.items(), strict=True):
+            drawn = _gates_at(line, images, gates.astype(float), place)
+            figure.colorbar(drawn, cax=bar, label="gate")
+            bar.tick_params(labelsize=7)
+        note = "Every row has its own scale; one network of each configuration."
+        return finish(figure, f"Gates over test images: {title}\n{note}", path)
+
+
+def _gates_at(axes, images, gates, place: str):
+    """One place's gates (N, h, w) over the images; what has been drawn last."""
+    scale = {"vmin": gates.min(), "vmax": gates.max(), "cmap": "viridis", "alpha": 0.7}
+    for axis, image, gate in zip(axes, images, gates, strict=True):
+        extent = (0, *image.shape[1:], 0)
+        axis.imshow(image.mean(0), cmap="gray", extent=extent)
+        drawn = axis.imshow(gate, extent=extent, interpolation="nearest", **scale)
+    axes[0].set_ylabel(f"{place}\n{gates.shape[1]}x{gates.shape[2]}", fontsize=7)
+    return drawn
+
+
+def _short(place: str) -> str:
+    return place.replace(".seams", "")
+
+
+def by_class(panels: dict, title: str, path: Path) -> Path:
+    """Each class's mean score minus the mean of all; by a name, rows module, channel, class, score.
+
+    Of more channels than MOST_CHANNELS those that differ most between classes.
+    """
+    with plt.rc_context(STYLE):
+        columns = min(2, len(panels))
+        lines = -(-len(panels) // columns)
+        size = (1 + 5 * columns, 2.3 * lines + 1.2)
+        figure, axes = plt.subplots(lines, columns, figsize=size, squeeze=False, sharey=True)
+        for axis, (name, rows) in zip(axes.flat, panels.items(), strict=False):
+            _classes_panel(figure, axis, name, rows)
+        for axis in axes.flat[len(panels) :]:
+            axis.set_visible(False)
+        note = "A class's mean score minus the mean of the classes, by channel, whole test set; "
+        note += "one network of each configuration."
+        return finish(figure, f"Scores by class: {title}\n{note}", path)
+
+
+def _classes_panel(figure, axis, name: str, rows: pd.DataFrame):
+    wide = rows.pivot(index="class", columns="channel", values="score")
+    away = wide - wide.mean()
+    chosen = away.std().nlargest(MOST_CHANNELS).index.sort_values()
+    away = away[chosen]
+    most = max(away.abs().to_numpy().max(), 1e-3)
+    drawn = axis.imshow(away, aspect="auto", cmap="PuOr", vmin=-most, vmax=most)
+    axis.set_yticks(range(len(CLASSES)), CLASSES, fontsize=6)
+    at_input = of_input_channels(rows["module"].iloc[0])
+    names = [channel_name(c) if at_input else str(c) for c in chosen]
+    step = max(1, len(names) // 12)
+    axis.set_xticks(range(0, len(names), step), names[::step], fontsize=6)
+    of = f" of {wide.shape[1]}" if wide.shape[1] > len(chosen) else ""
+    axis.set_xlabel("channel", fontsize=7)
+    counts = f"{len(chosen)}{of} channels" if wide.shape[1] > 1 else "one channel"
+    axis.set_title(f"{name}, {counts}", loc="left", fontsize=8)
+    bar = figure.colorbar(drawn, ax=axis, pad=0.01)
+    bar.set_label("score minus mean", fontsize=7)
+    bar.ax.tick_params(labelsize=6)
+
+
+def lost_against_score(group: Group, folder: Path) -> list[Path]:
+    """The accuracy lost without a channel over its score and score x sd, a row a configuration."""
+    if group.importance.empty:
+        return []
+    merged = group.importance.merge(group.runs, on="run")
+    paths = []
+    for (backbone, location), rows in merged.groupby(["backbone", "location"]):
+        every = list(rows.groupby(CONFIGURATION, sort=False))
+        with plt.rc_context(STYLE):
+            size = (8, 2.7 * len(every) + 1)
+            figure, axes = plt.subplots(len(every), 2, figsize=size, squeeze=False, sharey="row")
+            for pair, (_, mine) in zip(axes, every, strict=True):
+                _lost_panels(pair, mine, location)
+            heading = (
+                f"What is lost without a channel, against its score: {backbone}, {location}\n"
+                f"{group.title}\nA point is a channel of a run, permuted among test images."
+            )
+            path = folder / f"importance-{backbone}-{location}.png"
+            paths.append(finish(figure, heading, path))
+    return paths
+
+
+def _lost_panels(axes, mine: pd.DataFrame, location: str):
+    scaled = mine.assign(scaled=mine["score"] * mine["sd"])
+    for axis, x, name in zip(axes, ("score", "scaled"), ("score", "score x sd"), strict=True):
+        axis.axhline(0, color="0.6", linewidth=0.8)
+        for label, style, points in _kinds(scaled, location):
+            axis.plot(
+                points[x], points["lost"], ms=3.5, alpha=0.6, rasterized=True, label=label, **style
+            )
+        axis.set_xlabel(f"{name} of the channel")
+        axis.grid(alpha=0.3)
+    axes[0].set_ylabel("points lost")
+    first, runs = mine.iloc[0], mine["run"].nunique()
+    name = with_variant(first["attention"], first["variant"])
+    axes[0].set_title(f"{name}, {first['data']} (n={runs})", loc="left", fontsize=9)
+    if location == "first":
+        axes[1].legend(frameon=False, fontsize=7, loc="upper left", bbox_to_anchor=(1, 1))
+
+
+def _kinds(rows: pd.DataFrame, location: str):
+    """(label, style, rows) of what is drawn in one colour: a mechanism, or an input channel."""
+    style = look(rows["attention"].iloc[0])
+    style = {"marker": style["marker"], "color": style["color"], "linestyle": ""}
+    if location != "first":
+        return [(None, style, rows)]
+    names = rows["channel"].map(lambda c: channel_name(c) if c < COLOURS else "noise")
+    return [
+        (name, style | {"color": channel_colour(name)}, mine)
+        for name, mine in rows.groupby(names, sort=False)
+    ]

@@ -1,0 +1,197 @@
+"""A run: one configuration with one seed, and the folder that holds all that it made.
+
+config.yaml  metrics.csv  scores.csv  predictions.npz  checkpoint.pt  events...  stem.csv  and last
+summary.json: a folder without a summary is unfinished; error.txt says why where it failed.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import socket
+import subprocess
+import time
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import yaml
+
+from attn.config.catalogue import recipe_key
+from attn.config.schema import NUMERICS, Config
+from attn.errors import RunError
+from attn.runs import environment, files
+
+
+@dataclass
+class Run:
+    config: Config
+    seed: int
+    root: Path
+
+    @property
+    def name(self) -> str:
+        """Readable, and ends in the hash that the seeds of one configuration share."""
+        labels = self.config.labels
+        places = [labels["attention"], self.config.location]
+        if self.config.location == "none":
+            places = ["none"]
+        if self.config.stages != "all":
+            places.append(f"stages{self.config.stages_text}")
+        words = [labels["backbone"], *places, labels["data"], labels["recipe"], f"s{self.seed}"]
+        # Without = and , the folder can be a value on the command line.
+        text = "-".join([*words, self.config.key]).replace("=", "").replace(",", "+")
+        return re.sub(r"[^\w.+-]", "_", text)
+
+    @property
+    def folder(self) -> Path:
+        return self.root / self.name
+
+    @property
+    def finished(self) -> bool:
+        """Whether it has a whole summary; a damaged one is written again from the checkpoint."""
+        try:
+            return "test_accuracy" in json.loads((self.folder / "summary.json").read_text())
+        except (FileNotFoundError, ValueError, TypeError):
+            return False
+
+    @property
+    def epochs_done(self) -> int:
+        """As its metrics say; what decides is the checkpoint, which is written after them."""
+        return int(files.last_row(self.folder / "metrics.csv").get("epoch", -1)) + 1
+
+    @property
+    def failure(self) -> str:
+        """The first line of what went wrong; empty where nothing did."""
+        error = self.folder / "error.txt"
+        return error.read_text().partition("\n")[0] if error.exists() else ""
+
+    @property
+    def holder(self) -> str:
+        """The process that is training this run; empty where none is."""
+        path = self.folder / ".lock"
+        if not path.exists():
+            return ""
+        with path.open() as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except OSError:
+                return file.read().strip()
+        return ""
+
+    @contextmanager
+    def locked(self):
+        """The right to write the folder; the system takes it back however the process ends.
+
+        Raises RunError, with the holder, where another process has it.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with open(self.folder / ".lock", "a+") as file:
+            if not _lock(file):
+                file.seek(0)
+                raise RunError(f"{self.name} is being trained by {file.read().strip()}")
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {socket.gethostname()}")
+            file.flush()
+            yield
+
+    def fail(self, reason: str):
+        files.write(self.folder / "error.txt", reason.rstrip() + "\n")
+
+    def write_config(self):
+        files.remove_partial(self.folder)
+        (self.folder / "error.txt").unlink(missing_ok=True)
+        record = {**asdict(self.config), "seed": self.seed, "numerics": NUMERICS}
+        files.write(self.folder / "config.yaml", yaml.safe_dump(record, sort_keys=False))
+
+    def save(self, state: dict, epochs_done: int, device: str):
+        """The checkpoint after so many epochs; all randomness is a function of where the run is."""
+        mark = {"key": self.config.key, "seed": self.seed, "device": device, "epochs": epochs_done}
+        files.save_checkpoint(self.folder, {"run": mark, **state})
+
+    def restore(self, device: str, complain) -> dict | None:
+        """The state to go on from, or None.
+
+        Raises RunError where it was made on another kind of device, or belongs to another run.
+        """
+        state = files.load_checkpoint(self.folder, complain)
+        if state is None:
+            return None
+        mark, mine = state["run"], {"key": self.config.key, "seed": self.seed, "device": device}
+        for name, value in mine.items():
+            if mark[name] != value:
+                raise RunError(
+                    f"{self.folder / files.CHECKPOINT} was made with {name} {mark[name]}, "
+                    f"this run has {name} {value}: go on there, or delete the folder to start again"
+                )
+        return state
+
+    def finish(self, results: dict, revision: dict, how: dict):
+        """Writes the summary, in the columns of runs.csv."""
+        labels = self.config.labels
+        summary = {
+            "run": self.name,
+            "backbone": labels["backbone"],
+            "attention": labels["attention"],
+            "location": self.config.location,
+            "stages": self.config.stages_text,
+            "data": labels["data"],
+            "recipe": labels["recipe"],
+            "seed": self.seed,
+            **results,
+            "fingerprint": self.config.fingerprint,
+            "numerics": NUMERICS,
+            **revision,
+            "configuration": self.config.key,
+            "recipe_key": recipe_key(self.config.recipe, self.config.backbone["name"]),
+            **how,
+            **environment.summary(self.folder),
+        }
+        files.write(self.folder / "summary.json", json.dumps(summary, indent=1) + "\n")
+        (self.folder / files.PREVIOUS).unlink(missing_ok=True)
+        return summary
+
+
+def _lock(file) -> bool:
+    """Takes the lock; tries again for a moment, as somebody may only be asking who holds it."""
+    for _ in range(5):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return True
+    return False
+
+
+def note_skipped(root: Path, cell: str, reason: str | None):
+    """Records that a sweep's cell is impossible and why; takes it back where reason is None."""
+    path = root / "_skipped" / f"{hashlib.sha256(cell.encode()).hexdigest()[:8]}.json"
+    if reason is None:
+        path.unlink(missing_ok=True)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files.write(path, json.dumps({"cell": cell, "reason": reason}) + "\n")
+    print(f"skipped: {cell}: {reason}")
+
+
+def skipped(root: Path) -> list[str]:
+    """What sweeps recorded as impossible."""
+    notes = [json.loads(path.read_text()) for path in sorted((root / "_skipped").glob("*.json"))]
+    return [f"{note['cell']}: {note['reason']}" for note in notes]
+
+
+def revision() -> dict:
+    """The code's commit, and whether the working tree differs from it; None without git."""
+    top = Path(__file__).resolve().parents[2]
+
+    def git(*words):
+        done = subprocess.run(["git", *words], cwd=top, capture_output=True, text=True, check=False)
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    try:
+        commit, status = git("rev-parse", "HEAD"), git("status", "--porcelain")
+    except OSError:  # no git on this machine
+        commit = status = None
+    return {"commit": commit, "dirty": None if status is None else bool(status)}

@@ -1,0 +1,168 @@
+"""Kernels of our own against torch's in double precision, and random numbers to the bit."""
+
+import copy
+import itertools
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from attn.backbones import BACKBONES
+from attn.compute.kernels import library as kernels
+from attn.compute.kernels.layers import Depthwise, Norm, Pointwise, fuse
+from attn.draws import uniform
+
+SHAPES = [(4, 16, 7, 9), (3, 24, 8, 8), (2, 960, 2, 2), (5, 8, 1, 1), (2, 8, 1, 5)]
+LAYERS = {
+    "norm": lambda c: nn.Sequential(nn.BatchNorm2d(c)),
+    "norm and ReLU": lambda c: nn.Sequential(nn.BatchNorm2d(c), nn.ReLU(inplace=True)),
+    "norm and ReLU6": lambda c: nn.Sequential(nn.BatchNorm2d(c), nn.ReLU6(inplace=True)),
+    "depthwise": lambda c: nn.Sequential(nn.Conv2d(c, c, 3, 1, 1, groups=c, bias=False)),
+    "depthwise, stride 2": lambda c: nn.Sequential(nn.Conv2d(c, c, 3, 2, 1, groups=c, bias=False)),
+    "pointwise": lambda c: nn.Sequential(nn.Conv2d(c, 40, 1, bias=False)),
+}
+
+
+def test_there_are_kernels_here():
+    """They are optional for a user and not for the tests, whose machines have a compiler."""
+    assert not kernels.why_missing()
+
+
+def outcome(layer, x):
+    """The output of a layer, its gradients by x and by its parameters, and its buffers after it."""
+    x = x.clone(memory_format=torch.preserve_format).requires_grad_()
+    y = layer(x)
+    weights = torch.linspace(-1, 2, y.numel(), dtype=x.dtype).view(y.shape)
+    (y * weights.sin()).sum().backward()
+    parameters = {name: p.grad for name, p in layer.named_parameters()}
+    buffers = {n: b for n, b in layer.named_buffers() if n.startswith("0.running")}
+    return {"y": y.detach(), "x": x.grad, **parameters, **buffers}
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_layer_gives_what_torchs_gives_in_double(name, shape):
+    torch.manual_seed(0)
+    layer = LAYERS[name](shape[1])
+    for parameter in layer.parameters():
+        nn.init.normal_(parameter, 0.5)
+    x = (3 + 2 * torch.randn(shape)).contiguous(memory_format=torch.channels_last)
+    exact = outcome(copy.deepcopy(layer).double(), x.double())
+    assert fuse(layer)
+    assert isinstance(layer[0], Norm | Depthwise | Pointwise)
+    assert len([m for m in layer if not isinstance(m, nn.Identity)]) == 1
+    for what, value in outcome(layer, x).items():
+        scale = exact[what].abs().max().clamp_min(1e-3)
+        assert ((value - exact[what]).abs().max() / scale) < 2e-5, what
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_what_the_kernels_cannot_take_is_torchs(name):
+    """They had read bfloat16 as if it were float32, beyond the end of the memory."""
+    torch.manual_seed(0)
+    plain, x = LAYERS[name](16), torch.randn(4, 16, 7, 9)
+    fused = copy.deepcopy(plain)
+    assert fuse(fused)
+    for given in (x, x.bfloat16()):
+        with torch.autocast("cpu", torch.bfloat16):
+            same(outcome(copy.deepcopy(fused), given), outcome(copy.deepcopy(plain), given))
+    same(outcome(fused.double(), x.double()), outcome(plain.double(), x.double()))
+
+
+def same(found, expected):
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[what], expected[what]) for what in expected)
+
+
+@pytest.mark.parametrize("backbone", ["mobilenet_v2", "resnet20", "resnet50"])
+def test_a_network_keeps_its_keys_and_its_evaluation(backbone):
+    torch.manual_seed(0)
+    plain = BACKBONES[backbone](num_classes=10)
+    fused = copy.deepcopy(plain)
+    assert fuse(fused)
+    kinds = {type(module) for module in fused.modules()}
+    assert Norm in kinds and nn.ReLU6 not in kinds
+    assert list(fused.state_dict()) == list(plain.state_dict())
+    x = torch.randn(2, 3, 32, 32)
+    assert torch.equal(fused.eval()(x), plain.eval()(x))
+
+
+def test_what_has_no_kernel_stays_as_it_is():
+    others = [
+        nn.BatchNorm2d(12),
+        nn.BatchNorm2d(16, affine=False),
+        nn.BatchNorm2d(16, momentum=None),
+        nn.Conv2d(16, 16, 1),
+        nn.Conv2d(16, 16, 1, stride=2, bias=False),
+        nn.Conv2d(16, 16, 3, padding=1, bias=False),
+        nn.Conv2d(16, 16, 5, padding=2, groups=16, bias=False),
+        nn.Conv2d(16, 16, 3, padding=2, dilation=2, groups=16, bias=False),
+        nn.Conv2d(16, 32, 3, padding=1, groups=16, bias=False),
+    ]
+    kinds = [type(module) for module in others]
+    network = nn.ModuleList([*others, nn.Sequential(nn.BatchNorm2d(12), nn.ReLU())])
+    assert not fuse(network)
+    assert [type(module) for module in others] == kinds
+    assert type(network[-1][1]) is nn.ReLU
+
+
+def test_a_number_that_is_none_is_passed_on():
+    norm = nn.Sequential(nn.BatchNorm2d(8), nn.ReLU6())
+    fuse(norm)
+    x = torch.zeros(2, 8, 2, 2)
+    x[0, 0, 0, 0] = float("nan")
+    assert norm(x)[:, 0].isnan().all()
+    assert not norm(x)[:, 1:].isnan().any()
+
+
+def test_one_value_a_channel_is_refused_as_torch_refuses_it():
+    norm = nn.Sequential(nn.BatchNorm2d(8))
+    fuse(norm)
+    with pytest.raises(ValueError, match="more than 1 value per channel"):
+        norm(torch.zeros(1, 8, 1, 1))
+
+
+def test_random_numbers_are_the_same_to_the_bit():
+    samples = torch.tensor([0, 7, 49_999, 2**32 - 1])
+    seeds, epochs, purposes, counts = (0, 3, 2**32 - 1), (0, 199), (0, 1, 5), (1, 6, 3072)
+    for seed, epoch, purpose, count in itertools.product(seeds, epochs, purposes, counts):
+        ours = uniform(seed, torch.tensor(epoch), samples, purpose, count)
+        with kernels.without_kernels():
+            theirs = uniform(seed, torch.tensor(epoch), samples, purpose, count)
+        assert torch.equal(ours, theirs)
+
+
+@pytest.fixture
+def fresh():
+    """Forgets what was compiled, before and after a test that compiles in another way."""
+    kernels.why_missing.cache_clear()
+    kernels._load.cache_clear()
+    yield
+    kernels.why_missing.cache_clear()
+    kernels._load.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("compiler", "reason"),
+    [("false", "could not compile"), ("no-such-compiler", "no C compiler")],
+)
+def test_without_a_compiler_torchs_kernels_train(fresh, monkeypatch, compiler, reason):
+    monkeypatch.setenv("CC", compiler)
+    monkeypatch.setattr(kernels.shutil, "which", lambda name: name if name == "false" else None)
+    assert reason in kernels.why_missing()
+    network = BACKBONES["resnet20"](num_classes=10)
+    assert not fuse(network)
+    assert F.cross_entropy(network(torch.randn(2, 3, 8, 8)), torch.tensor([0, 1])).isfinite()
+
+
+def test_a_folder_that_others_own_is_no_obstacle(fresh, monkeypatch, tmp_path):
+    def refuse(compiler, path, compile=kernels._compile):
+        if "__pycache__" in str(path):
+            raise PermissionError(str(path))
+        return compile(compiler, path)
+
+    monkeypatch.setattr(kernels, "_compile", refuse)
+    monkeypatch.setattr(kernels.tempfile, "mkdtemp", lambda prefix: str(tmp_path))
+    assert not kernels.why_missing()
+    assert [path.suffix for path in tmp_path.iterdir()] == [".so"]

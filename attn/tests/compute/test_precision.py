@@ -1,0 +1,97 @@
+"""Layers compute in what the recipe allows, but where a CPU would only emulate it."""
+
+import json
+
+import pytest
+import torch
+
+from attn.compute.precision import computed_in, is_compiled
+from attn.evaluation.predict import Predictor
+from attn.network.build import build
+from attn.runs.folder import Run
+from attn.tests.conftest import ROOT, configuration
+from attn.tests.trainers import trainer
+from attn.training import session
+from attn.training.shared import split_inputs
+
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
+
+
+@pytest.fixture
+def amx(monkeypatch):
+    """amx(True) or amx(False): what torch is to say of this machine's processor."""
+    return lambda there: monkeypatch.setattr(
+        torch.cpu, "get_capabilities", lambda: {"amx_bf16": there}
+    )
+
+
+@pytest.mark.parametrize(
+    ("there", "backbone", "device", "allowed", "expected"),
+    [
+        (True, "resnet20", CPU, "bf16", "bf16"),
+        (False, "resnet20", CPU, "bf16", "fp32: without AMX this CPU is slower in bf16"),
+        (True, "mobilenet_v2", CPU, "bf16", "fp32: depthwise convolutions are slower in bf16"),
+        (True, "resnet20", CPU, "tf32", "fp32: a CPU has no TF32"),
+        (True, "resnet20", CPU, "fp32", "fp32"),
+        (False, "mobilenet_v2", GPU, "bf16", "bf16"),
+        (False, "mobilenet_v2", GPU, "tf32", "tf32"),
+    ],
+)
+def test_a_cpu_emulates_nothing(amx, there, backbone, device, allowed, expected):
+    amx(there)
+    network = build(configuration(f"backbone={backbone}", "location=none"), 0)
+    precision, why = computed_in(network, device, allowed)
+    assert f"{precision}: {why}".startswith(expected) and bool(why) == (precision != allowed)
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_training_and_evaluation_compute_in_the_same_numbers(amx, synthetic, there):
+    """bf16 rounds logits to 8 bits; what was computed in fp32 needs more."""
+    amx(there)
+    config = configuration("recipe=quick", "backbone=resnet20", "recipe.images=80")
+    ours = trainer(synthetic, config)
+    inputs = split_inputs(config, synthetic, "test", CPU)
+    predictor = Predictor(ours.network.eval(), inputs, config.recipe)
+    logits = predictor(torch.arange(8))
+    assert logits.dtype == torch.float32
+    assert logits.equal(logits.bfloat16().float()) == there
+    assert ours.precision == predictor.precision == ("bf16" if there else "fp32")
+
+
+def test_a_run_says_and_records_what_it_computed_in(synthetic, tmp_path):
+    words = ("recipe.epochs=1", "recipe.images=80", "recipe.precision=tf32")
+    run, heard = Run(configuration("recipe=quick", "backbone=resnet20", *words), 0, tmp_path), []
+    session.train([run], synthetic, CPU, lambda event, name, values: heard.append(values))
+    assert {"text": "computes in fp32: a CPU has no TF32"} in heard
+    assert json.loads((run.folder / "summary.json").read_text())["precision"] == "fp32"
+
+
+@pytest.mark.parametrize(
+    ("words", "device", "expected"),
+    [
+        ((), GPU, True),
+        ((), CPU, True),  # hours, of which a minute is not much
+        (("recipe.precision=fp32",), GPU, True),
+        (("recipe.precision=fp32",), CPU, False),  # where compiled steps are no faster
+        (("strict=true",), GPU, False),
+        (("recipe=quick",), GPU, False),
+        (("recipe.epochs=5",), CPU, False),
+        (("recipe.epochs=5",), GPU, True),
+    ],
+)
+def test_long_runs_are_compiled_where_that_pays(words, device, expected):
+    config = configuration("recipe=post", *words)
+    images, precision = config.recipe.images or 50_000, config.recipe.precision
+    assert is_compiled(None, device, config, images, precision) == expected
+    assert is_compiled(not expected, device, config, images, precision) != expected
+
+
+def test_the_benchmark_tells_machines_with_amx_from_those_without(amx, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+    import bench
+
+    names = []
+    for there in (True, False):
+        amx(there)
+        names.append(bench.machine_name(CPU))
+    assert names[0].startswith("cpu-") and names[1] == names[0] + "-without-amx"

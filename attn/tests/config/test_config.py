@@ -1,0 +1,205 @@
+"""The catalogue, the checks before anything long starts, labels and identity."""
+
+import itertools
+
+import pytest
+
+from attn.config import sweep
+from attn.config.catalogue import choices, varied
+from attn.config.check import Impossible, choose_device, chosen_seeds
+from attn.config.values import check_last_batch
+from attn.config.words import SWEEP
+from attn.errors import UserError
+from attn.runs.folder import Run
+from attn.tests.conftest import configuration
+
+GROUPS = ("backbone", "attention", "data", "recipe")
+
+
+@pytest.mark.parametrize(
+    ("group", "choice"), [(group, choice) for group in GROUPS for choice in choices(group)]
+)
+def test_every_yaml_makes_a_configuration_of_its_own_name(group, choice):
+    made = configuration(f"{group}={choice}")
+    assert made.labels[group] == choice
+
+
+@pytest.mark.parametrize("experiment", choices("experiment"))
+def test_every_cell_of_every_experiment_is_a_configuration(experiment):
+    params = varied(experiment).items()
+    axes = [[f"{key}={value}" for value in SWEEP.split(str(values))] for key, values in params]
+    cells, cannot = [], []
+    for cell in itertools.product(*axes):
+        try:
+            cells.append(configuration(*cell))
+        except Impossible:
+            cannot.append(cell)
+    replacing = ("sk", "split")  # at first and last; shuffle at RGB's first
+    assert len(cannot) == (2 * len(replacing) + 1 if experiment == "placement" else 0)
+    baselines = sum(cell.location == "none" for cell in cells)
+    assert len({cell.key for cell in cells}) >= len(cells) - max(0, baselines - 1)
+
+
+def test_without_words_it_is_the_posts_best_model():
+    made = configuration()
+    assert made.labels == {
+        "backbone": "mobilenet_v2",
+        "attention": "cbam_channel",
+        "data": "rgb",
+        "recipe": "post",
+    }
+    assert made.location == "last" and made.attention["reduction"] == 1
+    assert (made.recipe.size, made.recipe.batch_size, made.recipe.epochs) == (112, 32, 20)
+
+
+def test_no_attention_and_no_location_are_the_one_baseline():
+    baselines = [configuration("attention=none"), configuration("location=none")]
+    baselines.append(configuration("attention=none", "location=first"))
+    assert len({baseline.key for baseline in baselines}) == 1
+    assert all(b.labels["attention"] == "none" and b.location == "none" for b in baselines)
+
+
+def test_published_is_what_the_mechanism_declares():
+    assert (
+        configuration("attention=se").key == configuration("attention=se", "location=per_block").key
+    )
+    assert configuration("attention=cbam_channel").location == "last"
+    bam = configuration("attention=bam")
+    assert (bam.location, bam.stages) == ("per_stage", "between")
+    assert configuration("attention=bam", "stages=[2,3]").stages == [2, 3]
+
+
+def test_stages_restrict_what_stands_in_stages_and_have_one_form():
+    per_stage = configuration("attention=se", "location=per_stage", "stages=[4,5]")
+    assert per_stage.stages == [4, 5] and "-per_stage-stages4+5-" in Run(per_stage, 0, None).name
+    again = configuration("attention=se", "location=per_stage", "stages=[5,4,4]")
+    assert again.key == per_stage.key
+    for words in (["location=last"], ["location=first", "data=rgb_noise"], []):
+        with pytest.raises(Impossible, match=r"stages=\[1\]: location=(last|first) is in no stage"):
+            configuration("stages=[1]", *words)
+    assert configuration("stages=[1]", "location=none").key == configuration("location=none").key
+    for wrong in ("stages=[9]", "stages=[]", "stages=first", "stages=[one]", "stages=2"):
+        with pytest.raises(UserError, match="choose all, between, or a list"):
+            configuration("attention=se", wrong)
+
+
+def test_strict_is_part_of_what_a_run_is_and_compile_is_not():
+    plain, strict = configuration(), configuration("strict=true")
+    assert plain.key != strict.key and plain.recipe == strict.recipe
+    assert configuration("compile=true").key == plain.key
+    with pytest.raises(UserError, match="strict=true: compiled kernels are chosen by timing"):
+        configuration("strict=true", "compile=true")
+
+
+NORMALISE_POOLED = ("sk", "split", "bam", "aff", "iaff")
+
+
+@pytest.mark.parametrize("attention", choices("attention"))
+def test_a_last_batch_of_one_image_is_refused_where_pooled_features_are_normalised(attention):
+    made = configuration(f"attention={attention}")
+    for images in (50_000, 64):
+        check_last_batch(made, images)
+    if attention in NORMALISE_POOLED:
+        with pytest.raises(UserError, match="33 images the last batch has one, and something in"):
+            check_last_batch(made, 33)
+    else:
+        check_last_batch(made, 33)
+
+
+def test_a_last_batch_of_one_image_is_refused_where_the_last_map_has_one_position():
+    small = configuration("recipe=quick", "location=none")  # 32 pixels, halved five times
+    with pytest.raises(UserError, match="33 images the last batch has one"):
+        check_last_batch(small, 33)
+
+
+def test_a_whole_number_is_a_number():
+    assert configuration("attention=aff", "attention.scale=1").attention["scale"] == 1.0
+    one = configuration("attention=aff", "attention.scale=1").key
+    assert one == configuration("attention=aff", "attention.scale=1.0").key
+    with pytest.raises(UserError, match=r"attention\.reduction=1\.5: it takes a whole number"):
+        configuration("attention=se", "attention.reduction=1.5")
+
+
+def test_a_label_says_what_was_changed():
+    made = configuration("recipe.epochs=3", "attention.reduction=4", "data.noise.channels=1")
+    assert made.labels["recipe"] == "post+epochs=3"
+    assert made.labels["attention"] == "cbam_channel+reduction=4"
+    assert made.labels["data"] == "rgb_noise+channels=1"
+    assert configuration("data.noise.channels=3").labels["data"] == "rgb_noise"
+    assert configuration("data=rgb_noise", "data.noise.channels=0").labels["data"] == "rgb"
+
+
+def test_identity_is_what_decides_the_numbers():
+    base = configuration()
+    same = [configuration("data.root=/elsewhere"), configuration("seeds=7", "device=cpu")]
+    same += [configuration("data.noise.kind=gaussian", "data.noise.size=8")]  # of no channel
+    assert {made.key for made in same} == {base.key}
+    changes = ["recipe.lr=0.02", "attention.bias=false", "data=rgb_noise", "location=first"]
+    changed = {configuration(change).key for change in changes}
+    assert len(changed) == len(changes) and base.key not in changed
+    base.fingerprint = "other pixels"
+    assert base.key != configuration().key
+
+
+def test_a_runs_folder_is_readable_and_ends_in_the_hash(tmp_path):
+    made = configuration("data=rgb_noise", "location=first", "recipe=quick")
+    run = Run(made, 3, tmp_path)
+    assert run.name == f"mobilenet_v2-cbam_channel-first-rgb_noise-quick-s3-{made.key}"
+    assert Run(configuration("location=none"), 0, tmp_path).name.startswith(
+        "mobilenet_v2-none-rgb-post-s0-"
+    )
+
+
+def test_an_unknown_device_is_refused_with_the_choices():
+    with pytest.raises(UserError, match="device=tpu: choose one of auto, cuda, cpu"):
+        choose_device(sweep.composed(["device=tpu"]))
+
+
+@pytest.mark.parametrize(("words", "seeds"), [("seeds=3", [0, 1, 2]), ("seeds=[4,0]", [4, 0])])
+def test_seeds(words, seeds):
+    assert chosen_seeds(sweep.composed([words])) == seeds
+
+
+WRONG_SEEDS = ["0", "-1", "two", "[1,1]", "[]", "[-1]", "[4294967296]", "1.5", "true", "null"]
+
+
+@pytest.mark.parametrize("value", WRONG_SEEDS)
+def test_wrong_seeds_say_what_is_right(value):
+    with pytest.raises(UserError, match=r"seeds=5 means seeds 0 to 4"):
+        chosen_seeds(sweep.composed([f"seeds={value}"]))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("location=middle", "location=middle: choose one of published, none, first, last"),
+        ("data.source=cifar100", "data.source=cifar100: choose one of cifar10, synthetic"),
+        ("data.noise.channels=-1", "data.noise.channels=-1: it must be at least 0"),
+        ("recipe.epochs=0", "recipe.epochs=0: it must be at least 1"),
+        ("recipe.precision=fp8", "recipe.precision=fp8: choose one of fp32, tf32, bf16"),
+        ("recipe.schedule=step", "recipe.schedule=step: choose one of constant, linear, cosine"),
+        ("recipe.warmup=1.5", "recipe.warmup=1.5: a share of all steps"),
+        ("recipe.lr=-1", "recipe.lr=-1.0: it must be in [0, inf)"),
+        (
+            "attention.reduction=0",
+            "features: attention=cbam_channel on 1280 channels: reduction=0 is below 1",
+        ),
+        ("+attention.ratio=4", "attention.ratio: cbam_channel takes bias, pools, reduction"),
+        ("+backbone.depth=4", "backbone.depth: mobilenet_v2 takes pretrained, refine_at, stem"),
+        ("data.noise.kind=pink", "data.noise.kind=pink: choose one of uniform, gaussian, image"),
+        ("recipe.lr=inf", "recipe.lr=inf: it must be in [0, inf)"),
+        ("recipe.momentum=1", "recipe.momentum=1.0: it must be in [0, 1)"),
+        ("recipe.size=4000", "recipe.size=4000: it must be from 8 to 1024 pixels"),
+        ("recipe.name=mine", "recipe.name=mine: choose one of cifar, post, quick"),
+        ("data.name=noise", "data.name=noise: choose one of rgb, rgb_noise"),
+        ("data.noise.size=200", "data.noise.size=200: the input has size 112"),
+        ("recipe.augment=mixup", "recipe.augment=mixup: choose one of none, crop_flip"),
+        ("backbone.stem=wide", "stem=wide; choose one of imagenet, cifar"),
+        ("backbone.refine_at=end", "refine_at=end; choose one of expansion, projection"),
+        ("attention.name=cbma", "attention.name=cbma: choose one of se, gsop, sk, scse"),
+    ],
+)
+def test_a_mistake_is_refused_with_the_choices(words, message):
+    with pytest.raises(UserError) as raised:
+        configuration(words)
+    assert message in str(raised.value)

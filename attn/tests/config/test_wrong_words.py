@@ -1,0 +1,136 @@
+"""Wrong command lines: each ends in one line, without a traceback, before a folder is made."""
+
+import random
+from pathlib import Path
+
+import pytest
+from hydra.errors import HydraException
+
+from attn.config import catalogue, cli, sweep
+from attn.config.schema import Eval, Train
+from attn.config.words import check_words
+
+TOP = {
+    "location": str,
+    "stages": object,
+    "seeds": object,
+    "device": str,
+    "strict": bool,
+    "compile": bool,
+    "runs": str,
+}
+NUMBERS = ["epochs", "batch_size", "size", "lr", "momentum", "weight_decay", "warmup", "images"]
+
+
+def misspell(random_, word):
+    """One letter doubled, dropped or replaced."""
+    place = random_.randrange(len(word))
+    letter = random_.choice(["", word[place] * 2, "q"])
+    return word[:place] + letter + word[place + 1 :]
+
+
+def wrong_words(random_):
+    """A command line with exactly one mistake, of a random kind."""
+    group = random_.choice([g for g in catalogue.GROUPS if g != "experiment"])
+    right = random_.choice(catalogue.choices(group))
+    number = random_.choice(NUMBERS)
+    mistakes = [
+        f"{misspell(random_, group)}={right}",
+        f"{group}={misspell(random_, right)}",
+        f"{group}.{misspell(random_, 'channels')}=3",
+        f"recipe.{misspell(random_, number)}=1",
+        f"{number}=1",
+        f"recipe.{number}={random_.choice(['many', '[1]', 'true', '-1'])}",
+        f"seed={random_.choice(['1', '0,1'])}",
+        f"seeds={random_.choice(['0', '-2', 'x', '[1,1]', '[a]', '1.5', '[]'])}",
+        f"location={misspell(random_, 'per_block')}",
+        f"device={random_.choice(['gpu', '0', 'mps'])}",
+        f"data.noise.channels={random_.choice(['-1', 'x', '1.5', 'null'])}",
+        f"data.noise.kind={misspell(random_, 'gaussian')}",
+        f"runs={random_.choice(['', 'null', 'a=b', 'f(x)', '~a', '[b]'])}",
+        f"data.source={misspell(random_, 'synthetic')}",
+        f"recipe.precision={random_.choice(['fp16', '32', 'half'])}",
+        f"recipe.schedule={misspell(random_, 'cosine')}",
+        f"recipe.augment={misspell(random_, 'crop_flip')}",
+        f"attention.{misspell(random_, 'reduction')}=4",
+        f"attention.reduction={random_.choice(['0', '-4', 'x', '[2]', 'null', '0.5'])}",
+        f"attention.bias={random_.choice(['maybe', '7', 'null'])}",
+        f"backbone.stem={random_.choice(['wide', 'CIFAR', 'null', '3'])}",
+        f"backbone.refine_at={random_.choice(['start', 'null', '1'])}",
+        f"stages={random_.choice(['[9]', '[]', 'some', '2', '[0]', '[x]'])}",
+        right,
+    ]
+    return ["attention=se", random_.choice(mistakes)]
+
+
+def refusal(words):
+    """What the programs say of a command line, with all that main does before it trains."""
+    try:
+        check_words(words)
+        sweep.check_all(words)
+    except (SystemExit, HydraException) as error:
+        return str(error)
+    return pytest.fail(f"nothing wrong with {words}")
+
+
+@pytest.mark.slow
+def test_three_hundred_wrong_command_lines_end_in_one_line(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    random_, kinds = random.Random(20), set()
+    for _ in range(300):
+        words = wrong_words(random_)
+        message = refusal(words)
+        assert len(message.splitlines()) == 1, (words, message)
+        assert len(message) > 20 and "Error" not in message, (words, message)
+        kinds.add(words[1].partition("=")[0])
+    assert len(kinds) > 80
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["data.noise.kind=gaussian"], "data.noise.kind=gaussian: there are no noise channels"),
+        (
+            ["data.noise.size=8"],
+            "data.noise.size=8: there are no noise channels; add data=rgb_noise",
+        ),
+        (["runs=FILE"], "FILE is a file; name a folder"),
+        (["runs=FILE/below"], "FILE is a file; name a folder"),
+        (["runs='${nowhere}'"], "Interpolation key 'nowhere' not found"),
+    ],
+)
+def test_what_no_single_run_can_mean_ends_in_one_line(tmp_path, words, message):
+    (tmp_path / "file").touch()
+    words = [word.replace("FILE", str(tmp_path / "file")) for word in words]
+    assert message.replace("FILE", str(tmp_path / "file")) in refusal(words)
+
+
+def test_a_sweep_may_describe_the_noise_of_some_of_its_cells():
+    sweep.check_all(["experiment=noise", "data.noise.kind=gaussian"])
+
+
+def test_home_is_this_users():
+    assert cli.expand_home(["runs=~/a", "seeds=2", "-m"]) == [
+        f"runs={Path.home()}/a",
+        "seeds=2",
+        "-m",
+    ]
+
+
+def test_right_words_pass():
+    for words in (
+        [
+            "recipe=quick",
+            "backbone=resnet20",
+            "seeds=[0,3]",
+            "recipe.lr=5e-2",
+            "recipe.images=null",
+        ],
+        ["attention=se,cbam", "attention.reduction=4,8", "stages=[1],[2,3]", "--multirun"],
+        ["experiment=noise", "data=rgb_noise", "hydra.verbose=true", "-c", "job"],
+        ["attention=glob(*)", "seeds=3", "data.root=/a,b"],
+    ):
+        check_words(words)
+    check_words(["publish=true", "runs=elsewhere"], Eval)
+    assert TOP.keys() == {k for k in Train.__annotations__ if k not in catalogue.GROUPS}

@@ -1,0 +1,114 @@
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from attn.modules.cbam import ChannelAttention, SpatialAttention
+from attn.modules.se import SE
+from attn.network.scores import record
+
+
+def by_hand(x, mlp):
+    """CBAM's channel part with loops and floats: x and the result are nested lists (C, H, W)."""
+    first, second = mlp[0], mlp[2]
+
+    def perceptron(pooled):
+        hidden = [
+            max(
+                0.0,
+                first.bias[h].item()
+                + sum(first.weight[h, c, 0, 0].item() * p for c, p in enumerate(pooled)),
+            )
+            for h in range(len(first.bias))
+        ]
+        return [
+            second.bias[c].item()
+            + sum(second.weight[c, h, 0, 0].item() * v for h, v in enumerate(hidden))
+            for c in range(len(second.bias))
+        ]
+
+    flat = [[value for row in channel for value in row] for channel in x]
+    mean = perceptron([sum(channel) / len(channel) for channel in flat])
+    maximum = perceptron([max(channel) for channel in flat])
+    gates = [1 / (1 + math.exp(-a - b)) for a, b in zip(mean, maximum, strict=True)]
+    return gates, [
+        [[g * v for v in row] for row in channel] for g, channel in zip(gates, x, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("reduction", [1, 2, 8])
+def test_channel_attention_is_the_equation(reduction):
+    torch.manual_seed(0)
+    module = ChannelAttention(5, reduction).double()
+    x = torch.randn(3, 5, 4, 6, dtype=torch.double)  # not square
+    with record(module) as scores:
+        y = module(x)
+    for image, result, score in zip(x, y, scores[""], strict=True):
+        gates, expected = by_hand(image.tolist(), module.mlp)
+        torch.testing.assert_close(score.flatten().tolist(), gates, rtol=1e-6, atol=0)
+        torch.testing.assert_close(result, torch.tensor(expected, dtype=torch.double))
+
+
+def test_channel_attention_commutes_with_its_channels_and_ignores_the_order_of_pixels():
+    torch.manual_seed(0)
+    module, permuted = ChannelAttention(6, 2), ChannelAttention(6, 2)
+    x, order = torch.randn(2, 6, 4, 4), torch.tensor([3, 0, 5, 1, 4, 2])
+    permuted.load_state_dict(module.state_dict())
+    with torch.no_grad():
+        permuted.mlp[0].weight.copy_(module.mlp[0].weight[:, order])
+        permuted.mlp[2].weight.copy_(module.mlp[2].weight[order])
+        permuted.mlp[2].bias.copy_(module.mlp[2].bias[order])
+    torch.testing.assert_close(permuted(x[:, order]), module(x)[:, order])
+    torch.testing.assert_close(module(x.flip(3).transpose(2, 3)), module(x).flip(3).transpose(2, 3))
+
+
+def test_se_commutes_with_its_channels():
+    torch.manual_seed(0)
+    module, permuted = SE(6, 2), SE(6, 2)
+    x, order = torch.randn(2, 6, 4, 4), torch.tensor([3, 0, 5, 1, 4, 2])
+    permuted.load_state_dict(module.state_dict())
+    with torch.no_grad():
+        permuted.squeeze.weight.copy_(module.squeeze.weight[:, order])
+        permuted.excite.weight.copy_(module.excite.weight[order])
+        permuted.excite.bias.copy_(module.excite.bias[order])
+    torch.testing.assert_close(permuted(x[:, order]), module(x)[:, order])
+
+
+def test_at_the_end_it_is_a_gate_on_the_pooled_features():
+    torch.manual_seed(0)
+    module, x = ChannelAttention(6, 1), torch.randn(2, 6, 4, 4)
+    with record(module) as scores:
+        pooled = module(x).mean((2, 3))
+    torch.testing.assert_close(pooled, scores[""][..., 0, 0] * x.mean((2, 3)))
+
+
+def test_hidden_width_is_at_least_one_and_biases_are_optional():
+    module = ChannelAttention(3, 16, bias=False)
+    assert module.mlp[0].weight.shape == (1, 3, 1, 1)
+    assert module.mlp[0].bias is None and module.mlp[2].bias is None
+
+
+def test_se_is_the_equation():
+    module = SE(2, 1).double()
+    weights = [[[0.5, -1.0], [2.0, 0.25]], [0.1, -0.2], [[1.0, -1.0], [0.5, 2.0]], [0.0, 0.3]]
+    with torch.no_grad():
+        for parameter, value in zip(module.parameters(), weights, strict=True):
+            parameter.copy_(torch.tensor(value).view(parameter.shape))
+    x = torch.tensor([[[[1.0, 3.0]], [[2.0, -4.0]]]], dtype=torch.double)  # means 2 and -1
+    hidden = [0.5 * 2 + 1 + 0.1, 2.0 * 2 - 0.25 - 0.2]  # both positive
+    logits = [hidden[0] - hidden[1], 0.5 * hidden[0] + 2 * hidden[1] + 0.3]
+    gates = [1 / (1 + math.exp(-logit)) for logit in logits]
+    torch.testing.assert_close(module(x), x * torch.tensor(gates).double().view(1, 2, 1, 1))
+
+
+def test_spatial_attention_is_a_half_at_first_and_the_same_for_all_channels():
+    torch.manual_seed(0)
+    module, x = SpatialAttention(7), torch.randn(2, 4, 6, 5)
+    torch.testing.assert_close(module(x), x / 2)
+    nn.init.ones_(module.bn.weight)
+    with record(module) as scores:
+        y = module.eval()(x)
+    assert scores[""].shape == (2, 1, 6, 5)
+    torch.testing.assert_close(y, x * scores[""])
+    torch.testing.assert_close(module(x[:, [2, 0, 3, 1]]), y[:, [2, 0, 3, 1]])

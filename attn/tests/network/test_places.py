@@ -1,0 +1,251 @@
+"""Golden counts, the places of attention in every kind of network, and what filling them does."""
+
+import pytest
+import torch
+import yaml
+from torch import nn
+
+from attn.backbones import BACKBONES
+from attn.config.catalogue import read
+from attn.modules import MECHANISMS
+from attn.network.build import multiply_adds
+from attn.network.place import attach, places
+from attn.network.seams import CannotStand
+from attn.tests.conftest import ROOT, Standing, numbers
+
+GOLDEN = yaml.safe_load((ROOT / "attn" / "modules" / "golden.yaml").read_text())
+# The width at the end of every block's residual branch, stage by stage.
+WIDTHS = {
+    "resnet20": [[16] * 3, [32] * 3, [64] * 3],
+    "resnet18": [[64] * 2, [128] * 2, [256] * 2, [512] * 2],
+    "resnet50": [[256] * 3, [512] * 4, [1024] * 6, [2048] * 3],
+}
+MOBILENET = {
+    "expansion": [[], [96, 144], [144, 192, 192], [192, *[384] * 4, 576, 576], [576, *[960] * 3]],
+    "projection": [[16], [24] * 2, [32] * 3, [64] * 4 + [96] * 3, [160] * 3 + [320]],
+}
+
+
+def network_of(name, classes=1000, **options):
+    return BACKBONES[name](num_classes=classes, **options)
+
+
+def attached(network, mechanism, location=None, stages=None, **changes):
+    """With a mechanism where its YAML declares it, or elsewhere."""
+    declared = read("attention", mechanism)
+    location, stages = location or declared["location"], stages or declared.get("stages", "all")
+    values = numbers(mechanism) | changes
+    attach(network, location, mechanism, stages, lambda form, index, what: form(what, **values))
+    return network
+
+
+def test_everything_has_its_count():
+    assert {golden["backbone"] for golden in GOLDEN if "mechanism" not in golden} == set(BACKBONES)
+    counted = {golden["mechanism"] for golden in GOLDEN if "mechanism" in golden}
+    assert set(MECHANISMS) - counted == {"cse", "split", "static", "random", "mlp"}  # counted alone
+
+
+@pytest.mark.parametrize("golden", GOLDEN, ids=lambda g: f"{g['backbone']}-{g.get('mechanism')}")
+def test_parameters_of_whole_networks(golden):
+    with torch.device("meta"):
+        options = golden.get("options", {})
+        network = network_of(golden["backbone"], golden.get("classes", 1000), **options)
+        if "mechanism" in golden:
+            where = golden.get("location"), golden.get("stages")
+            attached(network, golden["mechanism"], *where, **golden.get("numbers", {}))
+    assert sum(parameter.numel() for parameter in network.parameters()) == golden["parameters"]
+
+
+@pytest.mark.parametrize(
+    ("mechanism", "channels", "expected"),
+    [
+        ("split", 64, 43_488),  # the authors' module
+        ("gsop", 256, 230_784),  # the authors' module
+        ("bam", 64, 1_173),
+        ("coord", 256, 6_680),
+        ("cse", 64, 2 * 64 * 32 + 32 + 64),
+        ("static", 64, 64),
+        ("random", 64, 2 * (64 * 64 + 64)),
+        ("mlp", 64, 2 * (64 * 64 + 64)),  # as many as the gate's that it is held against
+    ],
+)
+def test_parameters_of_modules(mechanism, channels, expected):
+    module = Standing(mechanism, channels)
+    assert sum(parameter.numel() for parameter in module.parameters()) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "mechanism", "billions"),
+    [
+        ("resnet18", None, 1.814),
+        ("resnet18", "se", 1.814),
+        ("resnet18", "cbam", 1.815),
+        ("resnet50", None, 4.089),
+        ("resnet50", "se", 4.092),
+        ("resnet50", "cbam", 4.096),
+        ("resnet18", "bam", 1.819),
+        ("resnet50", "bam", 4.171),
+        ("resnet50", "shuffle", 4.089),
+        ("mobilenet_v2", None, 0.301),
+        ("mobilenet_v2", "coord", 0.307),
+    ],
+)
+def test_multiply_adds_at_224(name, mechanism, billions):
+    network = network_of(name)
+    if mechanism:
+        attached(network, mechanism)
+    assert multiply_adds(network, 3, 224) / 1e9 == pytest.approx(billions, abs=6e-4)
+
+
+def widths(network, location, stages="all"):
+    chosen = places(network, location, "refine", stages)
+    return [owner.seams.widths[seam] for owner, seam in chosen]
+
+
+@pytest.mark.parametrize("name", WIDTHS)
+def test_places_in_a_resnet(name):
+    network, stages = BACKBONES[name](), WIDTHS[name]
+    assert widths(network, "per_block") == [width for stage in stages for width in stage]
+    assert widths(network, "per_stage") == [stage[-1] for stage in stages]
+    assert widths(network, "per_block", [2]) == stages[1]
+    assert widths(network, "per_stage", "between") == [stage[-1] for stage in stages[:-1]]
+    assert widths(network, "per_stage", [1, 3]) == [stages[0][-1], stages[2][-1]]
+
+
+@pytest.mark.parametrize("refine_at", MOBILENET)
+def test_places_in_mobilenet(refine_at):
+    network, stages = BACKBONES["mobilenet_v2"](refine_at=refine_at), MOBILENET[refine_at]
+    assert widths(network, "per_block") == [width for stage in stages for width in stage]
+    assert widths(network, "per_stage") == [stage[-1] for stage in stages if stage]
+    assert widths(network, "per_block", [4, 5]) == stages[3] + stages[4]
+    ends = [owner.seams.widths["out"] for owner, _ in places(network, "per_stage", "out")]
+    assert ends == [16, 24, 32, 96, 320]
+
+
+def test_stages_that_are_not_there_are_refused():
+    network = BACKBONES["mobilenet_v2"]()
+    with pytest.raises(ValueError, match=r"stages=\[6\]: choose all, between, or .* 1 to 5"):
+        widths(network, "per_block", [6])
+    with pytest.raises(
+        ValueError, match=r"stages=\[1\]: no block .* refine; .* with it: 2, 3, 4, 5"
+    ):
+        widths(network, "per_block", [1])
+
+
+def test_a_mechanism_that_cannot_stand_somewhere_says_where():
+    with pytest.raises(
+        ValueError, match=r"layer1\.0\.refine: attention=se on 16 channels: reduction=0"
+    ):
+        attached(BACKBONES["resnet20"](), "se", reduction=0)
+    with pytest.raises(
+        CannotStand, match=r"location=last: it replaces a convolution, .* per_block"
+    ):
+        attached(BACKBONES["resnet20"](), "sk", "last")
+    with pytest.raises(CannotStand, match=r"input: attention=shuffle on 3 channels: it halves"):
+        attached(BACKBONES["resnet20"](), "shuffle", "first")
+
+
+class Double(nn.Module):
+    def forward(self, x):
+        return 2 * x
+
+
+def test_refine_gates_the_branch_and_out_the_block():
+    block = BACKBONES["resnet20"]().eval().layer1[0]
+    x = torch.randn(2, 16, 8, 8)
+    branch = block.bn2(block.conv2(torch.relu(block.bn1(block.conv1(x)))))
+    block.seams.fill("refine", Double())
+    torch.testing.assert_close(block(x), torch.relu(2 * branch + x))
+    block.seams.fill("out", Double())
+    torch.testing.assert_close(block(x), 2 * torch.relu(2 * branch + x))
+
+
+class Sum(nn.Module):
+    def forward(self, branch, shortcut):
+        return 2 * branch + 3 * shortcut
+
+
+def test_fuse_takes_the_places_of_the_additions():
+    resnet, mobilenet = BACKBONES["resnet50"](), BACKBONES["mobilenet_v2"]()
+    assert len(places(resnet, "per_block", "fuse")) == 16
+    assert len(places(mobilenet, "per_block", "fuse")) == 10
+    block, x = BACKBONES["resnet20"]().eval().layer2[0], torch.randn(2, 16, 8, 8)
+    branch = block.bn2(block.conv2(torch.relu(block.bn1(block.conv1(x)))))
+    block.seams.fill("fuse", Sum())
+    torch.testing.assert_close(block(x), torch.relu(2 * branch + 3 * block.downsample(x)))
+
+
+@pytest.mark.parametrize(
+    ("name", "count"), [("resnet20", 9), ("resnet50", 16), ("mobilenet_v2", 17)]
+)
+def test_conv_sets_convolution_norm_and_activation_aside(name, count):
+    network = BACKBONES[name]().eval()
+    before = dict(network.named_parameters())
+    found = places(network, "per_block", "conv")
+    assert len(found) == count
+    block = found[3][0]
+    conv, norm, activation = block.convolution
+    assert conv.kernel_size == (3, 3) and conv.out_channels == norm.num_features
+    assert isinstance(activation, nn.ReLU6 if name == "mobilenet_v2" else nn.ReLU)
+    x, stand_in = torch.randn(1, 3, 64, 64), Negative(conv)
+    block.replace_convolution(stand_in)
+    gone = before.keys() - dict(network.named_parameters()).keys()
+    assert len(gone) == 3  # the convolution's weight, the norm's two
+    network(x)
+    assert stand_in.output.min() < 0 and torch.equal(stand_in.after, stand_in.output)
+
+
+class Negative(nn.Module):
+    """Stands in for a convolution; remembers what it gave, and what the next layer got."""
+
+    def __init__(self, conv):
+        super().__init__()
+        self.shape = conv.out_channels, conv.stride[0]
+
+    def forward(self, x):
+        channels, stride = self.shape
+        self.output = -torch.ones(len(x), channels, *(-(-n // stride) for n in x.shape[2:]))
+        self.after = self.output.clone()
+        self.output = self.output.clone()
+        return self.after
+
+
+@pytest.mark.parametrize("refine_at", ["expansion", "projection"])
+def test_mobilenets_two_places(refine_at):
+    network = BACKBONES["mobilenet_v2"](refine_at=refine_at).eval()
+    block, x = network.features[3], torch.randn(2, 24, 8, 8)  # 24 -> 24, with a shortcut
+    expand, depthwise, project, norm = block.conv
+    inner = depthwise(expand(x))
+    block.seams.fill("refine", Double())
+    gated = {"expansion": norm(project(2 * inner)), "projection": 2 * norm(project(inner))}
+    torch.testing.assert_close(block(x), x + gated[refine_at])
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50", "mobilenet_v2"])
+def test_the_cifar_stem_keeps_the_resolution(name):
+    sizes = []
+    network = network_of(name, 10, stem="cifar").eval()
+    network.stages[0][0].register_forward_pre_hook(lambda _, x: sizes.append(x[0].shape[-1]))
+    network(torch.rand(1, 3, 32, 32))
+    assert sizes == [32]
+    with pytest.raises(ValueError, match="stem=wide; choose one of imagenet, cifar"):
+        network_of(name, stem="wide")
+
+
+@pytest.mark.parametrize("mechanism", MECHANISMS)
+def test_the_readme_says_what_each_mechanism_adds(mechanism):
+    (row,) = (
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in (ROOT / "README.md").read_text().splitlines()
+        if line.startswith(f"| `{mechanism}` |")
+    )
+    added = []
+    for name in ("mobilenet_v2", "resnet50", "resnet20"):
+        with torch.device("meta"):
+            networks = network_of(name), attached(network_of(name), mechanism)
+        before, after = (sum(p.numel() for p in n.parameters()) for n in networks)
+        added.append(f"{after - before:+,}")
+    assert row[-3:] == added
+    declared, kind = read("attention", mechanism), MECHANISMS[mechanism]
+    assert row[3].startswith(f"`{declared['location']}")
+    assert row[3].endswith(f"`{'features' if declared['location'] == 'last' else kind.seam}`")

@@ -1,0 +1,150 @@
+"""Figures from a few made-up runs: what is drawn, and in which colours."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from attn.modules import MECHANISMS
+from attn.report.claims import load
+from attn.report.figures import accuracy, channels, style
+from attn.report.verdicts import judge
+from attn.tests.made_up import ATTENDED, group_of, run
+
+TABLES, CLAIMS = load()
+
+
+@pytest.mark.parametrize(("source", "drawn"), [("archive", True), ("synthetic", False)])
+def test_the_score_figures_have_every_seed_and_the_posts_scores(
+    tmp_path, monkeypatch, source, drawn
+):
+    for seed in (0, 1):
+        run(tmp_path, seed, 0.8, scores=[0.1 * c for c in range(6)], source=source, **ATTENDED)
+    figures = []
+    monkeypatch.setattr(channels, "finish", lambda figure, *rest: figures.append(figure))
+    assert len(channels.of_inputs(group_of(tmp_path), TABLES, tmp_path)) == 2
+    beside, epochs = figures
+    below = beside.axes[-1]
+    labels = below.get_legend_handles_labels()[1]
+    assert ("the post's" in labels) == drawn
+    assert len(below.containers) == 4  # two seeds, over 64 images and over all
+    titles = [axes.get_title() for axes in beside.axes[:6]]
+    assert titles[0] == "R\n0.000" and titles[5] == "noise 3\n0.500"
+    curves = {line.get_label(): line for line in epochs.axes[0].lines if line.get_linewidth() > 2}
+    assert list(curves) == ["R", "G", "B", "noise 1", "noise 2", "noise 3"]
+    assert curves["B"].get_ydata().tolist() == pytest.approx([0.5, 0.5, 0.2])
+
+
+def test_the_forest_has_every_seeds_point_and_the_published_number(tmp_path, monkeypatch):
+    gains = [0.004, 0.006, 0.009]
+    for seed, gain in enumerate(gains):
+        run(tmp_path, seed, 0.83)
+        run(tmp_path, seed, 0.83 + gain, **ATTENDED)
+    drawn = []
+    monkeypatch.setattr(accuracy, "finish", lambda figure, *rest: drawn.append(figure))
+    judged = judge(group_of(tmp_path), CLAIMS)
+    accuracy.forest(judged, "heading", Path("unused"))
+    (axis,) = drawn[0].axes
+    assert [label.get_text() for label in axis.get_yticklabels()] == [
+        "attention-recovers-noise (n=3)"
+    ]
+    points = [line.get_xdata() for line in axis.lines]
+    assert any(np.allclose(x, np.multiply(gains, 100)) for x in points if len(x) == 3)
+    assert any(np.allclose(x, 0.61) for x in points if len(x) == 1)
+    assert axis.get_xlim()[0] < 0.61 < axis.get_xlim()[1]
+    legend = [text.get_text() for text in axis.get_legend().get_texts()]
+    assert "published" in legend
+
+
+def test_a_forest_without_published_numbers_explains_none(tmp_path, monkeypatch):
+    for seed in range(3):
+        run(tmp_path, seed, 0.83, recipe="quick")
+        run(tmp_path, seed, 0.84, recipe="quick", **ATTENDED)
+    drawn = []
+    monkeypatch.setattr(accuracy, "finish", lambda figure, *rest: drawn.append(figure))
+    accuracy.forest(judge(group_of(tmp_path), CLAIMS), "heading", Path("unused"))
+    legend = [text.get_text() for text in drawn[0].axes[0].get_legend().get_texts()]
+    assert legend == ["a seed", "mean, 95% interval", "smallest effect of interest, or margin"]
+
+
+def test_every_curve_has_a_band_from_three_seeds_on(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(accuracy, "finish", lambda figure, *rest: drawn.append(figure))
+    for seed in range(3):
+        run(tmp_path, seed, 0.83 + 0.01 * seed)
+        if seed < 2:
+            run(tmp_path, seed, 0.84, **ATTENDED)
+    group = group_of(tmp_path)
+    third = group.epochs[group.epochs["epoch"] == 1].assign(epoch=2)
+    group.epochs = pd.concat([group.epochs, third])
+    accuracy.over_epochs(group, TABLES, tmp_path)
+    (axis,) = drawn[0].axes
+    assert len(axis.collections) == 1 and len(axis.lines) == 3 + 1 + 2 + 1
+    labels = [line.get_label() for line in axis.lines if line.get_linewidth() == 2]
+    assert labels == [
+        "RGB + 3 noise channels (n=3)",
+        "RGB + 3 noise channels + attention at first (n=2)",
+    ]
+
+
+def test_strict_runs_are_a_curve_of_their_own(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(accuracy, "finish", lambda figure, *rest: drawn.append(figure))
+    run(tmp_path, 0, 0.8)
+    for strict, key in ((False, "c1"), (True, "c2")):
+        run(tmp_path, 0, 0.83, **ATTENDED | {"configuration": key, "strict": strict})
+    accuracy.over_epochs(group_of(tmp_path), TABLES, tmp_path)
+    labels = drawn[0].axes[0].get_legend_handles_labels()[1]
+    model = "RGB + 3 noise channels + attention at first"
+    assert labels[1:] == [f"{model} (n=1)", f"{model} [strict] (n=1)"]
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_few_epochs_are_error_bars_side_by_side(tmp_path, monkeypatch, count):
+    drawn = []
+    monkeypatch.setattr(accuracy, "finish", lambda figure, *rest: drawn.append(figure))
+    for seed in range(3):
+        run(tmp_path, seed, 0.83 + 0.01 * seed)
+        run(tmp_path, seed, 0.84, **ATTENDED)
+    group = group_of(tmp_path)
+    group.epochs = group.epochs[group.epochs["epoch"] < count]
+    accuracy.over_epochs(group, TABLES, tmp_path)
+    (axis,) = drawn[0].axes
+    low, high = axis.get_xlim()
+    assert [tick for tick in axis.get_xticks() if low <= tick <= high] == [1, 2][:count]
+    assert all(container.has_yerr for container in axis.containers)
+    means = [container.lines[0].get_ydata().tolist() for container in axis.containers]
+    assert means == [pytest.approx([42, 84][:count])] * 2
+    seeds = [line.get_ydata() for line in axis.lines if line.get_marker() == "."]
+    assert len(seeds) == 6 and {len(values) for values in seeds} == {count}
+
+
+def test_four_rows_of_one_mechanism_look_different():
+    runs = pd.DataFrame({"attention": ["se"]})
+    styles = accuracy._styles([(str(i), runs) for i in range(4)])
+    assert len({(style["linestyle"], style["fillstyle"]) for style in styles}) == 4
+    assert len({style["fillstyle"] for style in styles}) == 4  # points have no lines
+
+
+def test_a_long_heading_is_broken_and_the_figure_grows(tmp_path, monkeypatch):
+    monkeypatch.setattr(style.plt, "close", lambda figure: None)
+    figure = style.plt.figure(figsize=(4, 3))
+    style.finish(figure, "short\n" + "a-run-of-a-long-name+epochs1" * 3, tmp_path / "a.png")
+    heading = figure.get_suptitle().split("\n")
+    assert heading[0] == "short" and len(heading) > 2
+    assert figure._suptitle.get_window_extent().x1 < figure.bbox.width
+    assert figure.get_figheight() > 3.1
+
+
+def test_one_colour_for_one_thing():
+    looks = {tuple(style.look(name).values()) for name in MECHANISMS}
+    assert len(looks) == len(MECHANISMS)
+    assert style.look("cbam+kernel=3") == style.look("cbam") != style.look("none")
+    kinds = [
+        {style.look(name)["color"] for name in (*MECHANISMS, "none")},
+        set(style.CHANNELS.values()),
+        set(style.VERDICTS.values()),
+        {style.NOISE, style.BOUND, style.NUMBER},
+    ]
+    assert len(set().union(*kinds)) == sum(len(kind) for kind in kinds)

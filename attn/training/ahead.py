@@ -1,0 +1,115 @@
+"""In a sweep on a GPU: the next configuration's step is compiled while this one's runs train.
+
+Inductor keeps what it makes on disk, where the process that trains finds it: 2 s instead of 37 for
+ResNet-20 at 32 pixels (C++, CPU, 2 cores), in which the GPU would be idle. Not measured on a GPU:
+what is gained there, and whether Triton chooses as well where it times kernels beside others.
+"""
+
+import os
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from attn.compute.precision import is_compiled
+from attn.config import sweep
+from attn.config.check import Impossible, check, chosen_seeds
+from attn.config.cli import register
+from attn.data import Dataset, load, subset
+from attn.draws import Draws
+from attn.errors import plain
+from attn.network.build import build
+from attn.runs.folder import Run
+from attn.training import workers
+from attn.training.shared import Shared
+
+# Free bytes of a GPU's memory: the images and a network, and as much for the runs that train. With
+# less this could take what they need. Reckoned, not measured.
+ENOUGH = 20e9
+PATIENCE = 300  # seconds after which whoever waits compiles by himself
+
+
+@contextmanager
+def compiling(words: list[str], cell: int | None, device: torch.device):
+    """Compiles, beside what is done meanwhile, for the first cell after this one that needs it.
+
+    words: a sweep's command line; cell: the number of the one that is running, from 0; None where
+    there is no sweep, and nothing comes next.
+    """
+    process = None if cell is None else _started(words, cell, device)
+    try:
+        yield
+        if process:
+            process.join(PATIENCE)  # else the same would be compiled twice at once
+    finally:
+        if process:
+            process.terminate()
+
+
+def _started(words: list[str], cell: int, device: torch.device):
+    try:
+        workers.start()
+        process = workers.CONTEXT.Process(target=_work, args=(words, cell, device), daemon=True)
+        process.start()
+        return process
+    except OSError as error:  # no reason not to train
+        _explain(error)
+
+
+def _explain(error: Exception):
+    print(f"the next configuration is not compiled ahead: {plain(error) or repr(error)}")
+
+
+def _work(words: list[str], cell: int, device: torch.device):
+    """The body of the process."""
+    workers.end_with_parent()
+    compile_after(words, cell, device)
+
+
+def compile_after(words: list[str], cell: int, device: torch.device):
+    """Compiles for the first cell after this one, -1 for the first of all, that has a run to train.
+
+    What fails here fails again, and stops a run, where it trains.
+    """
+    register()
+    try:
+        if device.type == "cuda":
+            os.nice(19)  # who trains, or compiles for what trains now, goes first
+            if torch.cuda.mem_get_info(device)[0] < ENOUGH:
+                return
+        _compile_first(sweep.split(words), cell, device)
+    except Exception as error:
+        _explain(error)
+
+
+def _compile_first(every: list[list[str]], cell: int, device: torch.device):
+    running = check(sweep.composed(every[cell])).key if cell >= 0 else None
+    for words in every[cell + 1 :]:
+        cfg = sweep.composed(words)
+        try:
+            configuration = check(cfg)
+        except Impossible:
+            continue
+        if configuration.key == running:
+            continue
+        data = load(cfg.data.source, cfg.data.root)
+        configuration.fingerprint = data.fingerprint
+        runs = [Run(configuration, seed, Path(cfg.runs)) for seed in chosen_seeds(cfg)]
+        left = [run for run in runs if not run.finished]
+        if left:
+            _compile(left[0], data, device, cfg.compile)
+            return
+
+
+def _compile(run: Run, data: Dataset, device: torch.device, asked: bool | None):
+    images = len(subset(data.labels["train"], run.config.recipe.images))
+    if is_compiled(asked, device, run.config, images, run.config.recipe.precision):
+        shared = Shared(run.config, data, device, compiled=True)
+        shared.captured = False  # a graph stays in its process
+        draws = Draws(run.seed)
+        shared.trainer(build(run.config, run.seed, draws, shared.weights), draws)
+
+
+if __name__ == "__main__":  # python -m attn.training.ahead WORDS, beside a sweep that comes before
+    compile_after(sys.argv[1:], -1, torch.device("cuda"))

@@ -1,0 +1,119 @@
+"""Trains the runs of a configuration together: on a CPU a process each, on a GPU a stream each."""
+
+import sys
+import traceback
+from multiprocessing import connection
+
+import torch
+
+from attn.data import load
+from attn.errors import RunError, plain
+from attn.runs.folder import Run
+from attn.training import workers
+from attn.training.progress import Progress
+from attn.training.session import train
+
+AT_ONCE = 10  # on one GPU, at most
+CPU_HINT = "recipe=quick backbone=resnet20 is meant for CPUs: it takes minutes."
+
+
+def launch(runs: list[Run], device: torch.device, compiled: bool | None, beside):
+    """Trains every run of one configuration that is not finished; a failure stops no other.
+
+    beside: a context in which a GPU's runs train. Raises RunError, after the last run, where any
+    failed.
+    """
+    left = [run for run in runs if not run.finished]
+    for run in runs:
+        if run.finished:
+            print(f"{run.name}  finished")
+    if not left:
+        return
+    try:
+        if device.type == "cpu":
+            failed = _side_by_side(left, compiled)
+        else:
+            with beside:
+                failed = _on_one_device(left, device, compiled)
+    except KeyboardInterrupt:
+        print("\nStopped. The same command goes on from the last checkpoint.", file=sys.stderr)
+        sys.exit(130)  # an ordinary exception would let a sweep go on to its next cell
+    if failed:
+        raise RunError(f"{len(failed)} of {len(left)} runs failed: {', '.join(failed)}")
+
+
+def _on_one_device(runs: list[Run], device: torch.device, compiled) -> list[str]:
+    """In one process, a stream each; returns the names of those that failed."""
+    waves = -(-len(runs) // AT_ONCE)
+    progress = Progress(waves)
+    data = load(runs[0].config.data.source, runs[0].config.data.root)
+    for wave in range(waves):  # of one size: a small one would leave most of the GPU idle
+        train(runs[wave::waves], data, device, progress.handle, compiled)
+    return progress.failed
+
+
+def _side_by_side(runs: list[Run], compiled) -> list[str]:
+    """A process and a thread for each run, as many at once as there are processors.
+
+    One thread whether alone or not: the number of threads changes the last bits of a convolution.
+    """
+    at_once = min(len(runs), workers.processors())
+    progress = Progress(waves=-(-len(runs) // at_once), hint=CPU_HINT)
+    full = at_once == workers.processors()
+    free = [slot if full else None for slot in range(at_once)]  # a processor each if all are used
+    waiting, working = list(runs), {}
+    try:
+        while waiting or working:
+            while waiting and free:
+                run, processor = waiting.pop(0), free.pop(0)
+                heard, process = _start(run, compiled, processor)
+                working[heard] = run, process, processor
+            for heard in connection.wait(working):
+                if event := _next(heard):
+                    progress.handle(*event)
+                    continue
+                run, process, processor = working.pop(heard)
+                free.append(processor)
+                process.join()
+                if process.exitcode and run.name not in progress.failed:
+                    reason = f"its process ended with status {process.exitcode}"
+                    progress.handle("failed", run.name, {"reason": reason})
+    finally:
+        for _, process, _ in working.values():
+            process.terminate()
+    return progress.failed
+
+
+def _next(heard) -> tuple | None:
+    """What a process reports; None once it has ended, however it did."""
+    try:
+        return heard.recv()
+    except (EOFError, OSError):  # at an event's end, or in the middle of one
+        return None
+
+
+def _start(run: Run, compiled, processor) -> tuple:
+    """(where its events are heard, the process)."""
+    heard, told = workers.CONTEXT.Pipe(duplex=False)
+    process = workers.CONTEXT.Process(
+        target=_work, args=(run, told, compiled, processor), daemon=True
+    )
+    process.start()
+    told.close()
+    return heard, process
+
+
+def _work(run: Run, told, compiled, processor):
+    """The body of a process that trains one run."""
+    workers.end_with_parent()
+    workers.stay_on(processor)
+    torch.set_num_threads(1)
+
+    def report(*event):
+        told.send(event)
+
+    try:
+        data = load(run.config.data.source, run.config.data.root)
+        train([run], data, torch.device("cpu"), report, compiled)
+    except Exception as error:
+        report("failed", run.name, {"reason": plain(error) or traceback.format_exc()})

@@ -1,0 +1,72 @@
+"""What a person sees while runs train: a line an epoch, and in a terminal a bar for each run."""
+
+import sys
+import time
+
+from tqdm import tqdm
+
+SLOW_HOURS = 0.5
+
+
+class Progress:
+    """Shows the events of `attn.training.session.train`.
+
+    waves: how many times a run's length the runs of this configuration take. hint: what to say,
+    once, when that turns out to be more than half an hour (empty: nothing).
+    """
+
+    def __init__(self, waves: int = 1, hint: str = ""):
+        self.terminal = sys.stderr.isatty()
+        self.waves, self.hint = waves, hint
+        self.bars, self.starts, self.failed, self.noted = {}, {}, [], set()
+
+    def handle(self, event: str, run: str, values: dict):
+        getattr(self, f"_{event}")(run, **values)
+
+    def say(self, text: str):
+        tqdm.write(text)
+        sys.stdout.flush()
+
+    def _note(self, run, text):
+        """Once, however many runs have the same to say."""
+        if text not in self.noted:
+            self.noted.add(text)
+            self.say(f"{run}: {text}")
+
+    def _start(self, run, epoch, done, total):
+        self.starts[run] = time.perf_counter(), done
+        if epoch:
+            self.say(f"{run}  goes on after epoch {epoch}")
+        bar = {"unit": " images", "unit_scale": True, "leave": False, "dynamic_ncols": True}
+        self.bars[run] = tqdm(desc=run, initial=done, total=total, disable=not self.terminal, **bar)
+
+    def _step(self, run, done, total, loss):
+        bar = self.bars[run]
+        bar.set_postfix_str(f"loss {loss:.3f}", refresh=False)
+        bar.update(done - bar.n)
+        if self.hint:
+            began, first = self.starts[run]
+            rate = (done - first) / (time.perf_counter() - began)
+            hours = (total - first) / rate * self.waves / 3600
+            if hours > SLOW_HOURS:
+                self.say(
+                    f"At this speed this configuration takes about {hours:.1f} hours. {self.hint}"
+                )
+            self.hint = ""
+
+    def _epoch(self, run, epoch, epochs, metrics):
+        tested = f"{metrics['test_accuracy']:.1%} of {metrics['test_images']:,}"
+        self.say(
+            f"{run}  epoch {epoch + 1}/{epochs}  loss {metrics['train_loss']:.3f}  "
+            f"train {metrics['train_accuracy']:.1%}  test {tested}  "
+            f"{metrics['images_per_second']:.0f} images/s"
+        )
+
+    def _done(self, run, summary):
+        self.bars.pop(run).close()
+
+    def _failed(self, run, reason):
+        self.failed.append(run)
+        self.say(f"{run}  FAILED: {reason}")
+        if run in self.bars:
+            self.bars.pop(run).close()

@@ -1,0 +1,68 @@
+"""What the runs of one configuration have in common: images on the device, how a step is made."""
+
+import gc
+
+import torch
+from torch import nn
+
+from attn.compute.precision import MEMORY_FORMAT, computed_in, is_compiled, set_backends
+from attn.config.schema import Config
+from attn.data import Dataset, subset
+from attn.data.inputs import Inputs
+from attn.draws import Draws
+from attn.evaluation.predict import fixed_test_order
+from attn.network import pretrained
+from attn.network.build import build
+from attn.runs.folder import revision
+from attn.training.trainer import Trainer
+
+
+def split_inputs(config: Config, data: Dataset, split: str, device) -> Inputs:
+    """One split as the inputs of a configuration, on the device."""
+    recipe = config.recipe
+    return Inputs(
+        data.images[split],
+        data.labels[split],
+        recipe.size,
+        config.data.noise,
+        device,
+        MEMORY_FORMAT,
+        recipe.augment,
+    )
+
+
+def _computed_in(config: Config, device: torch.device) -> str:
+    with torch.device("meta"):  # the network without memory
+        network = build(config, seed=0)
+    return computed_in(network, device, config.recipe.precision)[0]
+
+
+class Shared:
+    """Made once for the runs that train together. compiled: as is_compiled takes it."""
+
+    def __init__(self, config: Config, data: Dataset, device: torch.device, compiled: bool | None):
+        if device.type == "cuda":  # the last configuration's graphs hold their memory in cycles
+            gc.collect()
+            torch.cuda.empty_cache()
+        self.data, self.device, self.recipe = data, device, config.recipe
+        set_backends(config.recipe, config.strict)
+        self.samples = subset(data.labels["train"], config.recipe.images)
+        self.inputs = {s: split_inputs(config, data, s, device) for s in ("train", "test")}
+        self.test_order = fixed_test_order(len(data.labels["test"]))
+        self.test_order_there = self.test_order.to(device)  # else every batch waits for a copy
+        self.weights = pretrained.weights(config)
+        self.revision = revision()
+        precision = _computed_in(config, device)
+        self.compiled = is_compiled(compiled, device, config, len(self.samples), precision)
+        if self.compiled:
+            torch.compiler.reset()  # else its limit of recompilations counts every configuration
+        self.captured = device.type == "cuda"
+
+    def trainer(self, network: nn.Module, draws: Draws) -> Trainer:
+        inputs = self.inputs["train"]
+        how = self.compiled, self.captured
+        trainer = Trainer(network, inputs, self.samples, self.recipe, draws, *how)
+        # What could not be compiled or captured for one seed is not tried for the next.
+        self.compiled = self.compiled and "compiled" in trainer.mode
+        self.captured = self.captured and bool(trainer.graphs)
+        return trainer

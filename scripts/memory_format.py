@@ -1,0 +1,79 @@
+"""A step in both memory formats: what settles attn.compute.precision.MEMORY_FORMAT.
+
+python scripts/memory_format.py     -> results/bench/<machine>/formats.csv and formats.md
+
+On a CPU one thread, on a GPU the captured step; images are drawn, as speed does not depend on them.
+"""
+
+import itertools
+import sys
+import time
+
+sys.path.insert(0, f"{sys.path[0]}/..")
+
+import pandas as pd
+import torch
+from bench import ROOT, machine_name
+
+from attn.compute.precision import set_backends
+from attn.config import sweep
+from attn.config.check import check, choose_device
+from attn.data import load, subset
+from attn.data.inputs import Inputs
+from attn.draws import Draws
+from attn.network.build import build
+from attn.report.formats import markdown
+from attn.runs import files
+from attn.training.trainer import Trainer, run_epoch
+
+NETWORKS = ("mobilenet_v2", "resnet18", "resnet20")
+FORMATS = (torch.contiguous_format, torch.channels_last)
+STEPS = 6
+
+
+def milliseconds(cfg, data, device, form) -> float:
+    """The median of the first steps of a second epoch."""
+    set_backends(cfg.recipe, cfg.strict)
+    draws, samples = Draws(0), subset(data.labels["train"], cfg.recipe.images)
+    images, labels = data.images["train"][samples], data.labels["train"][samples]
+    inputs = Inputs(images, labels, cfg.recipe.size, cfg.data.noise, device, form)
+    order = torch.arange(len(samples))
+    trainer = Trainer(build(cfg, 0, draws), inputs, order, cfg.recipe, draws)
+    trainer.precision = cfg.recipe.precision  # to see what it would cost, too
+    trainer.begin(0)
+    run_epoch([trainer])  # allocates, chooses algorithms
+    trainer.begin(0)
+    times = []
+    for step in range(STEPS):
+        began = time.perf_counter()
+        trainer.advance(step)
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - began)
+    return sorted(times)[STEPS // 2] * 1e3
+
+
+def main():
+    torch.set_num_threads(1)
+    sweep.single(sys.argv[1:], __doc__)
+    data, rows = load("synthetic"), []
+    for backbone, size, precision in itertools.product(NETWORKS, (32, 112), ("fp32", "bf16")):
+        words = [f"backbone={backbone}", f"recipe.size={size}", f"recipe.precision={precision}"]
+        cfg = sweep.composed([*words, "location=none", "recipe.images=200", *sys.argv[1:]])
+        device, cfg = choose_device(cfg), check(cfg)
+        took = {str(f).removeprefix("torch."): milliseconds(cfg, data, device, f) for f in FORMATS}
+        row = {"backbone": backbone, "size": size, "precision": precision}
+        rows.append({**row, **{f: round(ms, 2) for f, ms in took.items()}})
+        print(rows[-1], flush=True)
+    write(pd.DataFrame(rows), ROOT / "results" / "bench" / machine_name(device), cfg)
+
+
+def write(frame, out, cfg):
+    out.mkdir(parents=True, exist_ok=True)
+    files.write(out / "formats.csv", frame.to_csv(index=False, lineterminator="\n"))
+    title = f"### Milliseconds a step of {cfg.recipe.batch_size} images: {out.name}"
+    files.write(out / "formats.md", f"{title}\n\n{markdown(frame)}")
+
+
+if __name__ == "__main__":
+    main()
