@@ -8,14 +8,15 @@ python eval.py checkpoint=all            first looks into every network that was
 
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import hydra
-from attn.config.words import check_words
 
 from attn.config import cli
-from attn.config.check import choose_device
+from attn.config.check import check_device, choose_device
 from attn.config.cli import one_line_errors, register
 from attn.config.schema import Eval
+from attn.config.words import check_words
 
 register()
 
@@ -26,13 +27,18 @@ def main(cfg):
         runs = Path(cfg.runs)
         out = Path("results") if cfg.publish else runs / "_report"
         cli.check_writable(out, "publish=true" if cfg.publish else f"runs={cfg.runs}")
-        device = choose_device(cfg)
+        check_device(cfg.device)
 
         if cfg.checkpoint:
-            from attn.report.checkpoint import find, inspect_all, report_checkpoint
+            device = choose_device(cfg)
+            from attn.report.checkpoint import report_checkpoint
+            from attn.runs.load import find
+            from attn.runs.look import inspect_all, look_into
 
             if cfg.checkpoint != "all":
-                report_checkpoint(find(cfg.checkpoint, runs), out, device)
+                with TemporaryDirectory() as aside:
+                    look = look_into(find(cfg.checkpoint, runs), device, Path(aside))
+                    report_checkpoint(look, out)
                 return
             inspect_all(runs, device)
 

@@ -24,10 +24,10 @@ from attn.config import sweep
 from attn.config.check import check, choose_device
 from attn.data import load, subset
 from attn.draws import Draws
+from attn.evaluation.predict import split_inputs
 from attn.network.build import build
 from attn.report.formats import markdown
 from attn.runs import files
-from attn.training.shared import split_inputs
 from attn.training.trainer import Trainer
 
 STEPS = 10

@@ -18,6 +18,7 @@ from attn.config.values import (
     one_of,
 )
 from attn.errors import UserError
+from attn.names import INSIDE, LOCATIONS
 
 MOST_SEEDS = 1000
 SEEDS = 2**32  # as many as the key of the random numbers has
@@ -71,8 +72,6 @@ _known_to_build = set()
 
 def _placement(values) -> tuple:
     """(location, stages, attention) in their one canonical form each."""
-    from attn.network.place import INSIDE, LOCATIONS
-
     one_of("location", values.location, ("published", *LOCATIONS))
     declared = values.attention
     location, stages = values.location, values.stages
@@ -129,11 +128,15 @@ def chosen_seeds(cfg) -> list[int]:
     )
 
 
+def check_device(name: str):
+    one_of("device", name, DEVICES)
+
+
 def choose_device(cfg):
     """The torch device that `device=auto|cuda|cpu` means here. Raises UserError."""
     import torch
 
-    one_of("device", cfg.device, DEVICES)
+    check_device(cfg.device)
     if cfg.device == "cuda" and not _has_gpu():
         raise UserError("device=cuda: torch sees no GPU on this machine; choose device=cpu or auto")
     gpu = cfg.device != "cpu" and _has_gpu()

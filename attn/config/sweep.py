@@ -18,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from attn.config import catalogue, cli
 from attn.config.check import Impossible, check, choose_device, chosen_seeds
 from attn.config.cli import register
+from attn.config.schema import Config
 from attn.config.values import check_noise
 from attn.config.words import check_words
 from attn.errors import UserError
@@ -39,6 +40,12 @@ def split(words: list[str]) -> list[list[str]]:
 def composed(words: list[str]):
     """The config of one cell, as main gets it."""
     return all_composed([words])[0]
+
+
+def configuration(*words: str) -> Config:
+    """Returns the checked configuration of the words that train.py takes. Raises UserError."""
+    register()
+    return check(composed(list(words)))
 
 
 def all_composed(every: list[list[str]]) -> list:

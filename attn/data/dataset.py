@@ -14,9 +14,9 @@ import torch
 
 from attn.draws import FIXED_SEED, SUBSET, permutation
 from attn.errors import DataError
+from attn.names import CLASSES
 
 ROOT = Path(__file__).resolve().parents[2]
-CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 SPLITS = ("train", "test")
 
 

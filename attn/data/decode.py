@@ -14,8 +14,9 @@ from PIL import Image
 from torchvision.datasets import CIFAR10
 from tqdm import tqdm
 
-from attn.data.dataset import CLASSES, SPLITS
+from attn.data.dataset import SPLITS
 from attn.errors import DataError
+from attn.names import CLASSES
 
 
 def check_md5(name: str, data: bytes, expected: str):

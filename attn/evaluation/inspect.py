@@ -8,9 +8,9 @@ import torch
 from attn.compute.precision import autocast
 from attn.draws import FIXED_SEED, ORDER, permutation
 from attn.evaluation.predict import Predictor, fixed_test_order
-from attn.network.scores import COLOURS, by_channel, is_logits, record
+from attn.names import CLASSES, COLOURS
+from attn.network.scores import by_channel, is_logits, record
 
-CLASSES = 10
 PLACES = 4  # of the network, evenly, that are shown class by class, and as maps
 PICTURES = 6
 # An input channel that is permuted takes the whole network anew, one of the final feature map its
@@ -38,7 +38,7 @@ def inspect(predictor: Predictor) -> Inspection:
     sums, features = _pass(predictor, order)
     means = {name: total.sum(0) / len(order) for name, total in sums.items()}
     at_input, at_features = (_gate_of(network, means, seam) for seam in ("input", "features"))
-    counts = torch.bincount(labels, minlength=CLASSES)[:, None]
+    counts = torch.bincount(labels, minlength=len(CLASSES))[:, None]
     # A score of positions alone has one channel, and in its mean nothing to tell classes apart by.
     places = [name for name in sums if sums[name].shape[1] > 1] or list(sums)
     classes = [
@@ -149,7 +149,7 @@ def _pass(predictor: Predictor, order):
         with record(predictor.network) as scores:
             for samples in order.split(predictor.batch):
                 predictor(samples, hooks=True)
-                one_hot = torch.nn.functional.one_hot(labels[samples], CLASSES).double()
+                one_hot = torch.nn.functional.one_hot(labels[samples], len(CLASSES)).double()
                 for name, score in scores.items():
                     if not is_logits(name):
                         total = one_hot.T @ by_channel(score.double())

@@ -7,19 +7,33 @@ import torch
 from torch import nn
 
 from attn.compute.graph import capture, complaint
-from attn.compute.precision import autocast, computed_in, untimed
-from attn.config.schema import Recipe
+from attn.compute.precision import MEMORY_FORMAT, autocast, computed_in, untimed
+from attn.config.schema import Config, Recipe
+from attn.data import Dataset
 from attn.data.inputs import Inputs
 from attn.draws import FIXED_SEED, ORDER, permutation
 from attn.network.scores import Scores, ScoreStatistics, record
 
 BATCH = {"cpu": 50, "cuda": 250}  # on a CPU the activations of 250 images leave its cache
-POST_IMAGES = 64  # as many as the post's figure of scores
 
 
 def fixed_test_order(count: int) -> torch.Tensor:
     """The order (count,) in which test images are taken where not all are: always the same."""
     return permutation(FIXED_SEED, 0, torch.arange(count), ORDER)
+
+
+def split_inputs(config: Config, data: Dataset, split: str, device) -> Inputs:
+    """One split as the inputs of a configuration, on the device."""
+    recipe = config.recipe
+    return Inputs(
+        data.images[split],
+        data.labels[split],
+        recipe.size,
+        config.data.noise,
+        device,
+        MEMORY_FORMAT,
+        recipe.augment,
+    )
 
 
 class Predictor:

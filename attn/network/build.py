@@ -13,9 +13,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from attn.backbones import BACKBONES
 from attn.config.schema import Config, arguments
 from attn.draws import Draws, derive, replace_dropout
+from attn.names import CLASSES
 from attn.network.place import attach
 
-NUM_CLASSES = 10
 NETWORK, STEM, ATTENTION = range(3)
 
 
@@ -73,7 +73,7 @@ def build(
     """
     with stream(seed, NETWORK):
         backbone = BACKBONES[config.backbone["name"]]
-        network = backbone(num_classes=NUM_CLASSES, **arguments(config.backbone))
+        network = backbone(num_classes=len(CLASSES), **arguments(config.backbone))
     drawn = load_matching(network, weights) if weights else [f"{network.stem_name}.weight"]
     replace_stem(network, config.in_channels, seed, f"{network.stem_name}.weight" not in drawn)
     if config.location != "none":

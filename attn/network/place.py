@@ -12,11 +12,8 @@
 from torch import nn
 
 from attn.modules import MECHANISMS
+from attn.names import ENDS, INSIDE
 from attn.network.seams import CannotStand
-
-ENDS = {"first": "input", "last": "features"}
-INSIDE = ("per_block", "per_stage")
-LOCATIONS = ("none", *ENDS, *INSIDE)
 
 
 def check_stages(network: nn.Module, stages):

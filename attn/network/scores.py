@@ -8,8 +8,6 @@ from contextlib import contextmanager
 
 from torch import nn
 
-COLOURS = 3  # the first input channels; those after them are noise
-
 
 class Scores(nn.Module):
     """Does nothing; marks a score: a gate of its broadcast shape (B, ...), or a share (B, M, C)."""
@@ -46,11 +44,6 @@ def record(model: nn.Module):
 def is_logits(name: str) -> bool:
     """Whether a recorded score is what a gate was made of, and none itself."""
     return name.endswith("_logits")
-
-
-def of_input_channels(module: str) -> bool:
-    """Whether a mechanism, by its module name, scores each of the network's input channels."""
-    return module in ("seams.input", "seams.input.channel")
 
 
 def by_channel(score):

@@ -12,7 +12,7 @@ from attn.config.schema import Recipe
 from attn.config.values import TAKES
 from attn.config.words import check_keys
 from attn.errors import UserError
-from attn.network.place import LOCATIONS
+from attn.names import LOCATIONS
 from attn.stats import DIRECTIONS, MOST_SEEDS
 
 CLAIMS = catalogue.CONFIGS / "claims.yaml"

@@ -12,7 +12,7 @@ import yaml
 
 from attn.config.catalogue import recipe_key
 from attn.config.schema import Config
-from attn.network.scores import COLOURS, of_input_channels
+from attn.names import COLOURS, of_input_channels
 from attn.report.group import FRAMES, KEY, NAMES, ORDER, SOURCES, Group, read_csv
 from attn.runs.folder import Run
 

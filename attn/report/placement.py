@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from attn import stats
-from attn.modules import MECHANISMS
-from attn.network.place import LOCATIONS
+from attn.config.catalogue import choices
+from attn.names import LOCATIONS
 from attn.report.figures.style import STYLE, finish, look
 from attn.report.formats import counted, number
 from attn.report.group import PAIR, Group, pairs_of
@@ -17,7 +17,7 @@ from attn.report.verdicts import one_configuration
 
 PLACES = [place for place in LOCATIONS if place != "none"]
 NAMES = ["backbone", "data", "stages", "attention"]
-PLAIN = set(MECHANISMS) - {"static", "random", "mlp"}  # as published, and no control
+PLAIN = set(choices("attention")) - {"static", "random", "mlp"}  # as published, and no control
 
 
 def differences(group: Group) -> pd.DataFrame:

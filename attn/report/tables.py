@@ -6,11 +6,11 @@ from dataclasses import replace
 import pandas as pd
 
 from attn import stats
+from attn.names import COLOURS
 from attn.report.claims import Row, Table
 from attn.report.group import CONFIGURATION, PAIR, Group, by_pair, with_variant
 from attn.report.verdicts import (
     BOUNDS,
-    COLOURS,
     end_scores,
     missing,
     one_configuration,

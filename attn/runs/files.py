@@ -1,17 +1,14 @@
-"""Files that are whole or not there, and checkpoints with a checksum."""
+"""Files that are whole or not there."""
 
 import csv
-import hashlib
 import io
 import os
 import tempfile
 from pathlib import Path
 
 import numpy as np
-import torch
 
 PARTIAL = ".partial"
-CHECKPOINT, PREVIOUS, CHECKSUMS = "checkpoint.pt", "checkpoint.previous.pt", "checkpoint.sha256"
 
 
 def write(path: Path, data: bytes | str):
@@ -68,40 +65,6 @@ def truncate_rows(path: Path, epochs: int):
         whole = [line for line in lines if line.endswith("\n")]
         kept = [line for line in whole if int(line.split(",")[column]) < epochs]
         write(path, "".join([head, *kept]))
-
-
-def save_checkpoint(folder: Path, state: dict):
-    """Writes checkpoint.pt and keeps the one before it.
-
-    The checksums are written first, and none is dropped: whatever a crash or a full disk
-    interrupts, and how often, each whole file has its checksum among them.
-    """
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    data = buffer.getvalue()
-    checksums = [hashlib.sha256(data).hexdigest(), *_checksums(folder)]
-    write(folder / CHECKSUMS, "\n".join(checksums) + "\n")
-    current = folder / CHECKPOINT
-    if current.exists():
-        os.replace(current, folder / PREVIOUS)
-    write(current, data)
-
-
-def load_checkpoint(folder: Path, complain=print) -> dict | None:
-    """The newest whole checkpoint, or None; complain(message) names each that is passed over."""
-    paths = [folder / name for name in (CHECKPOINT, PREVIOUS) if (folder / name).exists()]
-    for path in paths:
-        data = path.read_bytes()
-        if hashlib.sha256(data).hexdigest() in _checksums(folder):
-            return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-        instead = "nothing is left of the run" if path == paths[-1] else "taking the one before it"
-        complain(f"{path} is damaged (its checksum is wrong); {instead}")
-    return None
-
-
-def _checksums(folder: Path) -> list[str]:
-    path = folder / CHECKSUMS
-    return path.read_text().split() if path.exists() else []
 
 
 def last_row(path: Path) -> dict[str, str]:

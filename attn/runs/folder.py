@@ -21,7 +21,7 @@ import yaml
 from attn.config.catalogue import recipe_key
 from attn.config.schema import NUMERICS, Config
 from attn.errors import RunError
-from attn.runs import environment, files
+from attn.runs import checkpoint, environment, files
 
 
 @dataclass
@@ -108,21 +108,21 @@ class Run:
     def save(self, state: dict, epochs_done: int, device: str):
         """The checkpoint after so many epochs; all randomness is a function of where the run is."""
         mark = {"key": self.config.key, "seed": self.seed, "device": device, "epochs": epochs_done}
-        files.save_checkpoint(self.folder, {"run": mark, **state})
+        checkpoint.save(self.folder, {"run": mark, **state})
 
     def restore(self, device: str, complain) -> dict | None:
         """The state to go on from, or None.
 
         Raises RunError where it was made on another kind of device, or belongs to another run.
         """
-        state = files.load_checkpoint(self.folder, complain)
+        state = checkpoint.load(self.folder, complain)
         if state is None:
             return None
         mark, mine = state["run"], {"key": self.config.key, "seed": self.seed, "device": device}
         for name, value in mine.items():
             if mark[name] != value:
                 raise RunError(
-                    f"{self.folder / files.CHECKPOINT} was made with {name} {mark[name]}, "
+                    f"{self.folder / checkpoint.NAME} was made with {name} {mark[name]}, "
                     f"this run has {name} {value}: go on there, or delete the folder to start again"
                 )
         return state
@@ -149,7 +149,7 @@ class Run:
             **environment.summary(self.folder),
         }
         files.write(self.folder / "summary.json", json.dumps(summary, indent=1) + "\n")
-        (self.folder / files.PREVIOUS).unlink(missing_ok=True)
+        (self.folder / checkpoint.PREVIOUS).unlink(missing_ok=True)
         return summary
 
 

@@ -6,7 +6,7 @@ import torch
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
-from attn.network.scores import of_input_channels
+from attn.names import of_input_channels
 
 CURVES = {
     "train_loss": "loss/train",

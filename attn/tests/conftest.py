@@ -10,9 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from attn.config import sweep
 from attn.config.catalogue import read
-from attn.config.check import check
 from attn.config.cli import register
 from attn.config.schema import arguments
 from attn.data import load
@@ -40,8 +38,8 @@ def real_data() -> bool:
 needs_cifar10 = pytest.mark.skipif(
     not real_data(), reason="no CIFAR-10 here: set CIFAR10_ROOT to a folder that has it"
 )
-register()
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the programs' threads would wait for each other
+register()
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
 
 
@@ -85,11 +83,6 @@ class Standing(nn.Module):
 
     def forward(self, x):
         return self.module(x, x.flip(1)) if self.fuses else self.module(x)
-
-
-def configuration(*overrides: str):
-    """A checked configuration, as the programs make it."""
-    return check(sweep.composed(list(overrides)))
 
 
 def folders(root):

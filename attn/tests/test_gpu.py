@@ -5,9 +5,10 @@ import torch
 from torch._dynamo.utils import counters
 
 from attn.compute.precision import set_backends
+from attn.config.sweep import configuration
 from attn.modules import MECHANISMS
 from attn.network.build import build
-from attn.tests.conftest import configuration, needs_gpu
+from attn.tests.conftest import needs_gpu
 from attn.tests.trainers import SMALL, first_loss, train_epoch, trainer
 from attn.training.trainer import NotFinite, run_epoch
 

@@ -1,47 +1,60 @@
 """Imports run one way and libraries stay where they belong, read from the syntax tree."""
 
 import ast
+import subprocess
 import sys
 
 import pytest
 
+import attn
 from attn.tests.conftest import ROOT
 
 PROGRAMS = ("train.py", "eval.py", "scripts/", "attn/modules/__main__.py")
+RUNS_AS_FILES = ("runs.files", "runs.folder", "runs.environment")
 # The rooms of attn, and what of attn each may import at the top of a file: itself is understood.
 ROOMS = {
     "__init__": (),
     "errors": (),
+    "names": (),
     "stats": (),
     "draws": ("compute.kernels",),
-    "config": ("errors",),
+    "config": ("errors", "names"),
     "compute": ("errors", "config.schema"),
-    "data": ("errors", "draws"),
+    "data": ("errors", "names", "draws"),
     "backbones": ("network.seams",),
     "modules": ("network.seams", "network.scores"),
-    "network": ("errors", "draws", "config", "backbones", "modules", "report.formats"),
-    "evaluation": ("config.schema", "compute", "draws", "data", "network"),
-    "runs": ("errors", "config", "network.scores"),
+    "network": ("errors", "names", "draws", "config", "backbones", "modules", "report.formats"),
+    "evaluation": ("config.schema", "names", "compute", "draws", "data", "network"),
+    "runs": (
+        *("errors", "names", "config", "compute", "data", "network", "modules", "evaluation"),
+    ),
     "training": (
-        *("errors", "draws", "config", "compute", "data", "network", "evaluation", "runs"),
+        *("errors", "names", "draws", "config", "compute", "data", "network", "evaluation"),
+        "runs",
     ),
-    "report": (
-        *("errors", "stats", "config", "compute", "data", "network", "evaluation", "runs"),
-        *("modules", "training.shared"),
-    ),
+    # Finished runs as files: neither torch nor a network.
+    "report": ("errors", "names", "stats", "config", *RUNS_AS_FILES),
 }
 # What a room may import within a function besides: a check builds the network that it is asked of.
-LATER = {"config": ("backbones", "modules", "network")}
+LATER = {
+    "__init__": ("config.sweep", "network.build"),
+    "config": ("backbones", "modules", "network"),
+}
 # Who may import a library, by the beginnings of paths from the root.
 LIBRARIES = {
     "hydra": ("train.py", "eval.py", "scripts/status.py", "attn/config/"),
     "omegaconf": ("attn/config/",),
     "matplotlib": ("attn/report/figures/", "attn/report/placement.py"),
+    "torch": (
+        *("attn/draws.py", "attn/config/", "attn/compute/", "attn/data/", "attn/backbones/"),
+        *("attn/modules/", "attn/network/", "attn/evaluation/", "attn/runs/", "attn/training/"),
+        "scripts/",
+    ),
     "tensorboard": ("attn/runs/log.py",),
     "torch.utils.tensorboard": ("attn/runs/log.py",),
 }
 # What programs import before they know what they are asked: nothing that takes a second.
-LIGHT = ("attn.config", "attn.errors", "attn.training.workers")
+LIGHT = ("attn.config", "attn.errors", "attn.names", "attn.training.workers")
 
 
 def parsed():
@@ -127,3 +140,11 @@ def test_the_programs_import_nothing_heavy_before_main():
         module = name.removesuffix(".py").replace("/", ".")
         if name in ("train.py", "eval.py") or within(module, LIGHT):
             assert all(within(used, light) for used in imported(tree.body)), name
+
+
+def test_importing_the_package_is_instant_and_its_face_is_whole():
+    code = "import attn, sys; assert 'torch' not in sys.modules\n"
+    code += "assert all(getattr(attn, name) for name in attn.__all__)"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+    with pytest.raises(AttributeError, match="attn has no train; it has BACKBONES, "):
+        attn.train  # noqa: B018

@@ -9,10 +9,12 @@ import sys
 
 import pytest
 
+from attn.config import sweep
 from attn.config.catalogue import choices
+from attn.config.sweep import configuration
 from attn.data import load
 from attn.runs.folder import Run
-from attn.tests.conftest import NOISY, ROOT, TINY, configuration, folders, program, rows
+from attn.tests.conftest import NOISY, ROOT, TINY, folders, program, rows
 
 
 def test_train_makes_the_runs_of_an_experiment(trained):

@@ -84,7 +84,8 @@ def test_a_trained_network_in_python(trained):
 
 
 def test_a_network_that_is_not_trained_in_python():
-    (code,) = [block for block in blocks("python") if "sweep.composed" in block]
+    (code,) = [block for block in blocks("python") if "attn.build" in block]
+    code += "import torch\nassert gate(torch.ones(2, 64, 8, 8)).shape == (2, 64, 8, 8)\n"
     code += "print(sum(p.numel() for p in network.parameters()))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout == f"{272474 + 2373}\n", done.stderr

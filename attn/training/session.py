@@ -9,16 +9,11 @@ import torch
 from attn.data import Dataset
 from attn.draws import Draws
 from attn.errors import RunError, plain
-from attn.evaluation.predict import (
-    POST_IMAGES,
-    Predictor,
-    evaluate,
-    score_rows,
-    untrained_scores,
-)
+from attn.evaluation.predict import Predictor, evaluate, score_rows, untrained_scores
+from attn.names import POST_IMAGES
 from attn.network import pretrained
 from attn.network.build import build, count, stem_norms
-from attn.runs import environment, files
+from attn.runs import checkpoint, environment, files
 from attn.runs.folder import Run
 from attn.runs.log import Log
 from attn.training.shared import Shared
@@ -149,7 +144,7 @@ class Session:
         there = state.get("precision", here)  # the first checkpoints did not say
         if there != here:
             raise RunError(
-                f"{self.run.folder / files.CHECKPOINT} was computed in {there}, this machine "
+                f"{self.run.folder / checkpoint.NAME} was computed in {there}, this machine "
                 f"computes in {here}: go on there, or delete the folder to start again"
             )
         self.trainer.load_state_dict(state)

@@ -5,30 +5,15 @@ import gc
 import torch
 from torch import nn
 
-from attn.compute.precision import MEMORY_FORMAT, computed_in, is_compiled, set_backends
+from attn.compute.precision import computed_in, is_compiled, set_backends
 from attn.config.schema import Config
 from attn.data import Dataset, subset
-from attn.data.inputs import Inputs
 from attn.draws import Draws
-from attn.evaluation.predict import fixed_test_order
+from attn.evaluation.predict import fixed_test_order, split_inputs
 from attn.network import pretrained
 from attn.network.build import build
 from attn.runs.folder import revision
 from attn.training.trainer import Trainer
-
-
-def split_inputs(config: Config, data: Dataset, split: str, device) -> Inputs:
-    """One split as the inputs of a configuration, on the device."""
-    recipe = config.recipe
-    return Inputs(
-        data.images[split],
-        data.labels[split],
-        recipe.size,
-        config.data.noise,
-        device,
-        MEMORY_FORMAT,
-        recipe.augment,
-    )
 
 
 def _computed_in(config: Config, device: torch.device) -> str:

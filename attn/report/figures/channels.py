@@ -6,13 +6,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from attn.evaluation.predict import POST_IMAGES
-from attn.network.scores import of_input_channels
+from attn.names import COLOURS, POST_IMAGES, of_input_channels
 from attn.report.claims import Table
 from attn.report.figures.style import NOISE, STYLE, channel_colour, finish, look, whole_epochs
 from attn.report.group import CONFIGURATION, Group, with_variant
 from attn.report.tables import channel_name
-from attn.report.verdicts import COLOURS
 
 # Scores over the post's number of images, and over the whole test set.
 FEW = {"shift": -0.12, "fmt": "o", "markerfacecolor": "white"}

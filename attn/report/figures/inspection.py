@@ -6,12 +6,10 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from attn.data import CLASSES
-from attn.network.scores import of_input_channels
+from attn.names import CLASSES, COLOURS, of_input_channels
 from attn.report.figures.style import STYLE, channel_colour, finish, look
 from attn.report.group import CONFIGURATION, Group, with_variant
 from attn.report.tables import channel_name
-from attn.report.verdicts import COLOURS
 
 MOST_CHANNELS = 64
 FEW = 4  # images, where there are many places

@@ -9,7 +9,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.ticker import MaxNLocator
 
-from attn.modules import MECHANISMS
+from attn.config.catalogue import choices
 from attn.stats import CONTRADICTED, INCONCLUSIVE, NO_VERDICT, NOT_RUN, REPRODUCED
 
 # Paul Tol's muted colours, a mechanism each; where they are used up again with another marker.
@@ -44,9 +44,10 @@ STYLE = {
 def look(attention: str) -> dict:
     """Colour and marker of a mechanism, by its label or name (cbam+kernel=3 is cbam)."""
     name = attention.partition("+")[0]
-    if name not in MECHANISMS:
+    mechanisms = [choice for choice in choices("attention") if choice != "none"]
+    if name not in mechanisms:
         return {"color": BASELINE, "marker": "o"}
-    cycle, hue = divmod(list(MECHANISMS).index(name), len(MUTED))
+    cycle, hue = divmod(mechanisms.index(name), len(MUTED))
     return {"color": MUTED[hue], "marker": MARKERS[cycle % len(MARKERS)]}
 
 

@@ -8,10 +8,10 @@ import torch
 from attn.compute.graph import restore
 from attn.compute.kernels.library import without_kernels
 from attn.config.catalogue import choices
+from attn.config.sweep import configuration
 from attn.draws import Draws
 from attn.evaluation.predict import Predictor, evaluate, fixed_test_order
 from attn.network.build import build
-from attn.tests.conftest import configuration
 from attn.tests.tape import Devices, Stream, Tape
 from attn.tests.trainers import first_loss, train_epoch, trainer
 from attn.training.shared import split_inputs

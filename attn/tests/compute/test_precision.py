@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from attn.compute.precision import computed_in, is_compiled
+from attn.config.sweep import configuration
 from attn.evaluation.predict import Predictor
 from attn.network.build import build
 from attn.runs.folder import Run
-from attn.tests.conftest import ROOT, configuration
+from attn.tests.conftest import ROOT
 from attn.tests.trainers import trainer
 from attn.training import session
 from attn.training.shared import split_inputs

@@ -7,11 +7,11 @@ import pytest
 from attn.config import sweep
 from attn.config.catalogue import choices, varied
 from attn.config.check import Impossible, choose_device, chosen_seeds
+from attn.config.sweep import configuration
 from attn.config.values import check_last_batch
 from attn.config.words import SWEEP
 from attn.errors import UserError
 from attn.runs.folder import Run
-from attn.tests.conftest import configuration
 
 GROUPS = ("backbone", "attention", "data", "recipe")
 

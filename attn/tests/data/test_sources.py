@@ -13,9 +13,10 @@ import torch
 from PIL import Image
 from torchvision.datasets import CIFAR10
 
-from attn.data import CLASSES, dataset, load, sources, subset
+from attn.data import dataset, load, sources, subset
 from attn.data.inputs import MEAN
 from attn.errors import DataError, DataMissing
+from attn.names import CLASSES
 from attn.tests.conftest import needs_cifar10
 
 EACH = 2  # images of each class and split in the small archives

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from attn.config.sweep import configuration
 from attn.draws import FIXED_SEED, ORDER, permutation
 from attn.evaluation import inspect as inspection
 from attn.evaluation.inspect import evenly, files_of, inspect, swap
@@ -12,7 +13,6 @@ from attn.evaluation.predict import Predictor, fixed_test_order
 from attn.network.build import build
 from attn.network.scores import Scores, by_channel, record
 from attn.report import content
-from attn.tests.conftest import configuration
 from attn.training.shared import split_inputs
 
 IMAGES = 120

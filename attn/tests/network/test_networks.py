@@ -10,13 +10,14 @@ from torchvision.models.resnet import BasicBlock
 
 from attn.backbones import BACKBONES
 from attn.config.check import Impossible
+from attn.config.sweep import configuration
 from attn.draws import Draws
 from attn.modules import MECHANISMS
 from attn.modules.aff import MSCAM
+from attn.names import ENDS, INSIDE
 from attn.network.build import build, count
-from attn.network.place import ENDS, INSIDE, places
+from attn.network.place import places
 from attn.network.scores import ScoreStatistics, record
-from attn.tests.conftest import configuration
 
 BATCH = 2
 KINDS = ("resnet20", "resnet50", "mobilenet_v2")  # the shallowest of each kind of block

@@ -4,10 +4,10 @@ import pytest
 import torch
 import torchvision
 
+from attn.config.sweep import configuration
 from attn.errors import DataError
 from attn.network import pretrained
 from attn.network.build import build
-from attn.tests.conftest import configuration
 
 FETCH = "get_state_dict"
 PRETRAINED = "backbone.pretrained=true"

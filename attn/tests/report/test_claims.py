@@ -9,9 +9,9 @@ import yaml
 from attn.config import catalogue, sweep
 from attn.config.check import check
 from attn.config.cli import register
+from attn.config.sweep import configuration
 from attn.report.claims import CLAIMS, ClaimError, command_words, load
 from attn.report.page import command_of
-from attn.tests.conftest import configuration
 
 TABLES, EVERY = load()
 PUBLISHED = {

@@ -9,8 +9,10 @@ import pytest
 
 from attn.errors import RunError
 from attn.evaluation.inspect import Inspection
-from attn.report import checkpoint
-from attn.report.checkpoint import find, inspect_all, read_run, report_checkpoint
+from attn.report.checkpoint import report_checkpoint
+from attn.runs import look
+from attn.runs.load import CPU, find, read_run
+from attn.runs.look import inspect_all, look_into
 from attn.tests.conftest import folders, needs_cifar10, program, rows
 
 
@@ -162,14 +164,14 @@ def test_a_look_from_before_a_file_was_known_is_completed(trained, tmp_path, mon
     shutil.copytree(original, folder)
     for name in ("classes.csv", "importance.csv"):
         (folder / name).write_text("as it was\n")
-    monkeypatch.setattr(checkpoint, "inspect", lambda *args: pytest.fail("looked at again"))
-    inspect_all(tmp_path, checkpoint.CPU)
+    monkeypatch.setattr(look, "inspect", lambda *args: pytest.fail("looked at again"))
+    inspect_all(tmp_path, CPU)
     assert len(pd.read_csv(folder / "swap.csv")) == 9 * 6
     assert (folder / "classes.csv").read_text() == "as it was\n"
-    inspect_all(tmp_path, checkpoint.CPU)
+    inspect_all(tmp_path, CPU)
     (folder / "importance.csv").unlink()  # as a person does who is told that it is damaged
-    monkeypatch.setattr(checkpoint, "inspect", lambda predictor: SEEN)
-    inspect_all(tmp_path, checkpoint.CPU)
+    monkeypatch.setattr(look, "inspect", lambda predictor: SEEN)
+    inspect_all(tmp_path, CPU)
     assert pd.read_csv(folder / "importance.csv")["lost"].tolist() == [2.0]
 
 
@@ -180,8 +182,9 @@ def test_an_unfinished_run_is_shown_and_its_folder_stays_as_it_is(
     folder = shutil.copytree(folders(trained[0])[0], tmp_path / folders(trained[0])[0].name)
     (folder / "summary.json").unlink()
     before = sorted(folder.iterdir())
-    monkeypatch.setattr(checkpoint, "inspect", lambda predictor: SEEN)
-    report_checkpoint(folder, tmp_path / "out", checkpoint.CPU)
+    (tmp_path / "aside").mkdir()
+    monkeypatch.setattr(look, "inspect", lambda predictor: SEEN)
+    report_checkpoint(look_into(folder, CPU, tmp_path / "aside"), tmp_path / "out")
     printed = capsys.readouterr().out
     assert "Points lost without a channel" in printed
     assert "Scores where two input channels are exchanged" in printed

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from attn.config.sweep import configuration
 from attn.errors import RunError
 from attn.report import content, formats, tables
 from attn.report.claims import load
@@ -18,7 +19,6 @@ from attn.report.collect import collect
 from attn.report.group import Group, named
 from attn.report.page import command_of
 from attn.report.report import report, write_tables
-from attn.tests.conftest import configuration
 from attn.tests.made_up import ATTENDED, SCORES, group_of, made_up_runs, run
 
 TABLES, CLAIMS = load()

@@ -3,7 +3,7 @@ import csv
 import pytest
 import torch
 
-from attn.runs import files
+from attn.runs import checkpoint, files
 
 
 def state(value):
@@ -61,23 +61,23 @@ def test_rows_of_a_broken_run_are_dropped(tmp_path):
 
 
 def test_the_newest_whole_checkpoint_is_loaded(tmp_path):
-    assert files.load_checkpoint(tmp_path) is None
+    assert checkpoint.load(tmp_path) is None
     for value in (1, 2, 3):
-        files.save_checkpoint(tmp_path, state(value))
-    assert files.load_checkpoint(tmp_path, pytest.fail)["epochs"] == 3
+        checkpoint.save(tmp_path, state(value))
+    assert checkpoint.load(tmp_path, pytest.fail)["epochs"] == 3
 
 
 @pytest.mark.parametrize("damage", ["flip", "truncate", "empty", "foreign"])
 def test_a_damaged_checkpoint_is_named_and_passed_over(tmp_path, damage):
-    files.save_checkpoint(tmp_path, state(1))
-    files.save_checkpoint(tmp_path, state(2))
-    newest = tmp_path / files.CHECKPOINT
+    checkpoint.save(tmp_path, state(1))
+    checkpoint.save(tmp_path, state(2))
+    newest = tmp_path / checkpoint.NAME
     data = bytearray(newest.read_bytes())
     data[len(data) // 2] ^= 1
     damaged = {"flip": data, "truncate": data[:100], "empty": b"", "foreign": b"PK other"}
     newest.write_bytes(damaged[damage])
     complaints = []
-    assert files.load_checkpoint(tmp_path, complaints.append)["epochs"] == 1
+    assert checkpoint.load(tmp_path, complaints.append)["epochs"] == 1
     assert str(newest) in complaints[0] and "damaged" in complaints[0]
 
 
@@ -86,10 +86,10 @@ def test_a_crash_at_any_write_of_a_checkpoint_leaves_one_to_load(tmp_path, monke
         pass
 
     replace = files.os.replace
-    files.save_checkpoint(tmp_path, state(1))
-    files.save_checkpoint(tmp_path, state(2))
+    checkpoint.save(tmp_path, state(1))
+    checkpoint.save(tmp_path, state(2))
     for crash_at in (0, 1, 2, 2, 2, 2):  # checksums, previous, current; a disk may stay full
-        calls = iter(range(3) if (tmp_path / files.CHECKPOINT).exists() else (0, 2))
+        calls = iter(range(3) if (tmp_path / checkpoint.NAME).exists() else (0, 2))
 
         def crashing(source, target, calls=calls, crash_at=crash_at):
             if next(calls) == crash_at:
@@ -98,8 +98,8 @@ def test_a_crash_at_any_write_of_a_checkpoint_leaves_one_to_load(tmp_path, monke
 
         monkeypatch.setattr(files.os, "replace", crashing)
         with pytest.raises(Crash):
-            files.save_checkpoint(tmp_path, state(9))
-        assert files.load_checkpoint(tmp_path, pytest.fail)["epochs"] == 2
+            checkpoint.save(tmp_path, state(9))
+        assert checkpoint.load(tmp_path, pytest.fail)["epochs"] == 2
     monkeypatch.setattr(files.os, "replace", replace)
-    files.save_checkpoint(tmp_path, state(3))
-    assert files.load_checkpoint(tmp_path, pytest.fail)["epochs"] == 3
+    checkpoint.save(tmp_path, state(3))
+    assert checkpoint.load(tmp_path, pytest.fail)["epochs"] == 3

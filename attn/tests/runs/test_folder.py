@@ -8,10 +8,11 @@ import pandas as pd
 import pytest
 import torch
 
+from attn.config.sweep import configuration
 from attn.errors import RunError
-from attn.runs import environment, files
+from attn.runs import checkpoint, environment
 from attn.runs.folder import Run, note_skipped, skipped
-from attn.tests.conftest import NOISY, configuration, rows
+from attn.tests.conftest import NOISY, rows
 from attn.training import launch, session, trainer
 
 
@@ -176,7 +177,7 @@ def test_a_run_that_fails_stops_none_that_trains_beside_it(
     assert second.finished and not first.finished and "no memory is left" in first.failure
     mine = [event for event, name in heard if name == first.name]
     assert mine.count("failed") == 1 and mine[-1] == "failed"
-    one, other = (torch.load(r.folder / files.CHECKPOINT)["network"] for r in (alone, second))
+    one, other = (torch.load(r.folder / checkpoint.NAME)["network"] for r in (alone, second))
     assert all(one[name].equal(other[name]) for name in one)
     times = [json.loads((r.folder / "summary.json").read_text()) for r in (alone, second)]
     assert all(one["train_seconds"] > 0 for one in times)
@@ -204,7 +205,7 @@ def test_epochs_after_the_last_checkpoint_are_trained_again(tiny, synthetic, mon
     interrupt(run, synthetic, after=2)
     assert run.epochs_done == 2
     assert finish(run, synthetic)[0] == ("start", {"epoch": 1, "done": 60, "total": 180})
-    one, other = (torch.load(r.folder / files.CHECKPOINT)["network"] for r in (run, whole))
+    one, other = (torch.load(r.folder / checkpoint.NAME)["network"] for r in (run, whole))
     assert all(one[name].equal(other[name]) for name in one)
     assert rows(run.folder / "metrics.csv") == rows(whole.folder / "metrics.csv")
     assert rows(run.folder / "scores.csv") == rows(whole.folder / "scores.csv")
@@ -218,7 +219,7 @@ def test_a_finished_run_has_the_norm_of_each_input_channels_first_filters(
     made = configuration("recipe=quick", "backbone=resnet20", *small, *words)
     run = Run(made, 0, tmp_path)
     finish(run, synthetic)
-    weight = torch.load(run.folder / files.CHECKPOINT)["network"]["conv1.weight"]
+    weight = torch.load(run.folder / checkpoint.NAME)["network"]["conv1.weight"]
     expected = [weight[:, c].square().sum().sqrt().item() for c in range(made.in_channels)]
     stem = pd.read_csv(run.folder / "stem.csv")
     assert stem["channel"].tolist() == list(range(made.in_channels))

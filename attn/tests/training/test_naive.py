@@ -7,10 +7,11 @@ import torch
 
 from attn.compute.kernels.library import without_kernels
 from attn.compute.precision import set_backends
+from attn.config.sweep import configuration
 from attn.data import subset
 from attn.draws import Draws
 from attn.network.build import build
-from attn.tests.conftest import ROOT, configuration, needs_cifar10, needs_gpu
+from attn.tests.conftest import ROOT, needs_cifar10, needs_gpu
 from attn.training.shared import split_inputs
 from attn.training.trainer import Trainer
 

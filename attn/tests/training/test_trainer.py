@@ -7,10 +7,10 @@ import torch
 from torch._dynamo.utils import counters
 
 from attn.config.schema import Recipe
+from attn.config.sweep import configuration
 from attn.draws import permutation
 from attn.evaluation.predict import Predictor, evaluate, fixed_test_order
 from attn.network.build import build
-from attn.tests.conftest import configuration
 from attn.tests.trainers import SMALL, first_loss, train_epoch, trainer
 from attn.training.schedule import learning_rates
 from attn.training.shared import split_inputs

@@ -1,0 +1,20 @@
+"""Names and numbers that several rooms share."""
+
+CLASSES = (
+    *("airplane", "automobile", "bird", "cat", "deer"),
+    *("dog", "frog", "horse", "ship", "truck"),
+)
+COLOURS = 3  # the first input channels; those after them are noise
+POST_IMAGES = 64  # as many as the post's figure of scores
+# Where attention may stand: at an end of the network, by the seam there, or inside of it.
+ENDS = {"first": "input", "last": "features"}
+INSIDE = ("per_block", "per_stage")
+LOCATIONS = ("none", *ENDS, *INSIDE)
+
+
+def of_input_channels(module: str) -> bool:
+    """Returns whether a mechanism, by its module name, scores each of the network's input channels.
+
+    CBAM's channel part has a name of its own within it.
+    """
+    return module in ("seams.input", "seams.input.channel")

@@ -1,0 +1,85 @@
+"""A trained network, from its run folder."""
+
+import difflib
+from pathlib import Path
+from zipfile import BadZipFile
+
+import torch
+import yaml
+
+from attn.compute.precision import set_backends
+from attn.config.schema import NUMERICS, Config
+from attn.data import Dataset, load
+from attn.errors import RunError
+from attn.evaluation.predict import Predictor, split_inputs
+from attn.modules import MECHANISMS
+from attn.network.build import build
+from attn.runs import checkpoint
+
+CPU = torch.device("cpu")
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, BadZipFile)
+
+
+def find(name: str, runs: Path) -> Path:
+    """The run folder or checkpoint of a path, or of a run's name alone; else RunError."""
+    for path in (Path(name), runs / name):
+        if path.exists():
+            return path
+    known = [path.parent.name for path in runs.glob(f"*/{checkpoint.NAME}")]
+    near = difflib.get_close_matches(Path(name).name, known, n=1)
+    hint = f"; did you mean {runs / near[0]}?" if near else ""
+    raise RunError(f"checkpoint={name}: there is no such run folder{hint}")
+
+
+def load_run(path: Path | str, device: torch.device = CPU) -> Predictor:
+    """The trained network of a run folder, with the test images as it takes them.
+
+    Raises RunError where there is no whole checkpoint.
+    """
+    return predictor_of(*read_run(Path(path)), device)[0]
+
+
+def read_run(path: Path):
+    """(configuration, seed, checkpoint) of a run folder, or of the checkpoint.pt in it."""
+    folder = path if path.is_dir() else path.parent
+    if path.is_file() and path.name != checkpoint.NAME:
+        raise RunError(f"checkpoint={path}: name the run folder, or its {checkpoint.NAME}")
+    config, seed, numerics = read_config(folder)
+    try:
+        state = checkpoint.load(folder)
+    except UNREADABLE as error:
+        raise RunError(f"{folder / checkpoint.NAME} cannot be read ({error})") from None
+    if state is None:
+        raise RunError(f"checkpoint={path}: no whole checkpoint.pt there")
+    if numerics == NUMERICS and state["run"]["key"] != config.key:
+        raise RunError(f"{folder / 'config.yaml'} is not what this run was trained with")
+    return config, seed, state
+
+
+def read_config(folder: Path) -> tuple[Config, int, int]:
+    """Returns a run's configuration, seed and numerics.
+
+    Raises RunError where these cannot be used.
+    """
+    try:
+        values = yaml.safe_load((folder / "config.yaml").read_text())
+        config, seed, numerics = Config.from_dict(values), values["seed"], values["numerics"]
+    except FileNotFoundError:
+        raise RunError(f"checkpoint={folder}: no run folder (no config.yaml there)") from None
+    except (*UNREADABLE, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise RunError(f"{folder / 'config.yaml'} is damaged ({reason})") from None
+    if config.attention["name"] not in ("none", *MECHANISMS):
+        raise RunError(f"{folder.name}: the mechanism {config.attention['name']} is no longer here")
+    return config, seed, numerics
+
+
+def predictor_of(config: Config, seed: int, state: dict, device) -> tuple[Predictor, Dataset]:
+    """The trained network on the test set, and the data that it is of."""
+    data = load(config.data.source, config.data.root)
+    set_backends(config.recipe, config.strict)
+    network = build(config, seed)
+    network.load_state_dict(state["network"])
+    inputs = split_inputs(config, data, "test", device)
+    network = network.to(device, memory_format=inputs.memory_format)
+    return Predictor(network, inputs, config.recipe), data

@@ -1,0 +1,157 @@
+"""A look into trained networks: what only they tell, kept as files of their run folders."""
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from attn.errors import RunError
+from attn.evaluation.inspect import files_of, inspect, swap
+from attn.evaluation.predict import Predictor, evaluate, fixed_test_order, score_rows
+from attn.names import CLASSES, POST_IMAGES
+from attn.network.build import build
+from attn.runs import checkpoint, files
+from attn.runs.load import predictor_of, read_config, read_run
+
+OTHER_DATA = "these images are not the ones that it was trained on: another dataset or decoder"
+CLASSES_CSV = "classes.csv"  # the last file that an inspection leaves in a run folder
+
+
+@dataclass
+class Look:
+    """What one trained network shows on the whole test set.
+
+    classes: a row a class, with its images and accuracy in percent. scores: rows of
+    `attn.evaluation.predict.score_rows`, none without attention. picture: the input channels
+    (C, S, S) uint8 of one image. kept: the folder with what an inspection found.
+    """
+
+    run: str
+    epochs: str
+    source: str
+    accuracy: float
+    classes: list[dict]
+    scores: list[dict]
+    picture: np.ndarray
+    kept: Path
+
+
+def look_into(path: Path, device: torch.device, aside: Path) -> Look:
+    """Evaluates a checkpoint on the whole test set.
+
+    path: a run folder or the checkpoint.pt in it; a finished run keeps what the inspection found,
+    that of another one goes into the folder `aside`. Needs the data, and no other run. Raises
+    RunError where there is no whole checkpoint.
+    """
+    folder = path if path.is_dir() else path.parent
+    config, seed, state = read_run(path)
+    predictor, data = predictor_of(config, seed, state, device)
+    same = data.fingerprint == config.fingerprint
+    if not same:
+        print(f"Mind: {OTHER_DATA}.")
+    labels = predictor.inputs.labels.cpu()
+    order = fixed_test_order(len(labels))
+    with _one_thread():
+        logits, scores = evaluate(predictor, order, {POST_IMAGES, len(order)})
+    right = logits.cpu().argmax(1) == labels[order]
+    rows = score_rows(scores)
+    kept = folder if same and (folder / "summary.json").exists() else aside
+    if rows:
+        inspect_run(kept, predictor)
+    return Look(
+        run=folder.name,
+        epochs=f"{state['run']['epochs']} of {config.recipe.epochs} epochs",
+        source=data.source,
+        accuracy=right.double().mean().item(),
+        classes=_classes(right, labels[order]),
+        scores=rows,
+        picture=predictor.inputs.pictures(int(order[0])).numpy(),
+        kept=kept,
+    )
+
+
+def inspect_all(root: Path, device: torch.device):
+    """Inspects every finished network that scores, where a file that this leaves is missing.
+
+    The report then has their class scores, maps and importances, and what scores follow.
+    """
+    known = {}
+    waiting = [
+        path.parent
+        for path in sorted(root.glob(f"*/{checkpoint.NAME}"))
+        if (path.parent / "summary.json").exists() and _lacks_files(path.parent, known)
+    ]
+    for folder in tqdm(waiting, desc="inspecting", unit="network"):
+        try:
+            config, seed, state = read_run(folder)
+        except RunError as error:
+            tqdm.write(f"not inspected: {error}")
+            continue
+        predictor, data = predictor_of(config, seed, state, device)
+        if data.fingerprint != config.fingerprint:
+            tqdm.write(f"not inspected: {folder.name}: {OTHER_DATA}")
+            continue
+        inspect_run(folder, predictor)
+
+
+def _lacks_files(folder: Path, known: dict) -> bool:
+    """Returns whether an inspection would leave a file in the run folder that is not there.
+
+    known: the files by configuration, which this fills.
+    """
+    try:
+        config, _, _ = read_config(folder)
+    except RunError:
+        return True  # whoever inspects it is told why
+    if config.location == "none":
+        return False
+    if config.key not in known:
+        known[config.key] = files_of(build(config, seed=0), config.recipe.size)
+    return any(not (folder / name).exists() for name in known[config.key])
+
+
+def inspect_run(folder: Path, predictor: Predictor):
+    """Writes what the folder lacks of swap.csv, importance.csv, maps.npz and last classes.csv."""
+    size = predictor.inputs.images.shape[-1]
+    lacking = {name for name in files_of(predictor.network, size) if not (folder / name).exists()}
+    with _one_thread():
+        if "swap.csv" in lacking:
+            _write(folder / "swap.csv", swap(predictor))
+        if lacking <= {"swap.csv"}:
+            return
+        found = inspect(predictor)
+    if found.importance:
+        _write(folder / "importance.csv", found.importance)
+    if found.maps:
+        files.write_arrays(folder / "maps.npz", **found.maps)
+    _write(folder / CLASSES_CSV, found.classes)
+
+
+def _write(path: Path, rows: list[dict]):
+    text = pd.DataFrame(rows).to_csv(index=False, lineterminator="\n", float_format="%.6g")
+    files.write(path, text)
+
+
+def _classes(right, labels) -> list[dict]:
+    rows = []
+    for label, name in enumerate(CLASSES):
+        mine = right[labels == label]
+        rows.append(
+            {"class": name, "images": len(mine), "accuracy": 100 * mine.double().mean().item()}
+        )
+    return rows
+
+
+@contextmanager
+def _one_thread():
+    """As in training, to the bit: the number of threads would change a CPU's roundings."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
