@@ -17,6 +17,7 @@ from attn.config.check import check_device, choose_device
 from attn.config.cli import one_line_errors, register
 from attn.config.schema import Eval
 from attn.config.words import check_words
+from attn.errors import UserError
 
 register()
 
@@ -53,5 +54,5 @@ if __name__ == "__main__":
         if not cli.is_question(words):
             check_words(words, Eval)
             if cli.is_sweep(words):
-                raise SystemExit("eval.py makes one report; leave -m out")
+                raise UserError("eval.py makes one report; leave -m out")
         main()

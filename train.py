@@ -13,7 +13,6 @@ import hydra
 from attn.config import cli, sweep
 from attn.config.check import Impossible, check, choose_device, chosen_seeds
 from attn.config.cli import one_line_errors, register
-from attn.config.words import check_words
 from attn.training import workers
 
 register()
@@ -67,7 +66,6 @@ if __name__ == "__main__":
     sys.argv[1:] = words
     with cli.stoppable():
         if not cli.is_question(words):
-            check_words(words)
             if "device=cuda" not in words:
                 workers.start()
             sweep.check_all(words)

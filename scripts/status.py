@@ -20,13 +20,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from attn.config.words import check_words
-from hydra.errors import HydraException
 
 from attn.config import cli, sweep
 from attn.config.catalogue import choices
 from attn.config.check import Impossible, check, choose_device, chosen_seeds
 from attn.config.cli import register
+from attn.config.words import check_words
 from attn.errors import UserError
 from attn.training import workers
 
@@ -236,8 +235,5 @@ def main(words: list[str]):
 
 
 if __name__ == "__main__":
-    try:
-        with cli.stoppable():
-            main(cli.expand_home(sys.argv[1:]))
-    except (UserError, HydraException) as error:
-        sys.exit(str(error))
+    with cli.stoppable():
+        main(cli.expand_home(sys.argv[1:]))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import CompactHydraException
+from hydra.errors import CompactHydraException, HydraException
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -97,15 +97,25 @@ def one_line_errors():
 
 
 @contextmanager
+def refusing():
+    """Ends the program with one sentence where the command line is wrong."""
+    try:
+        yield
+    except (UserError, HydraException, OmegaConfBaseException) as error:
+        raise SystemExit(str(error).partition("\n")[0]) from None
+
+
+@contextmanager
 def stoppable():
-    """Ends the program without a traceback where a person interrupts it or reads no further.
+    """Ends the program without a traceback where a person errs, interrupts it or reads no further.
 
     What a queue sends before it kills (SIGTERM) is taken as an interruption.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         try:
-            yield
+            with refusing():
+                yield
         finally:
             sys.stdout.flush()
     except BrokenPipeError:

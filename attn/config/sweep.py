@@ -2,15 +2,11 @@
 
 import copy
 import functools
-from contextlib import contextmanager
+import itertools
 from pathlib import Path
 
-from hydra import compose, initialize_config_dir
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra.core.global_hydra import GlobalHydra
+from hydra import compose
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -20,21 +16,23 @@ from attn.config.check import Impossible, check, choose_device, chosen_seeds
 from attn.config.cli import register
 from attn.config.schema import Config
 from attn.config.values import check_noise
-from attn.config.words import check_words
+from attn.config.words import catalogue_open, check_words, elements, parsed
 from attn.errors import UserError
 
 
 def split(words: list[str]) -> list[list[str]]:
-    """The command line of every cell of a sweep, as Hydra's own sweeper splits it."""
-    words = [word for word in words if not word.startswith("-")]
-    chosen = dict(word.split("=", 1) for word in words)
-    if "experiment" in chosen:
-        varied = catalogue.varied(chosen["experiment"]).items()
-        words = [f"{key}={value}" for key, value in varied if key not in chosen] + words
-    with initialize_config_dir(str(catalogue.CONFIGS), version_base="1.3"):
-        parser = OverridesParser.create(GlobalHydra.instance().config_loader())
-        overrides = parser.parse_overrides(words)
-    return BasicSweeper.split_arguments(overrides, max_batch_size=None)[0]
+    """The command line of every cell of a sweep, in the order in which Hydra's sweeper takes them.
+
+    Raises UserError.
+    """
+    overrides = parsed(words)
+    given = {override.key_or_group: override for override in overrides}
+    if "experiment" in given:
+        varied = catalogue.varied(*elements(given["experiment"])).items()
+        varied = [f"{key}={values}" for key, values in varied if key not in given]
+        overrides = parsed(varied) + overrides
+    axes = [[f"{o.get_key_element()}={value}" for value in elements(o)] for o in overrides]
+    return [list(cell) for cell in itertools.product(*axes)]
 
 
 def composed(words: list[str]):
@@ -50,7 +48,7 @@ def configuration(*words: str) -> Config:
 
 def all_composed(every: list[list[str]]) -> list:
     """The config of each cell; the files of configs/ are read once."""
-    with initialize_config_dir(str(catalogue.CONFIGS), version_base="1.3"):
+    with catalogue_open():
         return [compose("train", overrides=words) for words in every]
 
 
@@ -65,15 +63,14 @@ def planned(every: list[list[str]]) -> list:
         return compose("train", overrides=list(words))
 
     configs = []
-    with initialize_config_dir(str(catalogue.CONFIGS), version_base="1.3"):
-        parser = OverridesParser.create(GlobalHydra.instance().config_loader())
-        for words in every:
-            overrides = parser.parse_overrides(words)
-            files = [word for word in overrides if _chooses_a_file(word.key_or_group)]
+    for words in every:
+        overrides = parsed(words)
+        files = [word for word in overrides if _chooses_a_file(word.key_or_group)]
+        with catalogue_open():
             configs.append(copy.deepcopy(of_files(*(word.input_line for word in files))))
-            for word in overrides:
-                if word not in files:
-                    _set(configs[-1], word.key_or_group, word.value())
+        for word in overrides:
+            if word not in files:
+                _set(configs[-1], word.key_or_group, word.value())
     return configs
 
 
@@ -90,26 +87,25 @@ def _set(cfg, key: str, value):
 
 
 def check_all(words: list[str]):
-    """Ends the program, with one line, where any cell of the command line is wrong.
+    """Raises UserError, or an error of Hydra's, where any cell of the command line is wrong.
 
     Before Hydra makes a folder and before the first cell trains; impossible cells are left to it.
     """
-    sweep = cli.is_sweep(words)
-    with _refusal():
-        every = split(words)
-        if not sweep and (several := _several_seeds(every)):
-            raise UserError(f"seeds={','.join(several)}: write seeds=[{','.join(several)}]")
-        if not sweep and len(every) > 1:
-            raise UserError("a key has several values: add -m to sweep over them; a list is [1,2]")
-        for cfg in all_composed(every):
-            cli.check_writable(Path(cfg.runs), f"runs={cfg.runs}")
+    check_words(words)
+    sweep, every = cli.is_sweep(words), split(words)
+    if not sweep and (several := _several_seeds(every)):
+        raise UserError(f"seeds={','.join(several)}: write seeds=[{','.join(several)}]")
+    if not sweep and len(every) > 1:
+        raise UserError("a key has several values: add -m to sweep over them; a list is [1,2]")
+    for cfg in all_composed(every):
+        cli.check_writable(Path(cfg.runs), f"runs={cfg.runs}")
+        if not sweep:
+            check_noise(cfg.data.noise)
+        try:
+            _check_one(cfg)
+        except Impossible:
             if not sweep:
-                check_noise(cfg.data.noise)
-            try:
-                _check_one(cfg)
-            except Impossible:
-                if not sweep:
-                    raise
+                raise
 
 
 def _several_seeds(every: list[list[str]]) -> list[str]:
@@ -124,8 +120,8 @@ def single(words: list[str], about: str):
     if cli.is_question(words):
         print(about)
         raise SystemExit
-    check_words(words)
-    with _refusal():
+    with cli.refusing():
+        check_words(words)
         cfg = composed(words)
         _check_one(cfg)
         return cfg
@@ -149,17 +145,6 @@ def _check_one(cfg):
     chosen_seeds(cfg)
     choose_device(cfg)
     check(cfg)
-
-
-@contextmanager
-def _refusal():
-    """Ends the program with one sentence where the command line is wrong."""
-    try:
-        yield
-    except OmegaConfBaseException as error:
-        raise SystemExit(str(error).partition("\n")[0]) from None
-    except (HydraException, UserError) as error:
-        raise SystemExit(str(error)) from None
 
 
 def running() -> str | None:

@@ -1,11 +1,16 @@
-"""The words of a command line, checked before Hydra reads them: keys, choices, values."""
+"""The words of a command line: Hydra's own parser reads them; what is refused gets a hint."""
 
 import difflib
-import re
 import typing
-from typing import get_type_hints
+from contextlib import contextmanager
+from typing import Any, get_type_hints
 
 import yaml
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, QuotedString
+from hydra.errors import HydraException
 
 from attn.config.catalogue import CONFIGS, GROUPS, choices, read, varied
 from attn.config.schema import Data, Noise, Recipe, Train
@@ -13,84 +18,105 @@ from attn.config.values import TAKES
 from attn.errors import UserError
 
 TYPED = {"recipe": Recipe, "data": Data, "data.noise": Noise}
-WORD = re.compile(r"^[+]{0,2}([A-Za-z_][\w./@]*)=(.*)$", re.DOTALL)
-SWEEP = re.compile(r",(?![^\[{(]*[\]})])")  # a comma outside of brackets
-# What Hydra reads as it stands: no bracket, = or ~, but in quotes; or a sweep's glob().
-PLAIN = re.compile(r"""([\w\-./\\:%@?|+*$, ]|\$\{[^{}]*\})*$|'[^']*'$|"[^"]*"$|glob\(.*\)$""")
 SEEDS = "the seeds of a configuration train together: seeds=5 means seeds 0 to 4, seeds=[0,3] those"
 
 
-def check_words(words: list[str], schema=Train):
-    """Ends the program, with one line, where the command line has a word that nothing knows."""
-    groups = GROUPS if schema is Train else {}
-    top = {key: hint for key, hint in get_type_hints(schema).items() if key not in groups}
-    try:
-        check_keys(words, groups, top)
-    except UserError as error:
-        raise SystemExit(str(error)) from None
+@contextmanager
+def catalogue_open():
+    """Gives Hydra the folder configs/ for as long as the block lasts."""
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        yield
 
 
-def check_keys(words: list[str], groups: dict, top: dict):
-    """Raises UserError, with the choices, for the first misspelt group, choice, key or value.
+def parsed(words: list[str]) -> list[Override]:
+    """Reads key=value words as Hydra does, functions such as choice() and glob() included.
 
-    words: the command line's. groups: those that the program has. top: its keys outside of them
-    and their types.
+    Raises UserError, with the word and what may be meant.
     """
-    pairs = _pairs(words)
-    for group, value in pairs:
-        if group == "experiment" and SWEEP.search(value):
-            raise UserError(f"experiment={value}: one at a time; each is a sweep of its own")
-        for one in SWEEP.split(value) if group in groups else ():
-            if "(" not in one and one not in choices(group):
-                raise UserError(f"{group}={one}: choose one of {', '.join(choices(group))}")
-    types = _known_types(_chosen(pairs), top) if groups else top
-    for key, value in pairs:
+    with catalogue_open():
+        parser = OverridesParser.create(GlobalHydra.instance().config_loader())
+        return [_parsed(parser, word) for word in words if not word.startswith("-")]
+
+
+def _parsed(parser: OverridesParser, word: str) -> Override:
+    if word.startswith("~"):
+        raise UserError(f"{word}: nothing can be taken away; attention=none is the baseline")
+    key, equals, value = word.partition("=")
+    if not equals:
+        raise UserError(f"{word}: write key=value, as in recipe=quick; a list without spaces")
+    try:
+        (override,) = parser.parse_overrides([word])
+        if override.is_sweep_override():
+            list(elements(override))  # glob() and choice() are carried out here
+        return override
+    except HydraException as error:
+        reasons = [line for line in str(error).splitlines() if line.startswith("HydraException")]
+        hint = f": {reasons[0].partition(': ')[2]}" if reasons else ""
+        quoted = f"such signs need quotes inside quotes: \"{key}='{value}'\""
+        raise UserError(f"{word}: Hydra cannot read it{hint}; {quoted}") from None
+
+
+def elements(override: Override) -> list[str]:
+    """Returns the values that a word sweeps over, as words; its only value where it does not.
+
+    Raises UserError for what only an optimiser could use.
+    """
+    if not override.is_sweep_override():
+        return [override.get_value_element_as_str()]
+    if override.is_interval_sweep():
+        raise UserError(f"{override.input_line}: write values, as in a,b or range(a,b)")
+    return list(override.sweep_string_iterator())
+
+
+def check_words(words: list[str], schema=Train):
+    """Raises UserError, with the choices, for the first misspelt group, choice, key or value."""
+    groups = GROUPS if schema is Train else {}
+    types = {key: hint for key, hint in get_type_hints(schema).items() if key not in groups}
+    overrides = parsed(words)
+    _check_choices(overrides, groups)
+    if groups:
+        types |= _types_of(overrides)
+    for override in overrides:
+        key = override.key_or_group
         if key == "seed" and groups:
-            raise UserError(f"seed={value}: {SEEDS}")
+            raise UserError(f"{override.input_line}: {SEEDS}")
         if key in groups or key.startswith("hydra"):
             continue
         if key not in types:
             raise UserError(_unknown(key, types, groups))
-        for one in SWEEP.split(value):
-            _check_type(key, one, types[key])
+        _check_type(override, types[key])
 
 
-def _pairs(words: list[str]) -> list[tuple]:
-    """(key, value) of every word; an option (-c) and the word that may follow it are Hydra's."""
-    pairs, before = [], ""
-    for word in words:
-        match = WORD.match(word)
-        if match:
-            pairs.append(match.groups())
-        elif word.startswith("~"):
-            raise UserError(f"{word}: nothing can be taken away; attention=none is the baseline")
-        elif not word.startswith("-") and not before.startswith("-"):
-            raise UserError(f"{word}: write key=value, as in recipe=quick; a list without spaces")
-        before = word
-    return pairs
+def _check_choices(overrides: list[Override], groups: dict):
+    for override in overrides:
+        group = override.key_or_group
+        if group == "experiment" and override.is_sweep_override():
+            raise UserError(f"{override.input_line}: one at a time; each is a sweep of its own")
+        for choice in elements(override) if group in groups else ():
+            if choice not in choices(group):
+                raise UserError(f"{group}={choice}: choose one of {', '.join(choices(group))}")
 
 
-def _chosen(pairs: list[tuple]) -> dict:
+def _types_of(overrides: list[Override]) -> dict:
+    """The type of every key that the chosen groups have; Any where a constructor says it."""
+    types = {}
+    for prefix, schema in TYPED.items():
+        hints = get_type_hints(schema).items()
+        types |= {f"{prefix}.{key}": hint for key, hint in hints if hint not in TYPED.values()}
+    chosen = _chosen({override.key_or_group: elements(override) for override in overrides})
+    for group in ("backbone", "attention"):
+        for choice in chosen[group]:
+            types |= {f"{group}.{key}": Any for key in read(group, choice)}
+    return types
+
+
+def _chosen(given: dict[str, list[str]]) -> dict[str, list[str]]:
     """{group: its choices}: train.yaml's, else the experiment's, else the command line's."""
     defaults = yaml.safe_load((CONFIGS / "train.yaml").read_text())["defaults"]
     chosen = {k: [v] for d in defaults if isinstance(d, dict) for k, v in d.items() if v}
-    for group, experiment in pairs:
-        if group == "experiment" and experiment in choices(group):
-            chosen |= {k: v.split(",") for k, v in varied(experiment).items() if k in GROUPS}
-    return chosen | {key: SWEEP.split(value) for key, value in pairs if key in GROUPS}
-
-
-def _known_types(chosen: dict, top: dict) -> dict:
-    """Every key that the chosen groups have, and its type; None where any value goes."""
-    types = dict(top)
-    for prefix, schema in TYPED.items():
-        hints = typing.get_type_hints(schema).items()
-        types |= {f"{prefix}.{key}": hint for key, hint in hints if hint not in TYPED.values()}
-    for group in ("backbone", "attention"):
-        for choice in chosen[group]:
-            known = choices(group) if "(" in choice else [choice]
-            types |= {f"{group}.{key}": None for name in known for key in read(group, name)}
-    return types
+    for experiment in given.get("experiment", ()):
+        chosen |= {key: values.split(",") for key, values in varied(experiment).items()}
+    return chosen | given
 
 
 def _unknown(key: str, types: dict, groups: dict) -> str:
@@ -116,35 +142,24 @@ def _owners(group: str, key: str) -> list[str]:
     return [name for name in choices(group) if key in read(group, name)]
 
 
-def _check_type(key: str, text: str, hint):
+def _check_type(override: Override, hint):
+    """Raises UserError where a value is of another type than its key's."""
     kinds = [kind for kind in typing.get_args(hint) or (hint,) if kind in TAKES]
+    if not kinds:
+        return
     optional = type(None) in typing.get_args(hint)
-    if kinds == [str]:
-        _check_text(key, text, optional)
-        return
-    if "(" in text:
-        return
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise UserError(f"{key}={text}: it cannot be read; a list is written [1,2]") from None
-    if not kinds or (value is None and optional and text) or type(value) in (*kinds, int):
-        return
-    if kinds != [float] or not _is_number(text):
-        nothing = ", or null" if optional else ""
-        raise UserError(f"{key}={text}: it takes {TAKES[kinds[0]]}{nothing}")
+    for value in _values(override):
+        right = type(value) in kinds or (value is None and optional)
+        right |= kinds == [float] and type(value) is int
+        right |= kinds == [str] and isinstance(value, int | float)
+        if not right or value == "":
+            nothing = ", or null" if optional else ""
+            text = "null" if value is None else value
+            raise UserError(f"{override.key_or_group}={text}: it takes {TAKES[kinds[0]]}{nothing}")
 
 
-def _check_text(key: str, text: str, optional: bool):
-    if not text or (text == "null" and not optional):
-        raise UserError(f"{key}={text}: it takes a word{', or null' if optional else ''}")
-    if not PLAIN.match(text):
-        raise UserError(f"{key}={text}: such signs need quotes inside quotes: \"{key}='{text}'\"")
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+def _values(override: Override) -> list:
+    if not override.is_sweep_override():
+        return [override.value()]
+    every = override.sweep_iterator()
+    return [value.text if isinstance(value, QuotedString) else value for value in every]

@@ -10,7 +10,6 @@ from attn.config import catalogue
 from attn.config.labels import DEFAULTS, label
 from attn.config.schema import Recipe
 from attn.config.values import TAKES
-from attn.config.words import check_keys
 from attn.errors import UserError
 from attn.names import LOCATIONS
 from attn.stats import DIRECTIONS, MOST_SEEDS
@@ -159,11 +158,14 @@ def _named(group: str, text: str) -> dict:
     Raises UserError where a value is of another type than the YAML's.
     """
     chosen, *changes = command_words(group, text)
+    _one_of(group, chosen.partition("=")[2], catalogue.choices(group))
     file = catalogue.read(group, chosen.partition("=")[2])
     values = catalogue.flat(DEFAULTS[group]) | catalogue.flat(file)
     for word in changes:
         key, _, value = word.partition("=")
         key, value = key.partition(".")[2], yaml.safe_load(value)
+        if key not in values:
+            raise UserError(f"{word}: there is no such key; choose of {', '.join(values)}")
         if values[key] is not None and type(value) is not type(values[key]):
             raise UserError(f"{word}: it takes {TAKES[type(values[key])]}")
         values[key] = value
@@ -235,7 +237,6 @@ def _row(entry: dict) -> Row:
     for group in ("data", "attention"):
         text = getattr(row, group)
         try:
-            check_keys(command_words(group, text), catalogue.GROUPS, {})
             called = label(group, _named(group, text))
         except UserError as error:
             raise ClaimError(f"row {row.model}: {error}") from None

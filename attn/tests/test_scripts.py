@@ -134,7 +134,7 @@ def test_the_plain_loops_train_what_ours_does(loop):
 
 
 def test_the_naive_loop_is_short():
-    assert len((ROOT / "scripts" / "naive.py").read_text().splitlines()) < 80
+    assert len((ROOT / "scripts" / "naive.py").read_text().splitlines()) <= 80
 
 
 @pytest.mark.slow

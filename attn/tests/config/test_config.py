@@ -1,7 +1,5 @@
 """The catalogue, the checks before anything long starts, labels and identity."""
 
-import itertools
-
 import pytest
 
 from attn.config import sweep
@@ -9,7 +7,6 @@ from attn.config.catalogue import choices, varied
 from attn.config.check import Impossible, choose_device, chosen_seeds
 from attn.config.sweep import configuration
 from attn.config.values import check_last_batch
-from attn.config.words import SWEEP
 from attn.errors import UserError
 from attn.runs.folder import Run
 
@@ -27,9 +24,8 @@ def test_every_yaml_makes_a_configuration_of_its_own_name(group, choice):
 @pytest.mark.parametrize("experiment", choices("experiment"))
 def test_every_cell_of_every_experiment_is_a_configuration(experiment):
     params = varied(experiment).items()
-    axes = [[f"{key}={value}" for value in SWEEP.split(str(values))] for key, values in params]
     cells, cannot = [], []
-    for cell in itertools.product(*axes):
+    for cell in sweep.split([f"{key}={values}" for key, values in params]):
         try:
             cells.append(configuration(*cell))
         except Impossible:

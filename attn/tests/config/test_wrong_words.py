@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
 
 from attn.config import catalogue, cli, sweep
 from attn.config.schema import Eval, Train
 from attn.config.words import check_words
+from attn.errors import UserError
 
 TOP = {
     "location": str,
@@ -66,10 +68,9 @@ def wrong_words(random_):
 def refusal(words):
     """What the programs say of a command line, with all that main does before it trains."""
     try:
-        check_words(words)
         sweep.check_all(words)
-    except (SystemExit, HydraException) as error:
-        return str(error)
+    except (UserError, HydraException, OmegaConfBaseException) as error:
+        return str(error).partition("\n")[0]
     return pytest.fail(f"nothing wrong with {words}")
 
 
@@ -128,8 +129,9 @@ def test_right_words_pass():
             "recipe.images=null",
         ],
         ["attention=se,cbam", "attention.reduction=4,8", "stages=[1],[2,3]", "--multirun"],
-        ["experiment=noise", "data=rgb_noise", "hydra.verbose=true", "-c", "job"],
-        ["attention=glob(*)", "seeds=3", "data.root=/a,b"],
+        ["experiment=noise", "data=rgb_noise", "hydra.verbose=true", "-m"],
+        ["attention=glob(*)", "seeds=3", "data.root='/a,b'"],
+        ["location=choice(first,last)", "attention=sort(se,cbam)", "seeds=range(0,3)", "-m"],
     ):
         check_words(words)
     check_words(["publish=true", "runs=elsewhere"], Eval)

@@ -157,7 +157,7 @@ MISTAKES = [
     (value("tables", 0, "baseline", "x"), "baseline=x: choose one of baseline"),
     (value("tables", 0, "rows", 3), "rows is a list"),
     (row("attention", "cbma"), "row attention at last: attention=cbma: choose one of"),
-    (row("attention", "cbam+kernal=3"), "attention.kernal: there is no such key"),
+    (row("attention", "cbam+kernal=3"), "attention.kernal=3: there is no such key"),
     (row("attention", "cbam+kernel=three"), "attention.kernel=three: it takes a whole number"),
     (row("attention", "cbam+kernel=7"), "attention=cbam+kernel=7: runs with this are called cbam"),
     (row("data", "rgb_noise+channels=3"), "runs with this are called rgb_noise"),
