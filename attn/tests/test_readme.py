@@ -1,4 +1,4 @@
-"""What the README shows works as it stands there: its mechanism of one's own, its Python."""
+"""What the READMEs show works as it stands there: a mechanism of one's own, Python, links."""
 
 import re
 import shutil
@@ -7,13 +7,17 @@ import sys
 
 import pytest
 
+from attn.config.catalogue import choices
 from attn.tests.conftest import ROOT, TINY, folders
 
-README = (ROOT / "README.md").read_text()
+READMES = [
+    ROOT / folder / "README.md" for folder in (".", "attn/modules", "configs", "results", "scripts")
+]
 
 
 def blocks(language):
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+    text = "\n".join(path.read_text() for path in READMES)
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
 
 
 @pytest.fixture
@@ -85,7 +89,22 @@ def test_a_trained_network_in_python(trained):
 
 def test_a_network_that_is_not_trained_in_python():
     (code,) = [block for block in blocks("python") if "attn.build" in block]
-    code += "import torch\nassert gate(torch.ones(2, 64, 8, 8)).shape == (2, 64, 8, 8)\n"
+    code += "assert gate(torch.ones(2, 64, 8, 8)).shape == (2, 64, 8, 8)\n"
     code += "print(sum(p.numel() for p in network.parameters()))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    assert done.stdout == f"{272474 + 2373}\n", done.stderr
+    assert done.stdout == f"torch.Size([8, 16, 1, 1])\n{272474 + 2373}\n", done.stderr
+
+
+@pytest.mark.parametrize("readme", READMES, ids=lambda path: path.parent.name)
+def test_links_lead_somewhere(readme):
+    text = re.sub(r"```.*?```", "", readme.read_text(), flags=re.DOTALL)
+    for link in re.findall(r"\]\((?!http|#)([^)#]+)", text):
+        assert (readme.parent / link).exists(), link
+
+
+def test_the_readme_is_short_and_its_grid_whole():
+    readme = READMES[0].read_text()
+    assert len(readme.splitlines()) <= 150 and len(readme.encode()) <= 10_000
+    for group in ("backbone", "attention", "data", "recipe"):
+        (row,) = [line for line in readme.splitlines() if line.startswith(f"| `{group}=` |")]
+        assert set(re.findall(r"`(\w+)`", row)) >= set(choices(group))

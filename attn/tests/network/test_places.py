@@ -233,10 +233,10 @@ def test_the_cifar_stem_keeps_the_resolution(name):
 
 
 @pytest.mark.parametrize("mechanism", MECHANISMS)
-def test_the_readme_says_what_each_mechanism_adds(mechanism):
+def test_its_readme_says_what_each_mechanism_adds(mechanism):
     (row,) = (
         [cell.strip() for cell in line.strip("|").split("|")]
-        for line in (ROOT / "README.md").read_text().splitlines()
+        for line in (ROOT / "attn" / "modules" / "README.md").read_text().splitlines()
         if line.startswith(f"| `{mechanism}` |")
     )
     added = []
