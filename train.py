@@ -22,9 +22,6 @@ register()
 def main(cfg):
     with one_line_errors():
         seeds, device = chosen_seeds(cfg), choose_device(cfg)
-        configuration = checked(cfg)
-        if configuration is None:
-            return
 
         from attn.config.values import check_last_batch
         from attn.data import check_count, load, subset
@@ -33,24 +30,26 @@ def main(cfg):
         from attn.training import ahead
         from attn.training.launch import launch
 
-        pretrained.weights(configuration)  # fetched, or refused, before anything long starts
         data = load(cfg.data.source, cfg.data.root)
+        configuration = checked(cfg, data.fingerprint)
+        if configuration is None:
+            return
+        pretrained.weights(configuration)  # fetched, or refused, before anything long starts
         samples = subset(data.labels["train"], cfg.recipe.images)  # refused now, not later
         check_last_batch(configuration, len(samples))
         check_count(data.labels["test"], cfg.recipe.test_images)
-        configuration.fingerprint = data.fingerprint
         runs = [Run(configuration, seed, Path(cfg.runs)) for seed in seeds]
         compiling = ahead.compiling(sys.argv[1:], sweep.number(), device)
         launch(runs, device, cfg.compile, compiling)
 
 
-def checked(cfg):
+def checked(cfg, fingerprint: str):
     """The configuration; None for an impossible cell of a sweep, which is recorded and skipped."""
     from attn.runs.folder import note_skipped
 
     cell = sweep.running()
     try:
-        configuration, reason = check(cfg), None
+        configuration, reason = check(cfg, fingerprint), None
     except Impossible as error:
         if cell is None:
             raise

@@ -145,11 +145,10 @@ def plan(words: list[str], fingerprint) -> tuple[list, list, bool]:
     every = sweep.split(words)
     for cell, cfg in zip(every, sweep.planned(every), strict=True):
         try:
-            configuration = check(cfg)
+            configuration = check(cfg, fingerprint(cfg))
         except Impossible as error:
             impossible.append((" ".join(cell), str(error)))
             continue
-        configuration.fingerprint = fingerprint(cfg)
         for seed in chosen_seeds(cfg):
             run = Run(configuration, seed, Path(cfg.runs))
             runs[run.name] = run

@@ -11,10 +11,10 @@ from omegaconf import OmegaConf
 from attn.config.labels import label
 from attn.config.schema import PLACING, Config
 from attn.config.values import (
-    check_arguments,
+    canonical,
     check_data,
     check_recipe,
-    one_form,
+    checked_arguments,
     one_of,
 )
 from attn.errors import UserError
@@ -30,8 +30,11 @@ class Impossible(UserError):
     """Attention that cannot stand where it is asked to: a sweep skips such a cell."""
 
 
-def check(cfg) -> Config:
-    """The configuration, once every value is known to make sense; else raises UserError."""
+def check(cfg, fingerprint: str = "") -> Config:
+    """Makes the configuration, of data with that fingerprint, once every value makes sense.
+
+    Raises UserError where a value makes none, and Impossible where attention cannot stand.
+    """
     from attn.backbones import BACKBONES
     from attn.modules import MECHANISMS
     from attn.network.seams import OF_BLOCKS
@@ -39,26 +42,27 @@ def check(cfg) -> Config:
     values = OmegaConf.to_object(cfg)
     check_data(values.data)
     check_recipe(values.recipe)
-    one_form(values.data, values.recipe)
-    check_arguments("backbone", values.backbone, BACKBONES)
+    data = canonical(values.data, values.recipe)
+    backbone = checked_arguments("backbone", values.backbone, BACKBONES)
     location, stages, attention = _placement(values)
     if location != "none":
-        check_arguments("attention", attention, MECHANISMS)
+        attention = checked_arguments("attention", attention, MECHANISMS)
         seam = getattr(MECHANISMS[attention["name"]], "seam", None)
         one_of(f"attention={attention['name']}: the seam of its class", seam, OF_BLOCKS)
     if values.strict and values.compile:
         raise UserError("strict=true: compiled kernels are chosen by timing; leave compile out")
-    groups = {"backbone": values.backbone, "attention": attention}
-    groups |= {"data": asdict(values.data), "recipe": asdict(values.recipe)}
+    groups = {"backbone": backbone, "attention": attention}
+    groups |= {"data": asdict(data), "recipe": asdict(values.recipe)}
     config = Config(
-        backbone=values.backbone,
+        backbone=backbone,
         attention=attention,
-        data=values.data,
+        data=data,
         recipe=values.recipe,
         location=location,
         stages=stages,
         strict=values.strict,
-        labels={g: label(g, chosen, values.backbone["name"]) for g, chosen in groups.items()},
+        fingerprint=fingerprint,
+        labels={g: label(g, chosen, backbone["name"]) for g, chosen in groups.items()},
     )
     key = config.key
     if key not in _known_to_build:  # main asks again for what cells.check has asked

@@ -68,7 +68,7 @@ class Eval:
     device: str = "auto"
 
 
-@dataclass
+@dataclass(frozen=True)
 class Config:
     """One configuration: all that a run's numbers depend on, but for its seed."""
 
@@ -79,7 +79,7 @@ class Config:
     location: str
     stages: Any  # "all", "between", or a list of numbers from 1
     labels: dict[str, str]  # group -> what people call it, from configs/
-    fingerprint: str = ""  # of the data; filled in once it is loaded
+    fingerprint: str = ""  # of the data; empty where they are not loaded, as for a plan
     strict: bool = False
 
     @classmethod

@@ -2,6 +2,7 @@
 
 import inspect
 import math
+from dataclasses import replace
 
 from attn.config.catalogue import choices
 from attn.config.schema import PLACING, Config, Data, Noise, Recipe
@@ -48,14 +49,13 @@ def check_noise(noise: Noise):
             )
 
 
-def one_form(data: Data, recipe: Recipe):
-    """The same input channels have one name and one description."""
+def canonical(data: Data, recipe: Recipe) -> Data:
+    """Returns the one name and description of the same input channels. Raises UserError."""
     if data.noise.size is not None and data.noise.size > recipe.size:
         raise UserError(f"data.noise.size={data.noise.size}: the input has size {recipe.size}")
-    if not data.noise.channels:
-        data.noise = Noise()  # of channels that are not there nothing else matters
-    if data.name in ("rgb", "rgb_noise"):
-        data.name = "rgb_noise" if data.noise.channels else "rgb"
+    # Of channels that are not there nothing else matters.
+    noise, name = (data.noise, "rgb_noise") if data.noise.channels else (Noise(), "rgb")
+    return replace(data, noise=noise, name=name if data.name in ("rgb", "rgb_noise") else data.name)
 
 
 def check_recipe(recipe: Recipe):
@@ -81,15 +81,16 @@ def check_recipe(recipe: Recipe):
         raise UserError(f"recipe.warmup={recipe.warmup}: a share of all steps, in [0, 1)")
 
 
-def check_arguments(group: str, values: dict, classes: dict):
+def checked_arguments(group: str, values: dict, classes: dict) -> dict:
     """Compares a group's keys, and the types of their values, with the constructor's arguments.
 
-    1 becomes 1.0 where that is what an argument takes.
+    Returns the group, with 1 as 1.0 where that is what an argument takes. Raises UserError.
     """
     one_of(f"{group}.name", values["name"], classes)
     arguments = dict(inspect.signature(classes[values["name"]]).parameters)
     arguments = {k: a.annotation for k, a in arguments.items() if k not in FROM_ELSEWHERE}
     arguments |= {"pretrained": bool} if "pretrained" in values else {}
+    checked = dict(values)
     for key, value in values.items():
         if key in ("name", *PLACING):
             continue
@@ -102,9 +103,10 @@ def check_arguments(group: str, values: dict, classes: dict):
                 "or bool"
             )
         if arguments[key] is float and type(value) is int:
-            values[key] = value = float(value)
+            checked[key] = value = float(value)
         if type(value) is not arguments[key]:
             raise UserError(f"{group}.{key}={value}: it takes {TAKES[arguments[key]]}")
+    return checked
 
 
 def check_last_batch(config: Config, images: int):

@@ -11,7 +11,7 @@ import pytest
 
 from attn.config import sweep
 from attn.config.catalogue import choices
-from attn.config.sweep import configuration
+from attn.config.check import check
 from attn.data import load
 from attn.runs.folder import Run
 from attn.tests.conftest import NOISY, ROOT, TINY, folders, program, rows
@@ -245,8 +245,7 @@ def test_missing_data_end_in_a_message_before_a_run_is_made(tmp_path):
 
 def test_a_run_that_fails_does_not_stop_its_neighbour(tmp_path):
     """Seed 0's folder is held by this process: it fails; seed 1 goes through."""
-    config = configuration(*TINY, *NOISY)
-    config.fingerprint = load("synthetic").fingerprint
+    config = check(sweep.composed([*TINY, *NOISY]), load("synthetic").fingerprint)
     mine, other = (Run(config, seed, tmp_path) for seed in (0, 1))
     with mine.locked():
         done = program("train.py", *TINY, *NOISY, "seeds=2", f"runs={tmp_path}")

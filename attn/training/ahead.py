@@ -88,13 +88,12 @@ def _compile_first(every: list[list[str]], cell: int, device: torch.device):
     for words in every[cell + 1 :]:
         cfg = sweep.composed(words)
         try:
-            configuration = check(cfg)
+            if check(cfg).key == running:
+                continue
         except Impossible:
             continue
-        if configuration.key == running:
-            continue
         data = load(cfg.data.source, cfg.data.root)
-        configuration.fingerprint = data.fingerprint
+        configuration = check(cfg, data.fingerprint)
         runs = [Run(configuration, seed, Path(cfg.runs)) for seed in chosen_seeds(cfg)]
         left = [run for run in runs if not run.finished]
         if left:
