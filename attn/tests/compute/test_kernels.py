@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from attn.backbones import BACKBONES
+from attn.compute.kernels import layers
 from attn.compute.kernels import library as kernels
 from attn.compute.kernels.layers import Depthwise, Norm, Pointwise, fuse
 from attn.draws import uniform
@@ -55,6 +56,14 @@ def test_a_layer_gives_what_torchs_gives_in_double(name, shape):
     for what, value in outcome(layer, x).items():
         scale = exact[what].abs().max().clamp_min(1e-3)
         assert ((value - exact[what]).abs().max() / scale) < 2e-5, what
+
+
+@pytest.mark.parametrize("avx512", [False, True])
+def test_both_gradients_of_pointwise_weights(monkeypatch, avx512):
+    """Which of them a processor takes depends on its vectors."""
+    monkeypatch.setattr(layers, "_has_avx512", lambda: avx512)
+    for shape in SHAPES:
+        test_a_layer_gives_what_torchs_gives_in_double("pointwise", shape)
 
 
 @pytest.mark.parametrize("name", LAYERS)
