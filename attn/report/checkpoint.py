@@ -9,8 +9,7 @@ from attn.names import of_input_channels
 from attn.report import content
 from attn.report.figures import accuracy, channels, inspection
 from attn.report.formats import markdown
-from attn.report.group import SOURCES, write_csv
-from attn.report.tables import channel_name
+from attn.report.group import SOURCES, channel_name, write_csv
 from attn.runs import files
 
 

@@ -7,9 +7,7 @@ that is computed from the content moves with it; one learned for the place stays
 import pandas as pd
 
 from attn import stats
-from attn.report.formats import interval, number
-from attn.report.group import CONFIGURATION, Group
-from attn.report.tables import channel_name
+from attn.report.group import CONFIGURATION, Group, channel_name
 
 LEAST_GAP = 0.01  # between the two usual scores: with less the question has no answer
 PARTS = {  # of a pair of channels, and how they are called
@@ -73,15 +71,3 @@ def table(group: Group) -> pd.DataFrame:
         row |= {"follows_content": found.mean, "low": found.low, "high": found.high}
         rows.append(row | {"follows_content_n": found.n, "runs": " ".join(runs["run"])})
     return pd.DataFrame(rows)
-
-
-def words(frame: pd.DataFrame) -> pd.DataFrame:
-    """Returns the table as it is read."""
-    columns = ("backbone", "data", "attention", "variant", "n")
-    shown = frame[[name for name in columns if name in frame]].copy()
-    for part, name in PARTS.items():
-        shown[f"score, {name}"] = frame[f"score_{part}"].map(lambda v: number(v, 3))
-    shown[FOLLOWS] = frame["follows_content"].map(number)
-    shown["95% interval"] = [interval(*p) for p in zip(frame["low"], frame["high"], strict=True)]
-    undefined = frame["n"] - frame["follows_content_n"]
-    return shown.assign(undefined=undefined) if undefined.any() else shown

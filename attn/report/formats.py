@@ -1,4 +1,4 @@
-"""Tables as people read them: Markdown, LaTeX, HTML and the terminal, from frames of numbers."""
+"""Numbers in words, and tables of words in Markdown, HTML and the terminal."""
 
 import html
 import math
@@ -32,99 +32,6 @@ def counted(count: int, what: str) -> str:
 
 def whole(value) -> str:
     return "" if value is None or pd.isna(value) else f"{int(value):,}"
-
-
-def accuracy(frame: pd.DataFrame) -> pd.DataFrame:
-    """An accuracy table in words; its best rows stay marked in a column of their own."""
-    shown = _named(frame, "backbone", "data", "location", "stages", "attention", "model")
-    shown["n"] = frame["n"]
-    shown["accuracy, %"] = frame["mean"].map(number)
-    shown["sd"] = frame["sd"].map(number)
-    shown["95% interval"] = _intervals(frame, "low", "high")
-    shown["best epoch"] = frame["best_epoch"].map(number)
-    if "published" in frame:
-        shown["published"] = frame["published"].map(number)
-        shown["one run of ours"] = _intervals(frame, "one_run_low", "one_run_high")
-    shown["to baseline"] = [_to_baseline(row) for row in frame.itertuples()]
-    shown["its 95% interval"] = _intervals(frame, "difference_low", "difference_high", sign=True)
-    shown["parameters"] = frame["parameters"].map(whole)
-    shown["multiply-adds, M"] = (frame["multiply_adds"] / 1e6).map(number)
-    times = zip(frame["train_seconds"].map(lambda s: number(s, 0)), frame["device"], strict=True)
-    shown["training, s"] = [f"{seconds} ({device})" if seconds else "" for seconds, device in times]
-    if "missing" in frame and frame["missing"].any():
-        shown["missing"] = frame["missing"]
-    return shown.assign(**{BEST: frame["best"]})
-
-
-def _named(frame: pd.DataFrame, *columns: str) -> pd.DataFrame:
-    """Those of the columns that are there, and what tells configurations of one name apart."""
-    return frame[[name for name in (*columns, "variant") if name in frame]].copy()
-
-
-def _to_baseline(row) -> str:
-    """A difference by seed; of how many pairs, where a seed of either has no partner."""
-    text = number(row.difference, sign=True)
-    unpaired = row.pairs and row.pairs < max(row.n, row.baseline_n)
-    return f"{text} ({counted(row.pairs, 'pair')})" if unpaired else text
-
-
-def _intervals(frame, low: str, high: str, digits: int = 2, sign: bool = False):
-    return [interval(*pair, digits, sign) for pair in zip(frame[low], frame[high], strict=True)]
-
-
-def separation(frame: pd.DataFrame) -> pd.DataFrame:
-    shown = _named(frame, "backbone", "data", "attention").assign(n=frame["n"])
-    shown["AUC"] = frame["noise_auc"].map(lambda v: number(v, 3))
-    shown["95% interval"] = _intervals(frame, "noise_auc_low", "noise_auc_high", 3)
-    gap = "lowest colour minus highest noise"
-    shown[gap] = frame["score_gap"].map(lambda v: number(v, 3, sign=True))
-    shown["its 95% interval"] = _intervals(frame, "score_gap_low", "score_gap_high", 3, sign=True)
-    for name in ("colours", "noise"):
-        shown[f"mean score, {name}"] = frame[name].map(lambda v: number(v, 3))
-    return shown
-
-
-def importance(frame: pd.DataFrame) -> pd.DataFrame:
-    shown = _named(frame, "backbone", "data", "location", "attention")
-    shown[["n", "channels"]] = frame[["n", "channels"]]
-    for name in ("score", "score_x_sd", "sd"):
-        label = name.replace("_x_", " x ")
-        shown[f"rank correlation, {label}"] = frame[name].map(lambda v: number(v, 2, sign=True))
-        shown[f"95% interval, {label}"] = _intervals(frame, f"{name}_low", f"{name}_high", 2, True)
-        undefined = frame["n"] - frame[f"{name}_n"]
-        if undefined.any():
-            shown[f"undefined, {label}"] = undefined
-    shown["lost with the best tenth, %"] = frame["best_tenth"].map(lambda v: number(v, 0))
-    shown["its 95% interval"] = _intervals(frame, "best_tenth_low", "best_tenth_high", 0)
-    return shown
-
-
-def environments(frame: pd.DataFrame) -> pd.DataFrame:
-    shown = frame[["environment", "backbone", "data"]].copy()
-    shown["runs"] = frame["count"]
-    shown["n without attention"] = frame["n"]
-    shown["accuracy, %"] = frame["mean"].map(number)
-    shown["95% interval"] = _intervals(frame, "low", "high")
-    return shown
-
-
-def input_channels(frame: pd.DataFrame) -> pd.DataFrame:
-    shown = _named(frame, "backbone", "data", "attention")
-    shown[["channel", "n"]] = frame[["channel", "n"]]
-    shown["score"] = frame["score"].map(lambda v: number(v, 3))
-    shown["sd"] = frame["sd"].map(lambda v: number(v, 3))
-    shown["95% interval"] = _intervals(frame, "low", "high", 3)
-    return shown
-
-
-def gates(frame: pd.DataFrame) -> pd.DataFrame:
-    shown = _named(frame, "backbone", "data", "location", "stages", "attention")
-    shown[["part", "n"]] = frame[["part", "n"]]
-    for name in ("first", "last", "moved", "spread", "saturated"):
-        shown[name] = frame[name].map(lambda v: number(v, 3))
-    for name in ("first", "last"):
-        shown[f"loss at {name}"] = frame[f"loss_{name}"].map(number)
-    return shown
 
 
 WIDTH = 100  # columns of a terminal
@@ -172,30 +79,6 @@ def markdown(frame: pd.DataFrame) -> str:
 
 def _piped(line):
     return [cell.replace("|", "\\|") for cell in line]
-
-
-def latex(frame: pd.DataFrame, caption: str) -> str:
-    """A LaTeX table (booktabs), as pandas writes it."""
-    lines, best = _lines(frame)
-    whole = pd.DataFrame(lines[1:], columns=lines[0])
-    styler = whole.style.format(_escaped).hide(axis="index")
-    marked = [column for column in whole if _carries_mark(column)]
-    for i, strong in enumerate(best):
-        if strong:
-            styler = styler.set_properties(subset=(i, marked), **{"textbf": "--rwrap"})
-    styler = styler.format_index(_escaped, axis="columns")
-    text = styler.to_latex(hrules=True, caption=_escaped(caption), position="htbp")
-    return text.replace(MINUS, "$-$")
-
-
-LATEX = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_"}
-LATEX |= {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}"}
-LATEX |= {"≤": r"$\leq$", "≠": r"$\neq$"}
-LATEX |= {"{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-
-
-def _escaped(text: str) -> str:
-    return "".join(LATEX.get(letter, letter) for letter in str(text))
 
 
 def html_table(frame: pd.DataFrame) -> str:

@@ -30,7 +30,7 @@ CAPTIONS = {  # by the beginning of a figure's name
 
 
 def write_page(sections, own: list[Judged], skipped: list[str], out: Path):
-    """One self-contained file: its pictures are the SVG or PNG files that lie beside it."""
+    """One self-contained file: its pictures are the PNG files that lie beside it."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATE.parent),
         autoescape=True,
@@ -170,14 +170,11 @@ def command_of(run, seeds) -> str:
 
 
 def _figure(path: Path) -> dict:
-    """The smaller of the figure's two files, as it stands in the page."""
-    svg = path.with_suffix(".svg")
-    chosen = min((path, svg), key=lambda file: file.stat().st_size)
-    kind = "svg+xml" if chosen == svg else "png"
-    data = base64.b64encode(chosen.read_bytes()).decode()
+    """A figure as it stands in the page, which is one file."""
+    data = base64.b64encode(path.read_bytes()).decode()
     known = [text for start, text in CAPTIONS.items() if path.stem.startswith(start)]
     caption = known[0] if known else "Accuracy over epochs"
-    return {"name": path.stem, "caption": caption, "data": f"data:image/{kind};base64,{data}"}
+    return {"name": path.stem, "caption": caption, "data": f"data:image/png;base64,{data}"}
 
 
 def _run(run: dict) -> dict:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from attn.errors import RunError
-from attn.report import captions, content, formats, placement, tables, verdicts, wording
+from attn.report import formats, placement, tables, verdicts, wording
 from attn.report.claims import Claim, Table, load
 from attn.report.collect import collect
 from attn.report.figures import accuracy, channels, inspection
@@ -74,7 +74,7 @@ def report(root: Path, out: Path, publish: bool = False):
     for stale in {path.parent for path in out.glob("*/runs.csv")}:
         if stale.name not in names:  # of runs that are gone, or in a folder of another name
             shutil.rmtree(stale)
-    remake = captions.remake(root, publish)
+    remake = remake_of(root, publish)
     # From the files alone, as whoever makes them again from published ones has.
     sections = [
         write_tables(Group.read(out / name), definitions, claims, out, remake) for name in names
@@ -87,6 +87,13 @@ def report(root: Path, out: Path, publish: bool = False):
         print("\n" + textwrap.fill(f"== {section.group.title} ==", formats.WIDTH))
         _say_accuracies(section, definitions)
     _say(sections, claims, out)
+
+
+def remake_of(root: Path, publish: bool) -> str:
+    """Returns the command that makes the tables of root's runs, or all published ones, again."""
+    if publish:
+        return "python eval.py runs=results publish=true"  # from its data files
+    return "python eval.py" if root == Path("runs") else f"python eval.py runs={root}"
 
 
 def _edited(groups: list[Group]) -> list[str]:
@@ -119,97 +126,33 @@ def _read_skipped(out: Path) -> list[str]:
 def write_tables(
     group: Group, definitions: list[Table], claims: list[Claim], out: Path, remake: str
 ) -> Section:
-    """Every table of a group as CSV, Markdown and LaTeX; remake: the command that does so."""
-    folder = out / group.name
-    shown = []
-    for definition in definitions:
-        frame = tables.accuracy(group, definition)
-        if frame.empty:
-            continue
-        caption = captions.of_table(group, definition, list(frame["backbone"].unique()))
-        title = f"{definition.title}: {group.title}"
-        models = frame["model"].tolist()
-        words = formats.accuracy(frame)
-        shown.append(_write(folder, definition.id, title, frame, words, caption, models))
-    for name, title, make, word, caption in OTHERS:
-        frame = make(group)
+    """Every table of a group as CSV and Markdown; remake: the command that does so."""
+    folder, shown = out / group.name, []
+    for entry in [*map(tables.of_claims, definitions), *tables.ENTRIES]:
+        frame = entry.rows(group)
         if len(frame):
-            if "variant" in frame and not frame["variant"].any():
-                frame = frame.drop(columns="variant")
-            labels = [_label(row) for row in frame.to_dict("records")]
-            caption = captions.of_other(caption, remake)
-            heading = f"{title}: {group.title}"
-            shown.append(_write(folder, name, heading, frame, word(frame), caption, labels))
-    for name in {definition.id for definition in definitions} | {name for name, *_ in OTHERS}:
-        if name not in {one.id for one in shown}:  # of runs that are gone
-            for kind in ("csv", "md", "tex"):
-                (folder / f"{name}.{kind}").unlink(missing_ok=True)
+            shown.append(_write(folder, entry, group, frame, remake))
+        else:  # of runs that are gone
+            for kind in ("csv", "md"):
+                (folder / f"{entry.id}.{kind}").unlink(missing_ok=True)
     return Section(group, verdicts.judge(group, claims), shown)
 
 
-OTHERS = [
-    (
-        "configurations",
-        "Every configuration",
-        tables.configurations,
-        formats.accuracy,
-        captions.CONFIGURATIONS,
-    ),
-    (
-        "environments",
-        "Where it was computed",
-        tables.environments,
-        formats.environments,
-        captions.ENVIRONMENTS,
-    ),
-    (
-        "placement",
-        "What attention gains, by its place",
-        placement.table,
-        placement.words,
-        captions.PLACEMENT,
-    ),
-    (
-        "separation",
-        "Colours from noise by their scores",
-        tables.separation,
-        formats.separation,
-        captions.SEPARATION,
-    ),
-    (
-        "inputs",
-        "Scores of the input channels",
-        tables.input_channels,
-        formats.input_channels,
-        captions.INPUTS,
-    ),
-    (
-        "content",
-        "Does the score follow the content or the place?",
-        content.table,
-        content.words,
-        captions.CONTENT,
-    ),
-    (
-        "meaning",
-        "Does the score mean anything?",
-        tables.importance,
-        formats.importance,
-        captions.IMPORTANCE,
-    ),
-    ("gates", "Gate health", tables.gates, formats.gates, captions.GATES),
-]
-
-
-def _write(folder, name, title, frame, words, caption, labels) -> Shown:
+def _write(folder: Path, entry: tables.Entry, group: Group, frame, remake: str) -> Shown:
+    if "variant" in frame and not frame["variant"].any():
+        frame = frame.drop(columns="variant")
+    labels = [_label(row) for row in frame.to_dict("records")]
     behind = [(what, runs.split()) for what, runs in zip(labels, frame["runs"], strict=True)]
-    write_csv(folder / f"{name}.csv", frame.drop(columns="runs"), float_format="%.6g")
-    write(folder / f"{name}.md", f"### {title}\n\n{formats.markdown(words)}\n{caption}\n")
-    write(folder / f"{name}.tex", formats.latex(words, f"{title}. {caption.replace('`', '')}"))
-    return Shown(name, title, words, caption, [pair for pair in behind if pair[1]])
+    title, words = f"{entry.title}: {group.title}", entry.in_words(frame)
+    caption = entry.below(group, frame, remake)
+    write_csv(folder / f"{entry.id}.csv", frame.drop(columns="runs"), float_format="%.6g")
+    write(folder / f"{entry.id}.md", f"### {title}\n\n{formats.markdown(words)}\n{caption}\n")
+    return Shown(entry.id, title, words, caption, [pair for pair in behind if pair[1]])
 
 
 def _label(row: dict) -> str:
+    if "model" in row:
+        return row["model"]
     keys = ("backbone", "data", "location", "stages", "attention", "variant", "part", "channel")
     values = [row.get(key) for key in keys]
     return ", ".join(value for value in values if isinstance(value, str) and value)
@@ -243,27 +186,25 @@ def _parts(sections: list[Section], claims: list[Claim]) -> list[tuple[str, list
 
 
 def write_verdicts(sections: list[Section], claims: list[Claim], out: Path):
-    """verdicts.csv, .md, .tex: of every claim, published experiment or not."""
+    """verdicts.csv, .md: of every claim, published experiment or not."""
     parts = _parts(sections, claims)
     write_csv(
         out / "verdicts.csv",
         verdicts.frame([one for _, judged in parts for one in judged]),
         float_format="%.6g",
     )
-    text, latex = "", ""
+    text = ""
     for title, judged in parts:
         words = wording.shown(judged)
         text += f"### {title}\n\n{formats.markdown(words)}\n"
-        latex += formats.latex(words, f"{title}. The columns are explained in verdicts.md.")
     legend = "\n".join(f"- **{term}**: {what}." for term, what in wording.LEGEND.items())
     write(out / "verdicts.md", f"{text}{legend}\n")
-    write(out / "verdicts.tex", latex)
 
 
 def _draw(section: Section, definitions: list[Table], folder: Path) -> list[Path]:
     group = section.group
     configurations, gates = tables.configurations(group), tables.gates(group)
-    for old in [*folder.glob("*.png"), *folder.glob("*.svg")]:
+    for old in folder.glob("*.png"):
         old.unlink()  # of runs that are no longer here
     forests = []
     for backbone in dict.fromkeys(one.backbone for one in section.judged):

@@ -1,21 +1,118 @@
-"""The tables: accuracies with their intervals and costs, scores of noise, gate health."""
+"""The tables: an entry says a table's title, rows, columns in words, and what stands below."""
 
 import math
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
 import pandas as pd
 
 from attn import stats
 from attn.names import COLOURS
+from attn.report import content, placement
 from attn.report.claims import Row, Table
-from attn.report.group import CONFIGURATION, PAIR, Group, by_pair, with_variant
-from attn.report.verdicts import (
-    BOUNDS,
-    end_scores,
-    missing,
-    one_configuration,
-    with_metrics,
-)
+from attn.report.formats import BEST, counted, interval, number, whole
+from attn.report.group import CONFIGURATION, PAIR, Group, by_pair, channel_name, with_variant
+from attn.report.verdicts import BOUNDS, end_scores, missing, one_configuration, with_metrics
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column in words. cells: its texts, from the frame. there: whether the frame has it."""
+
+    label: str
+    cells: Callable[[pd.DataFrame], list]
+    there: Callable[[pd.DataFrame], bool] = lambda frame: True
+
+
+def _number(label: str, name: str, digits: int = 2, sign: bool = False) -> Column:
+    return Column(label, lambda frame: [number(v, digits, sign) for v in frame[name]])
+
+
+def _interval(label: str, name: str, digits: int = 2, sign: bool = False) -> Column:
+    """name: what `_low` and `_high` follow in the frame; empty: nothing but these."""
+    low, high = (f"{name}_{end}".lstrip("_") for end in ("low", "high"))
+
+    def cells(frame):
+        return [interval(*ends, digits, sign) for ends in zip(frame[low], frame[high], strict=True)]
+
+    return Column(label, cells, lambda frame: low in frame)
+
+
+def _as_it_is(label: str, name: str = "") -> Column:
+    return Column(label, lambda frame: frame[name or label].tolist())
+
+
+def _undefined(label: str, name: str) -> Column:
+    """Of how many runs a number is not defined, where there is such a run."""
+
+    def runs(frame):
+        return frame["n"] - frame[f"{name}_n"]
+
+    return Column(label, lambda frame: runs(frame).tolist(), lambda frame: bool(runs(frame).any()))
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A table. rows: the frame of numbers that a group has for it, with a column `runs`.
+
+    names: columns of the frame that say of what a row is. caption: what the numbers are; below
+    makes of it what stands under the table. words: where the columns alone do not shape it.
+    """
+
+    id: str
+    title: str
+    rows: Callable[[Group], pd.DataFrame]
+    names: tuple[str, ...]
+    columns: list[Column]
+    caption: str
+    words: Callable[[pd.DataFrame], pd.DataFrame] | None = None
+    origin: Callable[[Group, pd.DataFrame], str] | None = field(default=None)
+
+    def in_words(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Returns the table as people read it; its best rows stay marked in a column `best`."""
+        if self.words:
+            return self.words(frame)
+        shown = frame[[name for name in (*self.names, "variant") if name in frame]].copy()
+        for column in self.columns:
+            if column.there(frame):
+                shown[column.label] = column.cells(frame)
+        return shown.assign(**{BEST: frame[BEST]}) if BEST in frame else shown
+
+    def below(self, group: Group, frame: pd.DataFrame, remake: str) -> str:
+        """Returns what the numbers are, and the command that makes them (remake, if all)."""
+        if self.origin:
+            return f"{self.caption} {self.origin(group, frame)}"
+        made = f"`{remake}` makes this table; the page has the command of every row's runs."
+        return f"{self.caption} {made}"
+
+
+def of_claims(table: Table) -> Entry:
+    """Returns the entry of a table in configs/claims.yaml."""
+    return Entry(
+        table.id,
+        table.title,
+        rows=lambda group: accuracy(group, table),
+        names=("backbone", "model"),
+        columns=ACCURACY,
+        caption=ACCURACIES.format(baseline=f"`{table.baseline}`"),
+        origin=lambda group, frame: _commands(group, table, list(frame["backbone"].unique())),
+    )
+
+
+def _commands(group: Group, table: Table, backbones: list[str]) -> str:
+    """Returns the commands that train a table's rows, and where published numbers count."""
+    lines = []
+    for backbone in backbones:
+        own = (group.recipe, backbone) == (table.recipe, table.backbone)
+        command = table.command() if own else table.command(group.recipe, backbone)
+        lines.append(f"`{command}` trains the rows of {backbone}.")
+    own = group.recipe == table.recipe and table.backbone in backbones
+    if not own or len(backbones) > 1 or group.source == "synthetic":
+        lines.append(
+            f"Numbers of recipe `{table.recipe}` with {table.backbone} on CIFAR-10 alone can be "
+            f"held against published ones; `{table.command()}` trains them."
+        )
+    return " ".join(lines)
 
 
 def accuracy(group: Group, table: Table) -> pd.DataFrame:
@@ -223,5 +320,203 @@ def input_channels(group: Group) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def channel_name(channel: int) -> str:
-    return "RGB"[channel] if channel < COLOURS else f"noise {channel - COLOURS + 1}"
+def _to_baseline(row) -> str:
+    """A difference by seed; of how many pairs, where a seed of either has no partner."""
+    text = number(row.difference, sign=True)
+    unpaired = row.pairs and row.pairs < max(row.n, row.baseline_n)
+    return f"{text} ({counted(row.pairs, 'pair')})" if unpaired else text
+
+
+def _training(frame: pd.DataFrame) -> list[str]:
+    seconds = frame["train_seconds"].map(lambda s: number(s, 0))
+    pairs = zip(seconds, frame["device"], strict=True)
+    return [f"{text} ({device})" if text else "" for text, device in pairs]
+
+
+ACCURACY = [
+    _as_it_is("n"),
+    _number("accuracy, %", "mean"),
+    _number("sd", "sd"),
+    _interval("95% interval", ""),
+    _number("best epoch", "best_epoch"),
+    Column(
+        "published",
+        lambda frame: [number(v) for v in frame["published"]],
+        lambda frame: "published" in frame,
+    ),
+    replace(_interval("one run of ours", "one_run"), there=lambda frame: "published" in frame),
+    Column("to baseline", lambda frame: [_to_baseline(row) for row in frame.itertuples()]),
+    _interval("its 95% interval", "difference", sign=True),
+    Column("parameters", lambda frame: [whole(v) for v in frame["parameters"]]),
+    Column("multiply-adds, M", lambda frame: [number(v) for v in frame["multiply_adds"] / 1e6]),
+    Column("training, s", _training),
+    Column(
+        "missing",
+        lambda frame: frame["missing"].tolist(),
+        lambda frame: "missing" in frame and bool(frame["missing"].any()),
+    ),
+]
+ACCURACIES = (
+    "Top-1 test accuracy in percent after the last epoch; sd and Student's t-intervals over seeds; "
+    "differences to {baseline}, over the seeds that both have in one environment. Best epoch: the "
+    "mean of each run's highest test accuracy, which is chosen on the test set. One run of ours: "
+    "the 95% prediction interval for one more run, against which a published run is held. Bold: "
+    f"the best, and what is not told apart from it, of at least {stats.SMOKE} seeds. Training: "
+    "mean seconds of a run; of runs that train together on a GPU, their shares."
+)
+IMPORTANCE = {"score": "score", "score_x_sd": "score x sd", "sd": "sd"}
+ENTRIES = [
+    Entry(
+        "configurations",
+        "Every configuration",
+        configurations,
+        names=("backbone", "data", "location", "stages", "attention"),
+        columns=ACCURACY,
+        caption=ACCURACIES.format(baseline="the configuration without attention on the same data")
+        + " A row of one seed is held against that seed of it alone, which may be far from its "
+        "mean.",
+    ),
+    Entry(
+        "environments",
+        "Where it was computed",
+        environments,
+        names=("environment", "backbone", "data"),
+        columns=[
+            _as_it_is("runs", "count"),
+            _as_it_is("n without attention", "n"),
+            _number("accuracy, %", "mean"),
+            _interval("95% interval", ""),
+        ],
+        caption=(
+            "The level of the network without attention in each environment: torch, processor, "
+            "vectors of its instruction set, precision and mode (fused: with this project's "
+            "kernels for a CPU). One seed gives other last bits in another environment, and so "
+            "another run: a difference is taken between runs of one environment only, seed by "
+            "seed."
+        ),
+    ),
+    Entry(
+        "placement",
+        "What attention gains, by its place",
+        placement.table,
+        names=(),
+        columns=[],
+        caption=(
+            "Points of top-1 test accuracy above the same network without attention on the same "
+            "data, of mechanisms that stand at several places: mean over the n seeds that its "
+            "places and the network without attention share, so places of a row compare, rows of "
+            "different n do not. The median is over mechanisms, variants and controls left out, "
+            "that stand at every place. All seeds, intervals and costs are in the table of every "
+            "configuration."
+        ),
+        words=placement.words,
+    ),
+    Entry(
+        "separation",
+        "Colours from noise by their scores",
+        separation,
+        names=("backbone", "data", "attention"),
+        columns=[
+            _as_it_is("n"),
+            _number("AUC", "noise_auc", 3),
+            _interval("95% interval", "noise_auc", 3),
+            _number("lowest colour minus highest noise", "score_gap", 3, sign=True),
+            _interval("its 95% interval", "score_gap", 3, sign=True),
+            _number("mean score, colours", "colours", 3),
+            _number("mean score, noise", "noise", 3),
+        ],
+        caption=(
+            "AUC: the share of pairs of a colour and a noise channel whose mean scores over the "
+            "whole test set are in the right order, a number a run (1 perfect, 0.5 none); its mean"
+            " and t-interval over seeds."
+        ),
+    ),
+    Entry(
+        "inputs",
+        "Scores of the input channels",
+        input_channels,
+        names=("backbone", "data", "attention"),
+        columns=[
+            _as_it_is("channel"),
+            _as_it_is("n"),
+            _number("score", "score", 3),
+            _number("sd", "sd", 3),
+            _interval("95% interval", "", 3),
+        ],
+        caption=(
+            "Mean score over the whole test set after the last epoch; sd and t-interval over seeds."
+        ),
+    ),
+    Entry(
+        "content",
+        "Does the score follow the content or the place?",
+        content.table,
+        names=("backbone", "data", "attention", "n"),
+        columns=[
+            *(_number(f"score, {n}", f"score_{part}", 3) for part, n in content.PARTS.items()),
+            _number(content.FOLLOWS, "follows_content"),
+            _interval("95% interval", ""),
+            _undefined("undefined", "follows_content"),
+        ],
+        caption=(
+            "A colour and a noise channel exchange their contents, in each of the first 1,000 "
+            "images of the fixed test order, and the network scores its input channels again. Mean"
+            " scores over pairs of a colour and a noise channel, then over runs. Follows content: "
+            "how far the two scores move towards each other's usual ones, as a share of the way: 1"
+            " if a score goes with what a channel holds, 0 if it stays with the channel's place; "
+            "of a run's means over pairs, t-interval over runs. Undefined: runs in which the "
+            "colours' mean usual score is not above the noise channels' by 0.01. It takes trained "
+            "networks, as `python eval.py checkpoint=all` looks into them."
+        ),
+    ),
+    Entry(
+        "meaning",
+        "Does the score mean anything?",
+        importance,
+        names=("backbone", "data", "location", "attention"),
+        columns=[
+            _as_it_is("n"),
+            _as_it_is("channels"),
+            *(
+                column
+                for name, label in IMPORTANCE.items()
+                for column in (
+                    _number(f"rank correlation, {label}", name, sign=True),
+                    _interval(f"95% interval, {label}", name, sign=True),
+                    _undefined(f"undefined, {label}", name),
+                )
+            ),
+            _number("lost with the best tenth, %", "best_tenth", 0),
+            _interval("its 95% interval", "best_tenth", 0),
+        ],
+        caption=(
+            "Spearman's correlation of a channel's score with the accuracy lost when the channel "
+            "is permuted among test images (2,000 at `first`, else all); also of score x the "
+            "channel's sd, and of the sd alone, since a gate depends on its input's scale. Over "
+            "several runs the mean and t-interval of theirs, of one run its own interval. n: runs."
+            " At `first` the channels are standardised: their sds are nearly equal, and a gate "
+            "that ranks every colour above every noise channel has about 0.77 already, in whatever"
+            " order the colours are. The best tenth: of all that is lost, channel by channel, what"
+            " is lost with the tenth of the channels (at least one) that has the highest scores; "
+            "by chance a tenth, of six channels a sixth. This was not asked beforehand."
+        ),
+    ),
+    Entry(
+        "gates",
+        "Gate health",
+        gates,
+        names=("backbone", "data", "location", "stages", "attention"),
+        columns=[
+            _as_it_is("part"),
+            _as_it_is("n"),
+            *(_number(name, name, 3) for name in ("first", "last", "moved", "spread", "saturated")),
+            *(_number(f"loss at {name}", f"loss_{name}") for name in ("first", "last")),
+        ],
+        caption=(
+            "first, last: the mean score, untrained (250 test images, batch statistics) and after "
+            "the last epoch (all test images); moved: how far a channel's mean score moved, either"
+            " way; spread: its sd over images; saturated: the share of scores below 0.05 or above "
+            "0.95. Means over channels, places and seeds."
+        ),
+    ),
+]

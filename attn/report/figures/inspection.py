@@ -8,8 +8,7 @@ import pandas as pd
 
 from attn.names import CLASSES, COLOURS, of_input_channels
 from attn.report.figures.style import STYLE, channel_colour, finish, look
-from attn.report.group import CONFIGURATION, Group, with_variant
-from attn.report.tables import channel_name
+from attn.report.group import CONFIGURATION, Group, channel_name, with_variant
 
 MOST_CHANNELS = 64
 FEW = 4  # images, where there are many places

@@ -37,7 +37,6 @@ STYLE = {
     "axes.spines.right": False,
     "savefig.dpi": 120,
     "figure.constrained_layout.use": True,
-    "svg.hashsalt": "attn",  # the same figure is the same file
 }
 
 
@@ -61,12 +60,10 @@ def whole_epochs(axis):
 
 
 def finish(figure, heading: str, path: Path) -> Path:
-    """Puts the heading above the figure, writes PNG and SVG and forgets it; the PNG's path."""
+    """Puts the heading above the figure, writes it as PNG and forgets it."""
     _set_heading(figure, heading.split("\n"))
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
-    figure.set_layout_engine("none")  # as it was laid out: that takes longer than drawing
-    figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
     plt.close(figure)
     return path
 

@@ -75,7 +75,6 @@ def test_eval_of_one_checkpoint(trained, tmp_path):
     assert ours == logged
     for name in ("classes", "places", "layers", "scores-input", "scores-classes"):
         assert (out / f"{name}.png").stat().st_size > 10_000
-        assert (out / f"{name}.svg").stat().st_size > 10_000
     (folder / "checkpoint.pt").write_bytes(b"damaged")
     again = program("eval.py", f"checkpoint={folder}", f"runs={tmp_path}")
     assert again.returncode == 1 and "no whole checkpoint.pt there" in again.stderr
@@ -104,7 +103,7 @@ def test_eval_of_a_network_without_attention(trained, tmp_path):
     done = program("eval.py", f"checkpoint={baseline}", f"runs={tmp_path}", "device=cpu")
     assert done.returncode == 0, done.stderr
     (out,) = (tmp_path / "_report").iterdir()
-    assert {f.suffix for f in out.iterdir()} == {".csv", ".md", ".png", ".svg"}
+    assert {f.suffix for f in out.iterdir()} == {".csv", ".md", ".png"}
     assert {f.stem for f in out.iterdir()} == {"classes"}
 
 
@@ -142,7 +141,7 @@ def test_eval_looks_into_every_network_once(trained, tmp_path):
     report = next((root / "_report").glob("*-synthetic"))
     (row,) = rows(report / "meaning.csv")
     assert (row["n"], row["channels"], row["module"]) == ("1", "6", "seams.input")
-    drawn = [path.name.split("-")[0] for path in report.glob("*.svg")]
+    drawn = [path.name.split("-")[0] for path in report.glob("*.png")]
     assert {"importance", "classes", "scores"} <= set(drawn)
     (row,) = rows(report / "content.csv")
     assert (row["n"], row["attention"]) == ("1", "cbam_channel")

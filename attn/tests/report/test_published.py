@@ -9,12 +9,11 @@ import pandas as pd
 import pytest
 
 from attn.data import load as load_data
-from attn.report import captions
 from attn.report.claims import load
 from attn.report.collect import collect
 from attn.report.group import FRAMES, Group, named, published
 from attn.report.page import write_page
-from attn.report.report import own_verdicts, report, write_tables, write_verdicts
+from attn.report.report import own_verdicts, remake_of, report, write_tables, write_verdicts
 from attn.tests.conftest import ROOT
 from attn.tests.made_up import made_up_runs, run
 
@@ -68,7 +67,7 @@ def test_a_users_own_page_says_what_makes_it(tmp_path):
     assert "publish=true" not in page
 
 
-SAME = (".csv", ".md", ".tex", ".html", ".svg", ".json")
+SAME = (".csv", ".md", ".html", ".json", ".png")
 
 
 def texts(folder):
@@ -77,8 +76,8 @@ def texts(folder):
     return {
         path.relative_to(folder).as_posix(): path.read_text()
         for path in folder.rglob("*")
-        if path.suffix in (".md", ".csv", ".tex", ".html")
-        and path.stem not in {*data, "recipe-search"}
+        if path.suffix in (".md", ".csv", ".html")
+        and path.stem not in {*data, "recipe-search", "README"}
         and "bench" not in path.parts
         and "_report" not in path.parts
     }
@@ -103,7 +102,7 @@ def test_what_is_published_is_made_again_from_its_data_to_the_byte(results, tmp_
         (copy / path).unlink()
     if not groups:
         return
-    remake = captions.remake(Path("results"), publish=True)
+    remake = remake_of(Path("results"), publish=True)
     sections = [write_tables(group, TABLES, CLAIMS, copy, remake) for group in groups]
     write_verdicts(sections, CLAIMS, copy)
     for section in sections:  # the page in the order in which the figures were drawn

@@ -109,9 +109,9 @@ def test_a_difference_of_fewer_pairs_than_seeds_says_of_how_many(tmp_path):
     for seed in range(3):
         run(tmp_path, seed, 0.81 + 0.01 * seed)
     run(tmp_path, 0, 0.85, **ATTENDED)
-    words = formats.accuracy(tables.accuracy(group_of(tmp_path), NOISE))
+    words = tables.of_claims(NOISE).in_words(tables.accuracy(group_of(tmp_path), NOISE))
     assert words["to baseline"].tolist() == ["", "+1.00 (1 pair)", "+5.00", ""]
-    for text in (formats.markdown(words), formats.latex(words, ""), formats.html_table(words)):
+    for text in (formats.markdown(words), formats.html_table(words)):
         assert "+1.00 (1 pair)" in text
 
 
@@ -121,10 +121,8 @@ def test_the_best_and_its_equals_are_marked_in_every_form(tmp_path):
         run(tmp_path, seed, 0.9 + 0.001 * (seed % 2), **ATTENDED)
     frame = tables.accuracy(group_of(tmp_path), NOISE)
     assert frame.loc[frame["best"], "model"].tolist() == [NOISE.rows[2].model]
-    words = formats.accuracy(frame)
+    words = tables.of_claims(NOISE).in_words(frame)
     assert "| **90.05** |" in formats.markdown(words) and "**80" not in formats.markdown(words)
-    assert r"\textbf{90.05}" in formats.latex(words, "caption")
-    assert formats.latex(words, "caption").count("textbf") == 1
     assert "<strong>90.05</strong>" in formats.html_table(words)
 
 
@@ -134,8 +132,6 @@ def test_every_form_escapes_what_it_must():
         "| x\\|y & 50% | 12,345 | 0.00 |".replace("0.00", "\N{MINUS SIGN}0.01"),
         "|  | 1 | 1.00 |",
     ]
-    latex = formats.latex(frame, "c_d")
-    assert r"x\textbar{}y \& 50\%" in latex and r"a\_b" in latex and r"c\_d" in latex
     assert "<td>x|y &amp; 50%</td>" in formats.html_table(frame)
 
 
@@ -239,10 +235,9 @@ def test_the_report_is_whole(tmp_path, capsys):
     assert all(len(line) <= 100 for line in printed.splitlines() if "/" not in line)
     out = tmp_path / "out"
     for name in ("noise", "configurations", "separation", "inputs", "gates"):
-        for kind in ("csv", "md", "tex"):
+        for kind in ("csv", "md"):
             assert (out / "post" / f"{name}.{kind}").stat().st_size > 100
     pictures = sorted(path.stem for path in (out / "post").glob("*.png"))
-    assert pictures == sorted(path.stem for path in (out / "post").glob("*.svg"))
     assert [name.split("-")[0] for name in pictures] == [
         *("claims", "controls_first", "gates", "noise", "parameters", "scores", "scores"),
     ]
