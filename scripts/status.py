@@ -7,8 +7,9 @@ python scripts/status.py experiment=noise recipe=quick backbone=resnet20 seeds=2
 python scripts/status.py location=first,last seeds=3         a sweep without an experiment
 
 A run of a sweep is done, running, partial, failed, missing or impossible. What it takes is the mean
-of runs that are finished here, else of published ones, on a CPU or on a GPU as this machine has it:
-of the same attention and location, else of all with its recipe and backbone.
+of runs that are finished here, else of published ones, else of those that chose the recipe, on a
+CPU or on a GPU as this machine has it: of the same attention and location, else of all with its
+recipe and backbone.
 """
 
 import csv
@@ -64,13 +65,21 @@ def duration(seconds: float) -> str:
 
 @functools.cache
 def known_seconds(root: Path) -> list[dict]:
-    """Lists the mean seconds of a run: by what is finished under root, by what is published."""
+    """Lists the mean seconds of a run: of what is finished under root, of what is published, and
+    of the search for a recipe."""
     finished = [done for path in root.glob("*/summary.json") if (done := summary(path))]
-    published = []
-    for path in sorted(RESULTS.glob("*/runs.csv")):
+    published, searched = (rows_of(name) for name in ("runs.csv", "recipe-search.csv"))
+    searched = [run for run in searched if "train_seconds" in run]
+    return [means(finished), means(published), means(searched)]
+
+
+def rows_of(name: str) -> list[dict]:
+    """Returns the rows of the published files of that name."""
+    rows = []
+    for path in sorted(RESULTS.glob(f"*/{name}")):
         with path.open(newline="") as file:
-            published += csv.DictReader(file)
-    return [means(finished), means(published)]
+            rows += csv.DictReader(file)
+    return rows
 
 
 def means(runs: list[dict]) -> dict:

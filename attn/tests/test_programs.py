@@ -117,6 +117,14 @@ quick,resnet20,none,none,NVIDIA H200,36
 """
 
 
+# Of those that chose a recipe.
+SEARCHED = """\
+recipe,backbone,attention,location,device,train_seconds
+quick,resnet18,none,none,cpu,1800.0
+candidate,resnet18,none,none,cpu,9.0
+"""
+
+
 @pytest.fixture
 def status(tmp_path, monkeypatch):
     """scripts/status.py beside made-up published runs, on a machine with one processor."""
@@ -142,6 +150,10 @@ def test_status_knows_what_a_run_takes_from_what_is_published(status, tmp_path):
     assert status["time_left"](runs, on_cpu=True) == "time left: about 8 h 0 min"
     # A GPU's are known by the backbone alone: four at 36 seconds.
     assert status["time_left"](runs, on_cpu=False) == "time left: about 2 min 24 s"
+    (tmp_path / "results" / "quick" / "recipe-search.csv").write_text(SEARCHED)
+    status["known_seconds"].cache_clear()
+    searched = runs_of(status, "experiment=accuracy", *words, "backbone=resnet18")
+    assert status["what_it_takes"](searched, on_cpu=True) == "4 runs, 0 done, about 2.0 hours"
     other = runs_of(status, "experiment=accuracy", *words, "backbone=resnet56")
     text = "no run of recipe quick with backbone resnet56 on a CPU is published"
     assert status["what_it_takes"](other, True) == f"4 runs, 0 done, hours: unknown ({text})"
