@@ -10,6 +10,7 @@ from attn.data import load
 from attn.errors import RunError, plain
 from attn.runs.folder import Run
 from attn.training import workers
+from attn.training.events import Failed
 from attn.training.progress import Progress
 from attn.training.session import train
 
@@ -77,7 +78,7 @@ def _side_by_side(runs: list[Run], compiled) -> list[str]:
                 process.join()
                 if process.exitcode and run.name not in progress.failed:
                     reason = f"its process ended with status {process.exitcode}"
-                    progress.handle("failed", run.name, {"reason": reason})
+                    progress.handle(run.name, Failed(reason))
     finally:
         for _, process, _ in working.values():
             process.terminate()
@@ -85,7 +86,7 @@ def _side_by_side(runs: list[Run], compiled) -> list[str]:
 
 
 def _next(heard) -> tuple | None:
-    """What a process reports; None once it has ended, however it did."""
+    """What a process reports, (run's name, event); None once it has ended, however it did."""
     try:
         return heard.recv()
     except (EOFError, OSError):  # at an event's end, or in the middle of one
@@ -109,11 +110,11 @@ def _work(run: Run, told, compiled, processor):
     workers.stay_on(processor)
     torch.set_num_threads(1)
 
-    def report(*event):
-        told.send(event)
+    def report(*told_of):
+        told.send(told_of)
 
     try:
         data = load(run.config.data.source, run.config.data.root)
         train([run], data, torch.device("cpu"), report, compiled)
     except Exception as error:
-        report("failed", run.name, {"reason": plain(error) or traceback.format_exc()})
+        report(run.name, Failed(plain(error) or traceback.format_exc()))

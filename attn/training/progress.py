@@ -5,6 +5,8 @@ import time
 
 from tqdm import tqdm
 
+from attn.training.events import EpochEnded, Event, Failed, Finished, Note, Started, Stepped
+
 SLOW_HOURS = 0.5
 
 
@@ -20,8 +22,21 @@ class Progress:
         self.waves, self.hint = waves, hint
         self.bars, self.starts, self.failed, self.noted = {}, {}, [], set()
 
-    def handle(self, event: str, run: str, values: dict):
-        getattr(self, f"_{event}")(run, **values)
+    def handle(self, run: str, event: Event):
+        """Shows what happened to a run, by its name."""
+        match event:
+            case Note(text):
+                self._note(run, text)
+            case Started(epoch, done, total):
+                self._start(run, epoch, done, total)
+            case Stepped(done, total, loss):
+                self._step(run, done, total, loss)
+            case EpochEnded(epoch, epochs, metrics):
+                self._epoch(run, epoch, epochs, metrics)
+            case Finished():
+                self.bars.pop(run).close()
+            case Failed(reason):
+                self._failed(run, reason)
 
     def say(self, text: str):
         tqdm.write(text)
@@ -61,9 +76,6 @@ class Progress:
             f"train {metrics['train_accuracy']:.1%}  test {tested}  "
             f"{metrics['images_per_second']:.0f} images/s"
         )
-
-    def _done(self, run, summary):
-        self.bars.pop(run).close()
 
     def _failed(self, run, reason):
         self.failed.append(run)

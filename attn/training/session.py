@@ -1,8 +1,10 @@
 """The runs of one configuration, together, from where they stand to their summaries."""
 
+import functools
 import time
 import traceback
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 
 import torch
 
@@ -16,6 +18,7 @@ from attn.network.build import build, count, stem_norms
 from attn.runs import checkpoint, environment, files
 from attn.runs.folder import Run
 from attn.runs.log import Log
+from attn.training.events import EpochEnded, Failed, Finished, Note, Started, Stepped
 from attn.training.shared import Shared
 from attn.training.trainer import run_epoch
 
@@ -29,100 +32,137 @@ CHECKPOINT_SECONDS = {"cpu": 0, "cuda": 30}
 def train(runs: list[Run], data: Dataset, device: torch.device, report, compiled=None):
     """Trains together what is missing of the runs of one configuration, and writes their folders.
 
-    report(event, run name, values) hears of all that happens. A run that fails is reported, and
-    error.txt in its folder says why until it is started again; the others go on. compiled: whether
-    the step is compiled; None: where that is expected to pay.
+    report(run's name, event) hears of all that happens. A run that fails is reported, and error.txt
+    in its folder says why until it is started again; the others go on. compiled: whether the step
+    is compiled; None: where that is expected to pay.
     """
     with ExitStack() as locks:
-        sessions = [Session(run, report) for run in runs]
-        _each(sessions, lambda session: session.claim(locks, device))
-        if all(session.over for session in sessions):
+        claims = [claim for run in runs if (claim := _claim(run, device, report, locks))]
+        if not claims:
             return
         try:
             shared = Shared(runs[0].config, data, device, compiled)
-            _each(sessions, lambda session: session.open(shared))
-            while training := [session for session in sessions if not session.over]:
-                _epoch(training)
+            sessions = _each(claims, lambda claim: Session(claim, shared))
+            while sessions:
+                _each([session for session in sessions if session.trained], Session.finish)
+                sessions = _epoch([session for session in sessions if not session.trained])
         except BrokenPipeError:  # nobody reads what is reported: no run's failure
             raise
         except Exception as error:  # in what they share
-            for session in sessions:
-                session.fail(error)
+            for claim in claims:
+                claim.fail(error)
 
 
-def _epoch(sessions: list):
-    """Trains an epoch of each, tests them, and writes their rows, and checkpoints that are due."""
-    _each(sessions, Session.begin)
-    sessions = [session for session in sessions if not session.over]
+def _epoch(sessions: list) -> list:
+    """Trains an epoch of each session, tests the networks, writes rows and checkpoints.
+
+    Returns the sessions that have not failed.
+    """
+    began = time.perf_counter()
+    sessions = _each(sessions, Session.begin)
     if not sessions:
-        return
+        return []
     failed = run_epoch([s.trainer for s in sessions], lambda: [s.show() for s in sessions])
-    now = time.perf_counter()
+    seconds = time.perf_counter() - began
     for session in sessions:
-        session.trained, session.together = now, len(sessions)
         if session.trainer in failed:
             session.fail(failed[session.trainer])
-    _each(sessions, Session.test)
-    _each(sessions, Session.end)
+    together = len(sessions)
+    tested = _each([s for s in sessions if s.trainer not in failed], Session.test)
+    return _each(tested, lambda test: test.session.end(test, began, seconds, together))
 
 
-def _each(sessions: list, action):
-    """Does it to each that is not over; one that fails is over, and the others go on."""
-    for session in sessions:
-        if not session.over:
-            try:
-                action(session)
-            except BrokenPipeError:
-                raise
-            except Exception as error:
-                session.fail(error)
+def _each(items: list, action) -> list:
+    """Applies an action to each item, and returns its results.
+
+    An item whose action raises has failed; the others go on.
+    """
+    results = []
+    for item in items:
+        try:
+            results.append(action(item))
+        except BrokenPipeError:
+            raise
+        except Exception as error:
+            item.fail(error)
+    return results
+
+
+class Claim:
+    """A run whose folder this process holds.
+
+    state: the checkpoint to go on from, or None. over: whether it is finished or has failed.
+    """
+
+    def __init__(self, run: Run, state: dict | None, tell):
+        self.run, self.state, self.tell = run, state, tell
+        self.over = False
+
+    def fail(self, error: Exception):
+        """Ends the run; its folder says why."""
+        if not self.over:
+            self.over = True
+            message, trace = plain(error), "".join(traceback.format_exception(error))
+            with suppress(OSError):  # a full disk, which may be why
+                self.run.fail(message or f"{type(error).__name__}: {error}\n\n{trace}")
+            self.tell(Failed(message or trace))
+
+
+def _claim(run: Run, device: torch.device, report, locks: ExitStack) -> Claim | None:
+    """Locks a run's folder and reads where the run stands.
+
+    Returns None where it is finished, where another process has it, or where its checkpoint cannot
+    be used on this kind of device; the last two are reported.
+    """
+    tell = functools.partial(report, run.name)
+    try:
+        locks.enter_context(run.locked())
+        if run.finished:
+            return None
+        claim = Claim(run, run.restore(device.type, lambda text: tell(Note(text))), tell)
+        run.write_config()
+        return claim
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        tell(Failed(plain(error) or "".join(traceback.format_exception(error))))
+        return None
+
+
+@dataclass(frozen=True)
+class Tested:
+    """What a network makes of test images: their positions (N,), logits (N, classes), scores."""
+
+    session: "Session"
+    samples: torch.Tensor
+    logits: torch.Tensor
+    scores: dict
+
+    def fail(self, error: Exception):
+        self.session.fail(error)
 
 
 class Session:
-    """A run being trained: the trainer, the log, and the seconds spent so far.
+    """A run in training: its trainer, its log, and the seconds spent so far.
 
     seconds: its share of the time of all that train together; train_seconds: that of its training.
-    over: whether nothing is left to do, because it is finished or has failed.
     """
 
-    def __init__(self, run: Run, report):
-        self.run, self.recipe = run, run.config.recipe
-        self.report = lambda event, **values: report(event, run.name, values)
-        self.over = self.writing = False
-        self.epochs_done, self.seconds, self.train_seconds = 0, 0.0, 0.0
-
-    def claim(self, locks: ExitStack, device: torch.device):
-        """Locks the folder and reads where the run stands.
-
-        Raises RunError where another process has the run, or where its checkpoint cannot be used
-        on this kind of device.
-        """
-        locks.enter_context(self.run.locked())
-        self.over = self.run.finished
-        if not self.over:
-            self.state = self.run.restore(device.type, lambda text: self.report("note", text=text))
-            self.run.write_config()
-            self.writing = True
-
-    def open(self, shared: Shared):
+    def __init__(self, claim: Claim, shared: Shared):
         """Builds the network, and puts it where the run stands."""
-        self.shared = shared
+        self.run, self.recipe, self.shared = claim.run, claim.run.config.recipe, shared
+        self.tell, self.fail, self.claim = claim.tell, claim.fail, claim
         draws = Draws(self.run.seed)
         network = build(self.run.config, self.run.seed, draws, shared.weights)
-        if shared.weights:
-            self.report("note", text=pretrained.describe(network, shared.weights))
         self.size = count(network, self.run.config)
         if shared.compiled:
-            self.report("note", text="compiling the step, which may take a minute")
+            self.tell(Note("compiling the step, which may take a minute"))
         self.trainer = shared.trainer(network, draws)
         stream = self.trainer.stream if shared.captured else None
         self.predictor = Predictor(network, shared.inputs["test"], self.recipe, stream)
-        if self.trainer.why:
-            self.report("note", text=f"computes in {self.trainer.precision}: {self.trainer.why}")
-        for note in self.trainer.notes + self.predictor.notes:
-            self.report("note", text=note)
-        if self.state is not None:
-            self._go_on_from(self.state)
+        for text in self._notes(network):
+            self.tell(Note(text))
+        self.epochs_done, self.seconds, self.train_seconds = self._restored(claim.state)
         self._record_environment()
         for name in ("metrics.csv", "scores.csv"):
             files.truncate_rows(self.run.folder / name, self.epochs_done)
@@ -134,12 +174,24 @@ class Session:
             self._write_scores(-1, untrained_scores(network, shared.inputs["test"], first))
         self.total = self.recipe.epochs * len(shared.samples)
         self.saved = time.perf_counter()
-        self.report("start", epoch=self.epochs_done, done=self._images_done(), total=self.total)
-        if self.epochs_done == self.recipe.epochs:
-            self.finish()
+        self.tell(Started(self.epochs_done, self._images_done(), self.total))
 
-    def _go_on_from(self, state: dict):
-        """Raises RunError where what was done was computed in other numbers than this machine's."""
+    def _notes(self, network) -> list[str]:
+        """What a person should know of how this run computes."""
+        notes = []
+        if self.shared.weights:
+            notes.append(pretrained.describe(network, self.shared.weights))
+        if self.trainer.why:
+            notes.append(f"computes in {self.trainer.precision}: {self.trainer.why}")
+        return notes + self.trainer.notes + self.predictor.notes
+
+    def _restored(self, state: dict | None) -> tuple[int, float, float]:
+        """Puts the trainer where a checkpoint stands; (epochs done, seconds, train_seconds).
+
+        Raises RunError where what was done was computed in other numbers than this machine's.
+        """
+        if state is None:
+            return 0, 0.0, 0.0
         here = self.trainer.precision
         there = state.get("precision", here)  # the first checkpoints did not say
         if there != here:
@@ -148,27 +200,31 @@ class Session:
                 f"computes in {here}: go on there, or delete the folder to start again"
             )
         self.trainer.load_state_dict(state)
-        self.epochs_done = state["run"]["epochs"]
-        self.seconds, self.train_seconds = state["seconds"], state["train_seconds"]
+        return state["run"]["epochs"], state["seconds"], state["train_seconds"]
 
     def _record_environment(self):
         trainer, folder = self.trainer, self.run.folder
         here = environment.here(self.shared.device, trainer.precision, trainer.mode)
         if note := environment.record(folder, here, self.epochs_done, self.recipe.epochs):
-            self.report("note", text=note)
+            self.tell(Note(note))
+
+    @property
+    def trained(self) -> bool:
+        """Whether all epochs are done."""
+        return self.epochs_done == self.recipe.epochs
 
     def _images_done(self) -> int:
         return self.epochs_done * len(self.shared.samples)
 
-    def begin(self):
-        self.began = time.perf_counter()
+    def begin(self) -> "Session":
         self.trainer.begin(self.epochs_done)
+        return self
 
     def show(self):
         done, loss = self.trainer.progress()
-        self.report("step", done=self._images_done() + done, total=self.total, loss=loss)
+        self.tell(Stepped(self._images_done() + done, self.total, loss))
 
-    def test(self):
+    def test(self) -> Tested:
         """Asks for the logits of the recipe's test images, after the last epoch of all, and scores.
 
         On a GPU they are computed while other runs ask for theirs.
@@ -177,38 +233,38 @@ class Session:
         last = self.epochs_done + 1 == self.recipe.epochs
         tested = len(order) if last else self.recipe.test_images or len(order)
         counts = {min(SCORE_IMAGES, tested)} | ({POST_IMAGES, len(order)} if last else set())
-        self.tested = order[:tested]
         with self.trainer.on_stream():
             there = self.shared.test_order_there[:tested]
-            self.logits, self.scores = evaluate(self.predictor, there, counts)
+            return Tested(self, order[:tested], *evaluate(self.predictor, there, counts))
 
-    def end(self):
-        """Writes the epoch's rows, then its checkpoint if due; after the last epoch the summary."""
-        epoch, seconds = self.epochs_done, self.trained - self.began
-        metrics = self.trainer.end()
+    def end(self, tested: Tested, began: float, seconds: float, together: int) -> "Session":
+        """Writes the epoch's rows, then its checkpoint if that is due.
+
+        began: when the epoch did; seconds: those of its training, of so many sessions together.
+        """
+        epoch, metrics = self.epochs_done, self.trainer.end()
         with self.trainer.on_stream():
-            logits = self.logits.cpu()
-            self._write_scores(epoch, self.scores)
-        labels = self.shared.data.labels["test"][self.tested]
-        self.seconds += (time.perf_counter() - self.began) / self.together
+            logits = tested.logits.cpu()
+            self._write_scores(epoch, tested.scores)
+        labels = self.shared.data.labels["test"][tested.samples]
+        self.seconds += (time.perf_counter() - began) / together
         self.train_seconds += seconds
         metrics |= {
             "test_accuracy": (logits.argmax(1) == labels).double().mean().item(),
             "test_images": len(labels),
             "images_per_second": len(self.shared.samples) / seconds,
-            "seconds": time.perf_counter() - self.began,
+            "seconds": time.perf_counter() - began,
         }
         if epoch + 1 == self.recipe.epochs:
-            self._write_predictions(logits)
+            self._write_predictions(tested.samples, logits)
         files.append_rows(self.run.folder / "metrics.csv", [{"epoch": epoch, **metrics}])
         self.log.epoch(epoch, metrics)
         self.epochs_done = epoch + 1
-        last, device = self.epochs_done == self.recipe.epochs, self.shared.device.type
-        if last or time.perf_counter() - self.saved >= CHECKPOINT_SECONDS[device]:
+        device = self.shared.device.type
+        if self.trained or time.perf_counter() - self.saved >= CHECKPOINT_SECONDS[device]:
             self._save(device)
-        self.report("epoch", epoch=epoch, epochs=self.recipe.epochs, metrics=metrics)
-        if last:
-            self.finish()
+        self.tell(EpochEnded(epoch, self.recipe.epochs, metrics))
+        return self
 
     def _save(self, device: str):
         state = self.trainer.state_dict() | {
@@ -227,11 +283,11 @@ class Session:
             files.append_rows(self.run.folder / "scores.csv", rows)
             self.log.scores(epoch, scores[max(n for n in scores if n <= SCORE_IMAGES)])
 
-    def _write_predictions(self, logits):
+    def _write_predictions(self, samples, logits):
         """Test logits in the dataset's own order, and one image's input channels as they look."""
         canonical = torch.empty_like(logits)
-        canonical[self.tested] = logits
-        example = int(self.tested[0])
+        canonical[samples] = logits
+        example = int(samples[0])
         files.write_arrays(
             self.run.folder / "predictions.npz",
             logits=canonical.half().numpy(),
@@ -247,7 +303,7 @@ class Session:
         files.write(self.run.folder / "stem.csv", "".join(["channel,norm\n", *rows]))
 
     def finish(self):
-        """The number reported is the last epoch's test accuracy, never the best one's."""
+        """Writes the summary: what counts is the last epoch's test accuracy, never the best."""
         self._write_stem()
         accuracy = files.last_row(self.run.folder / "metrics.csv")["test_accuracy"]
         summary = self.run.finish(
@@ -267,20 +323,9 @@ class Session:
                 "memory_format": str(self.trainer.inputs.memory_format).removeprefix("torch."),
             },
         )
-        self.over = True
+        self.claim.over = True
         self.log.finish(summary)
-        self.report("done", summary=summary)
-
-    def fail(self, error: Exception):
-        """The run is over; its folder says why, where this process may write it."""
-        if self.over:
-            return
-        self.over = True
-        message, trace = plain(error), "".join(traceback.format_exception(error))
-        if self.writing:
-            with suppress(OSError):  # a full disk, which may be why
-                self.run.fail(message or f"{type(error).__name__}: {error}\n\n{trace}")
-        self.report("failed", reason=message or trace)
+        self.tell(Finished())
 
 
 def device_name(device: torch.device) -> str:

@@ -13,6 +13,7 @@ from attn.runs.folder import Run
 from attn.tests.conftest import ROOT
 from attn.tests.trainers import trainer
 from attn.training import session
+from attn.training.events import Note
 from attn.training.shared import split_inputs
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
@@ -62,8 +63,8 @@ def test_training_and_evaluation_compute_in_the_same_numbers(amx, synthetic, the
 def test_a_run_says_and_records_what_it_computed_in(synthetic, tmp_path):
     words = ("recipe.epochs=1", "recipe.images=80", "recipe.precision=tf32")
     run, heard = Run(configuration("recipe=quick", "backbone=resnet20", *words), 0, tmp_path), []
-    session.train([run], synthetic, CPU, lambda event, name, values: heard.append(values))
-    assert {"text": "computes in fp32: a CPU has no TF32"} in heard
+    session.train([run], synthetic, CPU, lambda name, event: heard.append(event))
+    assert Note("computes in fp32: a CPU has no TF32") in heard
     assert json.loads((run.folder / "summary.json").read_text())["precision"] == "fp32"
 
 

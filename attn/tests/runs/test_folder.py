@@ -14,6 +14,7 @@ from attn.runs import checkpoint, environment
 from attn.runs.folder import Run, note_skipped, skipped
 from attn.tests.conftest import NOISY, rows
 from attn.training import launch, session, trainer
+from attn.training.events import EpochEnded, Failed, Note, Started
 
 
 @pytest.fixture
@@ -81,9 +82,9 @@ def test_an_unexpected_error_is_named_in_its_first_line(run, synthetic, monkeypa
 
     heard = []
     monkeypatch.setattr(session, "Shared", broken)
-    session.train([run], synthetic, torch.device("cpu"), lambda *event: heard.append(event))
-    (event, name, values) = heard[0]
-    assert (event, name) == ("failed", run.name) and "ZeroDivisionError" in values["reason"]
+    session.train([run], synthetic, torch.device("cpu"), lambda *told: heard.append(told))
+    ((name, event),) = heard
+    assert name == run.name and "ZeroDivisionError" in event.reason
     assert run.failure == "ZeroDivisionError: in the middle of it"
     assert "Traceback" in (run.folder / "error.txt").read_text()
 
@@ -100,8 +101,8 @@ def tiny(tmp_path):
 
 
 def interrupt(run, data, after):
-    def report(event, name, values):
-        if event == "epoch" and values["epoch"] + 1 == after:
+    def report(name, event):
+        if isinstance(event, EpochEnded) and event.epoch + 1 == after:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -110,8 +111,12 @@ def interrupt(run, data, after):
 
 def finish(run, data):
     heard = []
-    session.train([run], data, CPU, lambda event, name, values: heard.append((event, values)))
+    session.train([run], data, CPU, lambda name, event: heard.append(event))
     return heard
+
+
+def notes(events):
+    return [event.text for event in events if isinstance(event, Note)]
 
 
 def test_a_run_is_not_continued_in_other_numbers(tiny, synthetic, monkeypatch):
@@ -132,9 +137,9 @@ def test_a_run_that_goes_on_in_another_environment_says_so_and_keeps_both(
     run, same = tiny("a"), tiny("same")
     interrupt(run, synthetic, after=1)
     interrupt(same, synthetic, after=1)
-    assert not [event for event, _ in finish(same, synthetic) if event == "note"]
+    assert not notes(finish(same, synthetic))
     monkeypatch.setattr("attn.training.trainer.Trainer.mode", "compiled")
-    (text,) = [values["text"] for event, values in finish(run, synthetic) if event == "note"]
+    (text,) = notes(finish(run, synthetic))
     assert text.startswith("goes on in another environment: torch ")
     assert "fp32 compiled; began in torch" in text and text.endswith("fp32 fused")
     both, one = (json.loads((r.folder / "summary.json").read_text()) for r in (run, same))
@@ -148,7 +153,7 @@ def test_an_environment_that_is_lost_is_named_and_nothing_else_is(tiny, syntheti
     interrupt(run, synthetic, after=1)
     path = run.folder / environment.NAME
     path.unlink() if content is None else path.write_text(content)
-    (text,) = [values["text"] for event, values in finish(run, synthetic) if event == "note"]
+    (text,) = notes(finish(run, synthetic))
     assert text.startswith(f"{path} is ") and "what epochs 1 to 1 were computed in is not" in text
     summary = json.loads((run.folder / "summary.json").read_text())
     assert summary["environment"].startswith("not recorded; then torch ")
@@ -173,10 +178,10 @@ def test_a_run_that_fails_stops_none_that_trains_beside_it(
 
     monkeypatch.setattr(trainer.Trainer, method, failing)
     heard = []
-    session.train([first, second], synthetic, CPU, lambda *event: heard.append(event[:2]))
+    session.train([first, second], synthetic, CPU, lambda *told: heard.append(told))
     assert second.finished and not first.finished and "no memory is left" in first.failure
-    mine = [event for event, name in heard if name == first.name]
-    assert mine.count("failed") == 1 and mine[-1] == "failed"
+    mine = [isinstance(event, Failed) for name, event in heard if name == first.name]
+    assert sum(mine) == 1 and mine[-1]
     one, other = (torch.load(r.folder / checkpoint.NAME)["network"] for r in (alone, second))
     assert all(one[name].equal(other[name]) for name in one)
     times = [json.loads((r.folder / "summary.json").read_text()) for r in (alone, second)]
@@ -184,8 +189,8 @@ def test_a_run_that_fails_stops_none_that_trains_beside_it(
 
 
 def test_where_nobody_hears_what_is_reported_no_run_has_failed(tiny, synthetic):
-    def gone(event, name, values):
-        if event == "epoch":
+    def gone(name, event):
+        if isinstance(event, EpochEnded):
             raise BrokenPipeError
 
     run = tiny("a")
@@ -204,7 +209,7 @@ def test_epochs_after_the_last_checkpoint_are_trained_again(tiny, synthetic, mon
     finish(whole, synthetic)
     interrupt(run, synthetic, after=2)
     assert run.epochs_done == 2
-    assert finish(run, synthetic)[0] == ("start", {"epoch": 1, "done": 60, "total": 180})
+    assert finish(run, synthetic)[0] == Started(epoch=1, done=60, total=180)
     one, other = (torch.load(r.folder / checkpoint.NAME)["network"] for r in (run, whole))
     assert all(one[name].equal(other[name]) for name in one)
     assert rows(run.folder / "metrics.csv") == rows(whole.folder / "metrics.csv")

@@ -1,0 +1,52 @@
+"""What happens to a run while it trains, as it is told to whoever shows it."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something that a person should know."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Started:
+    """A run begins, or goes on after `epoch` epochs; done and total are images."""
+
+    epoch: int
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Stepped:
+    """Some steps are done; loss: the epoch's mean so far."""
+
+    done: int
+    total: int
+    loss: float
+
+
+@dataclass(frozen=True)
+class EpochEnded:
+    """An epoch, counted from 0, is trained, tested and written."""
+
+    epoch: int
+    epochs: int
+    metrics: dict
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run has its summary."""
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A run has ended without a summary."""
+
+    reason: str
+
+
+Event = Note | Started | Stepped | EpochEnded | Finished | Failed
