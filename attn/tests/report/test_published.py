@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.testing.compare import compare_images
 
 from attn.data import load as load_data
 from attn.report.claims import load
@@ -114,6 +115,36 @@ def test_what_is_published_is_made_again_from_its_data_to_the_byte(results, tmp_
     assert made.keys() == committed.keys()
     differing = [path for path in committed if made[path] != committed[path]]
     assert not differing
+
+
+@pytest.mark.slow
+def test_figures_are_drawn_again_as_they_were(results, tmp_path):
+    again = shutil.copytree(results, tmp_path / "again")
+    if published(results):
+        report(again, again, publish=True)
+    for path in _figures(results):
+        assert not compare_images(results / path, again / path, tol=1)
+
+
+@pytest.mark.slow
+def test_a_figure_of_other_numbers_is_noticed(tmp_path):
+    made_up_runs(tmp_path / "runs")
+    report(tmp_path / "runs", tmp_path / "right", publish=True)
+    wrong = shutil.copytree(tmp_path / "right", tmp_path / "wrong")
+    for path in [*wrong.glob("*/runs.csv"), *wrong.glob("*/epochs.csv")]:
+        frame = pd.read_csv(path)
+        frame.assign(test_accuracy=frame["test_accuracy"] / 2).to_csv(path, index=False)
+    report(wrong, wrong, publish=True)
+    drawn = [path for path in _figures(wrong) if path.name.startswith(("noise", "claims"))]
+    assert drawn
+    for path in drawn:
+        assert compare_images(tmp_path / "right" / path, wrong / path, tol=1)
+
+
+def _figures(folder):
+    """The figures of the groups there, by their paths from it."""
+    groups = [path.parent for path in folder.glob("*/runs.csv")]
+    return [path.relative_to(folder) for group in groups for path in group.glob("*.png")]
 
 
 def test_packed_predictions_are_the_runs_own(trained, tmp_path):
