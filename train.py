@@ -1,4 +1,4 @@
-"""Trains one configuration, any number of seeds; an experiment is many configurations.
+"""Trains one configuration with any number of seeds; an experiment is many configurations.
 
 python train.py                                          the post's best model of its first table
 python train.py experiment=noise                         a whole table
@@ -44,7 +44,10 @@ def main(cfg):
 
 
 def checked(cfg, fingerprint: str):
-    """The configuration; None for an impossible cell of a sweep, which is recorded and skipped."""
+    """Returns the checked configuration, or None for an impossible cell of a sweep.
+
+    An impossible cell is recorded and skipped.
+    """
     from attn.runs.folder import note_skipped
 
     cell = sweep.running()

@@ -24,7 +24,10 @@ HOMES = {
 
 
 def __getattr__(name: str):
-    """Imports what is asked for: torch takes seconds, and `import attn` alone none."""
+    """Imports a name's module as the name is asked for.
+
+    Importing torch takes seconds, and `import attn` alone takes none.
+    """
     if name not in HOMES:
         raise AttributeError(f"attn has no {name}; it has {', '.join(__all__)}")
     return getattr(importlib.import_module(HOMES[name]), name)

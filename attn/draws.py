@@ -2,8 +2,8 @@
 
 Philox4x32-10 (Salmon et al. 2011, doi:10.1145/2063384.2063405) turns a 128-bit counter and a
 64-bit key into 128 random bits. The counter is (block, sample, epoch, purpose), the key is the
-seed. So a seed sees the same numbers alone or beside others, in any batch size and order, after
-a resume, on CPU and GPU.
+seed. So a seed sees the same numbers alone or beside other seeds, in any batch size and order,
+after a resume, on CPU and GPU.
 """
 
 import torch
@@ -23,11 +23,11 @@ _WEYL = 0x9E3779B9, 0xBB67AE85
 
 
 def philox(counter, key):
-    """Four words of 32 random bits for each counter.
+    """Returns four words of 32 random bits for each counter.
 
-    counter: four, key: two integers or int64 tensors in [0, 2^32) that broadcast together.
-    Returns four such numbers. int64 holds each 64-bit product exactly up to its sign, which the
-    masks remove.
+    counter has four and key has two integers or int64 tensors in [0, 2^32) that broadcast together.
+    The four words are such integers or tensors. int64 holds each 64-bit product exactly up to its
+    sign, which the masks remove.
     """
     c0, c1, c2, c3 = counter
     k0, k1 = key
@@ -44,10 +44,11 @@ def philox(counter, key):
 
 
 def uniform(seed, epoch, samples, purpose, count):
-    """`count` numbers in [0, 1) for each sample: samples (B,) int64 -> (B, count) float32.
+    """Returns `count` numbers in [0, 1) for each of samples (B,) int64, as (B, count) float32.
 
-    Multiples of 2^-24, so float32 holds them exactly and every device gives the same ones. seed and
-    epoch are integers or int64 scalars (a captured CUDA graph reads them from the device).
+    The numbers are multiples of 2^-24, so float32 holds them exactly and every device gives the
+    same numbers. seed and epoch are integers or int64 scalars (a captured CUDA graph reads them
+    from the device).
     """
     if samples.device.type == "cpu" and not torch.compiler.is_compiling() and library():
         return _by_kernel(seed, epoch, samples, purpose, count)
@@ -60,7 +61,7 @@ def uniform(seed, epoch, samples, purpose, count):
 
 
 def _by_kernel(seed, epoch, samples, purpose, count):
-    """The same numbers; on a CPU in a tenth of the time."""
+    """Returns the numbers of `uniform`; on a CPU in a tenth of the time."""
     out, samples = torch.empty(len(samples), count), samples.contiguous()
     where = samples.data_ptr(), len(samples)
     library().uniform(int(seed), int(epoch), *where, purpose, count, out.data_ptr())
@@ -68,15 +69,15 @@ def _by_kernel(seed, epoch, samples, purpose, count):
 
 
 def permutation(seed, epoch, samples, purpose=ORDER):
-    """The samples (N,) sorted by a random number that belongs to (seed, epoch, sample)."""
+    """Returns the samples (N,) sorted by a random number that belongs to (seed, epoch, sample)."""
     high, low, _, _ = philox((0, samples, epoch, purpose), (seed, 0))
     return samples[torch.argsort((high << 31) | (low >> 1), stable=True)]
 
 
 def derive(seed, *part):
-    """A seed for torch's own generator that belongs to one part of a network.
+    """Returns a seed for torch's own generator that belongs to one part of a network.
 
-    part: integers, such as which part and which channel of it.
+    part: integers, such as the number of the part and of a channel of the part.
     """
     high, low, _, _ = philox((*part, 0, 0, 0, 0)[:4], (seed, 1))
     return high << 31 | low >> 1
@@ -91,14 +92,14 @@ class Draws:
         self.samples = None
 
     def to(self, device):
-        """The seed as a number on the device: a compiled step then serves every seed."""
+        """Puts the seed on the device as a number: a compiled step then serves every seed."""
         self.seed = torch.tensor(self.seed, device=device)
 
     def at(self, epoch, samples):
         self.epoch, self.samples = epoch, samples
 
     def uniform(self, purpose: int, count: int):
-        """(B, count) float32 in [0, 1)."""
+        """Returns (B, count) float32 in [0, 1)."""
         return uniform(self.seed, self.epoch, self.samples, purpose, count)
 
 

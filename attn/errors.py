@@ -12,7 +12,7 @@ class DataError(UserError):
 
 
 class DataMissing(DataError):
-    """No dataset anywhere, and none could be fetched: nothing is damaged."""
+    """A dataset that is nowhere and could not be fetched: nothing is damaged."""
 
 
 class RunError(UserError):
@@ -20,7 +20,10 @@ class RunError(UserError):
 
 
 def plain(error: Exception) -> str:
-    """What a person can mend, in one line: a mistake, a full disk; empty where it is a bug."""
+    """Returns one line for an error that a person can mend: a mistake, or a full disk.
+
+    The line is empty where the error is a bug.
+    """
     if isinstance(error, UserError):
         return str(error)
     if isinstance(error, OSError) and error.strerror and (error.filename or error.errno == ENOSPC):

@@ -15,6 +15,6 @@ LOCATIONS = ("none", *ENDS, *INSIDE)
 def of_input_channels(module: str) -> bool:
     """Returns whether a mechanism, by its module name, scores each of the network's input channels.
 
-    CBAM's channel part has a name of its own within it.
+    CBAM's channel part has a name of its own within CBAM.
     """
     return module in ("seams.input", "seams.input.channel")

@@ -1,8 +1,8 @@
-"""What several seeds say: intervals, paired differences, predictions, verdicts. scipy computes.
+"""The statistics of several seeds: intervals, paired differences, predictions, verdicts, by scipy.
 
-Intervals are Student's t, which keep their nominal coverage at three to ten seeds, where a
-bootstrap's percentiles cover 83% instead of 95% (n=5). Runs pair by seed: they share what weights
-they can, their order of images and their noise.
+Intervals are Student's t intervals. They keep their nominal coverage at three to ten seeds, where
+the percentiles of a bootstrap cover 83% instead of 95% (n=5). Runs are paired by seed: the runs of
+one seed share all weights that they can share, their order of images and their noise.
 """
 
 import math
@@ -29,7 +29,7 @@ INSIDE, OUTSIDE = "inside", "outside"
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean and its interval; NaN where there are too few values for one."""
+    """A mean and its interval; a number for which there are too few values is NaN."""
 
     n: int
     mean: float
@@ -42,7 +42,10 @@ class Estimate:
 
 
 def estimate(values, level: float = LEVEL) -> Estimate:
-    """Mean, sd and t-interval of values (n,); equal values have an interval of no width."""
+    """Returns the mean, sd and t-interval of values (n,).
+
+    Equal values have an interval of no width.
+    """
     values = np.asarray(values, float)
     if len(values) == 0:
         return Estimate(0, *[math.nan] * 4)
@@ -55,20 +58,24 @@ def estimate(values, level: float = LEVEL) -> Estimate:
 
 
 def within(found: Estimate, bounds: tuple) -> Estimate:
-    """The interval cut to where its quantity can be at all."""
+    """Returns the estimate with its interval cut to `bounds`.
+
+    The quantity cannot lie beyond these bounds.
+    """
     low, high = np.clip([found.low, found.high], *bounds)
     return replace(found, low=low, high=high)
 
 
 def exactly(value: float) -> Estimate:
-    """Of what is counted, not sampled."""
+    """Returns the estimate of a value that is counted, not sampled: its interval has no width."""
     return Estimate(1, value, 0.0, value, value)
 
 
 def p_value(values, against: float = 0.0) -> float:
-    """Two-sided t-test that the mean of values (n,) is `against`; NaN for fewer than two.
+    """Returns the p of the two-sided t-test that the mean of values (n,) is `against`.
 
-    Equal values, which have no t, get the test of signs, here and in the tests below.
+    Fewer than two values give NaN. Equal values have no t: here and in the tests below they get the
+    test of signs.
     """
     values = np.asarray(values, float)
     if len(values) < 2:
@@ -79,9 +86,10 @@ def p_value(values, against: float = 0.0) -> float:
 
 
 def holm(p_values) -> np.ndarray:
-    """Holm's adjustment (n,) -> (n,), which scipy has not.
+    """Adjusts p-values (n,) by Holm's method, which scipy does not have; returns (n,).
 
-    A NaN, not tested yet, stays one and counts: what is tested early is not favoured by that.
+    A NaN is a test that has not been made yet. It stays NaN and counts as a test, so that an early
+    test is not favoured.
     """
     p_values = np.asarray(p_values, float)
     order = np.argsort(p_values, kind="stable")  # NaN last
@@ -93,7 +101,7 @@ def holm(p_values) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Paired:
-    """The pairs of two configurations that share a seed."""
+    """The pairs of two configurations' values that share a seed."""
 
     seeds: list[int]
     differences: np.ndarray  # (n,) treatment - control
@@ -104,7 +112,7 @@ class Paired:
 def paired(treatment: pd.Series, control: pd.Series) -> Paired:
     """Pairs two configurations' values by their index, a seed or (environment, seed).
 
-    What only one of them has is left out.
+    An index that only one configuration has is left out.
     """
     seed_of = {key: key[-1] if isinstance(key, tuple) else key for key in treatment.index}
     keys = sorted(set(treatment.index) & set(control.index), key=seed_of.get)
@@ -117,9 +125,9 @@ def paired(treatment: pd.Series, control: pd.Series) -> Paired:
 
 
 def pooled_sd(samples) -> tuple[float, int]:
-    """The sd that samples, each (n,), have in common, and its degrees of freedom.
+    """Returns the sd that samples, each (n,), have in common, and its degrees of freedom.
 
-    NaN and 0 where no sample has two values.
+    Returns NaN and 0 where no sample has two values.
     """
     samples = [np.asarray(values, float) for values in samples]
     freedom = sum(len(values) - 1 for values in samples)
@@ -130,12 +138,18 @@ def pooled_sd(samples) -> tuple[float, int]:
 
 
 def half_width(sd: float, n: int, freedom: int, level: float = LEVEL) -> float:
-    """Of the interval of a mean of n values, whose sd is estimated with so many degrees."""
+    """Returns half of the width of the interval of a mean of n values.
+
+    sd: estimated with `freedom` degrees of freedom.
+    """
     return float(stats.t.ppf((1 + level) / 2, freedom)) * sd / math.sqrt(n)
 
 
 def prediction(values, level: float = LEVEL) -> tuple[float, float]:
-    """Returns where one more value, drawn like the values (n,), lies; NaN for fewer than two."""
+    """Returns the interval in which one more value, drawn like the values (n,), lies.
+
+    Fewer than two values give NaN.
+    """
     values = np.asarray(values, float)
     if len(values) < 2:
         return math.nan, math.nan
@@ -145,9 +159,9 @@ def prediction(values, level: float = LEVEL) -> tuple[float, float]:
 
 
 def predicted_difference(treatment, control, level: float = LEVEL) -> tuple[float, float]:
-    """Returns where the difference of one more run of each lies, which share no seed.
+    """Returns the interval in which the difference of one more run of each configuration lies.
 
-    NaN for fewer than two values of either.
+    The two runs share no seed. Fewer than two values of either configuration give NaN.
     """
     samples = [np.asarray(values, float) for values in (treatment, control)]
     if min(len(values) for values in samples) < 2:
@@ -160,7 +174,10 @@ def predicted_difference(treatment, control, level: float = LEVEL) -> tuple[floa
 
 
 def placed(published: float, predicted: tuple[float, float]) -> str:
-    """Says whether a published number of one run lies where one run of ours would."""
+    """Says whether a published number of one run lies in the interval that our runs predict for it.
+
+    The answer is empty where there is no such interval.
+    """
     low, high = predicted
     if math.isnan(low):
         return ""
@@ -170,8 +187,9 @@ def placed(published: float, predicted: tuple[float, float]) -> str:
 def too_small_p(values, direction: str, smallest: float) -> float:
     """Returns the p of a t-test that an effect as large as `smallest` is not there.
 
-    values (n,): differences. more: that their mean is below `smallest`; less: above -smallest;
-    either: both. Doubled, as the tests of effects have two sides; NaN for fewer than two.
+    values (n,): differences. direction: `more` tests that their mean is below `smallest`; `less`
+    tests that their mean is above -smallest; `either` tests both. The p is doubled, as the tests of
+    effects have two sides. Fewer than two values give NaN.
     """
     values = np.asarray(values, float)
     if direction == "less":
@@ -193,7 +211,10 @@ def _below_p(values, bound: float) -> float:
 
 @dataclass(frozen=True)
 class Adjusted:
-    """The p-values of a claim, adjusted over its family: of an effect, and of one too small."""
+    """The p-values of a claim, adjusted over the family of the claim.
+
+    effect: of the test of an effect. too_small: of the test that the effect is too small.
+    """
 
     effect: float
     too_small: float
@@ -204,10 +225,12 @@ def verdict(
 ) -> str:
     """Says whether a statement holds, from the interval of its difference and the adjusted tests.
 
-    more: reproduced where the effect is above 0 at the level of a look. Contradicted where, at the
-    same level, it is smaller than the smallest effect of interest, its interval reaches 0, and
-    half of the interval is at most `precise` wide: a wide one contradicts by a bad draw. less:
-    mirrored. either: a difference, of whatever sign, against none as large as the smallest.
+    direction: with `more` the statement is reproduced where the effect is above 0 at the level of a
+    look. It is contradicted where, at the same level, the effect is smaller than the smallest
+    effect of interest, and where its interval reaches 0 and is narrow. Half of a narrow interval is
+    at most `precise` wide; a wide interval contradicts by a bad draw. `less` mirrors `more`.
+    `either` states a difference of whatever sign, against no difference as large as the smallest
+    effect of interest.
     """
     if found.n < minimum or math.isnan(found.low):
         return INCONCLUSIVE
@@ -221,16 +244,20 @@ def verdict(
 
 
 def no_worse_p(values, margin: float) -> float:
-    """Returns the p of the one-sided t-test that the mean lies above -margin; NaN below n=2."""
+    """Returns the p of the one-sided t-test that the mean of values (n,) lies above -margin.
+
+    Fewer than two values give NaN.
+    """
     return _below_p(-np.asarray(values, float), margin)
 
 
 def no_worse_verdict(
     found: Estimate, p: Adjusted, margin: float, precise: float, minimum: int
 ) -> str:
-    """Says whether something is no more than a margin below something else.
+    """Says whether a treatment is no more than a margin below its control.
 
-    p.effect: of no_worse_p; p.too_small: that the mean lies below -margin.
+    p.effect: the adjusted p of `no_worse_p`. p.too_small: the adjusted p of the test that the mean
+    lies below -margin.
     """
     if found.n < minimum or math.isnan(found.low):
         return INCONCLUSIVE
@@ -241,10 +268,10 @@ def no_worse_verdict(
 
 
 def seeds_needed(sd: float, effect: float, sides: int = 2) -> int | None:
-    """As many pairs as find an effect with 80% power when differences have this sd.
+    """Returns how many pairs find an effect with 80% power when differences have this sd.
 
-    At the level of a look, by a t-test of two sides or one, before any adjustment. None: more than
-    train.py takes, or the sd is not known.
+    The t-test has one side or two, at the level of a look, before any adjustment. Returns None
+    where train.py does not take so many seeds, or where the sd is not known.
     """
     if math.isnan(sd):
         return None
@@ -257,10 +284,11 @@ def seeds_needed(sd: float, effect: float, sides: int = 2) -> int | None:
 
 
 def equals_of_best(values: pd.DataFrame) -> set:
-    """The columns whose mean is the best, or not told apart from it; values: seed x configuration.
+    """Returns the columns whose mean is the best, or is not told apart from the best by a test.
 
-    Paired t-tests with the best, adjusted by Holm. Configurations of fewer than SMOKE seeds, or
-    that share fewer with the best, take no part.
+    values: seed x configuration. The tests are paired t-tests with the best configuration, adjusted
+    by Holm's method. A configuration takes no part if it has fewer than SMOKE seeds, or shares
+    fewer with the best.
     """
     values = values.loc[:, values.count() >= SMOKE]
     if values.empty:
@@ -273,16 +301,21 @@ def equals_of_best(values: pd.DataFrame) -> set:
 
 
 def auc(positive, negative) -> float:
-    """How well a number separates two kinds: the share of pairs in the right order, ties a half."""
+    """Returns how well a number separates two kinds, as the share of pairs in the right order.
+
+    A tie counts as half of a pair.
+    """
     statistic = stats.mannwhitneyu(positive, negative).statistic
     return float(statistic / (len(positive) * len(negative)))
 
 
 def rank_correlation(a, b) -> Estimate:
-    """Spearman's, with Bonett and Wright's interval (2000, doi:10.1007/BF02294183).
+    """Returns Spearman's correlation with the interval of Bonett and Wright.
 
-    It is Fisher's with the variance that ranks have: scipy's for a correlation covers too little.
-    NaN for equal values; no interval below four pairs or where all are in order.
+    Source: Bonett and Wright (2000, doi:10.1007/BF02294183). The interval is Fisher's with the
+    variance that ranks have; scipy's interval for a correlation covers too little. Equal values, or
+    fewer than three pairs, give NaN. There is no interval below four pairs, or where all pairs are
+    in order.
     """
     n = len(a)
     if n < 3 or np.ptp(a) == 0 or np.ptp(b) == 0:

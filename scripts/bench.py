@@ -1,12 +1,12 @@
-"""How long a run takes: the loops that people know against ours, in one call on one machine.
+"""Measures how long a run takes in well-known loops and in ours, in one call on one machine.
 
 python scripts/bench.py [--minutes N] [--ways N] [words of train.py]     -> results/bench/<machine>/
 
-Every way is a program of its own, timed from its start to its end with an empty compilation cache.
-A long recipe is trained for a few epochs, and its whole time reckoned from the last one's. A way
-that stands in the results, measured with the same code, is not measured again. --minutes N stops
-before a way for which less time is left than the longest one took, --ways N after the first N; the
-next call goes on.
+Every way to train is a program of its own, timed from its start to its end with an empty
+compilation cache. A long recipe is trained for a few epochs, and its whole time is reckoned from
+the time of the last epoch. A way that stands in the results, measured with the same code, is not
+measured again. --minutes N stops before a way if less time is left than the longest way took.
+--ways N stops after the first N ways. The next call goes on.
 """
 
 import argparse
@@ -45,7 +45,7 @@ WORDS = {
 
 
 def ways(device: str) -> dict:
-    """{name: (program, seeds, epochs)}; epochs None: all of the recipe's."""
+    """Returns {name: (program, seeds, epochs)}; epochs None stands for all epochs of the recipe."""
     naive, strong, ours = "scripts/naive.py", "scripts/strong.py", "train.py"
     if device == "cpu":
         together = {f"ours, {processors()} together": (ours, processors(), None)}
@@ -57,7 +57,10 @@ def ways(device: str) -> dict:
 
 
 def measure(program: str, seeds: int, epochs: int, words: list[str], left: float) -> dict | None:
-    """One way; None where `left` seconds were not enough. Raises RuntimeError where it fails."""
+    """Measures one way; returns None where `left` seconds were not enough.
+
+    Raises RuntimeError where the program fails.
+    """
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, ROOT / program, *words, f"seeds={seeds}"]
         command += [f"recipe.epochs={epochs}"]
@@ -86,7 +89,7 @@ def measure(program: str, seeds: int, epochs: int, words: list[str], left: float
 
 
 def _of_a_loop(printed: str) -> dict:
-    """The last epoch of what a plain loop printed."""
+    """Returns the measurements of the last epoch that a plain loop printed."""
     last = json.loads([line for line in printed.splitlines() if line.startswith("{")][-1])
     rate = last["images"] / last["train_seconds"]
     default = "fp32, convolutions in TF32" if torch.cuda.is_available() else "fp32"  # torch's own
@@ -95,9 +98,10 @@ def _of_a_loop(printed: str) -> dict:
 
 
 def _of_ours(folder: Path) -> dict:
-    """An epoch of runs that trained together: the slowest one's seconds, all images.
+    """Returns the measurements of an epoch of runs that trained together.
 
-    Not the last one where there are others: it records the scores of the whole test set.
+    The seconds are those of the slowest run, the images those of all runs. The epoch is not the
+    last where there are others, as the last epoch records the scores of the whole test set.
     """
     tables = [pd.read_csv(path) for path in folder.glob("runs/*/metrics.csv")]
     last = [table.iloc[max(0, len(table) - 2)] for table in tables]
@@ -137,7 +141,7 @@ class Memory:
         return (total - free) / 2**20
 
     def _resident(self) -> float:
-        """Shared pages are divided among those that share them."""
+        """Returns the MiB of the session's processes, which divide shared pages among them."""
         total = 0
         for entry in Path("/proc").glob("[0-9]*"):
             try:
@@ -150,7 +154,10 @@ class Memory:
 
 
 def machine_name(device) -> str:
-    """The results' folder: nvidia-h200, or cpu and how many processors of which kind."""
+    """Returns the name of the results' folder of this machine.
+
+    The name is nvidia-h200, for example, or cpu with the number and the kind of its processors.
+    """
     name = device_name(device)
     if device.type == "cpu":
         name = f"cpu {processors()} x {processor()}"
@@ -160,7 +167,10 @@ def machine_name(device) -> str:
 
 
 def code() -> str:
-    """A short hash of what the ways run: a commit that changes none of it keeps the results."""
+    """Returns a short hash of the code that the ways run.
+
+    A commit that changes none of this code keeps the results.
+    """
     paths = [*ROOT.glob("attn/**/*.py"), ROOT / "train.py", *ROOT.glob("scripts/*.py")]
     skipped = ("attn/tests", "attn/report")
     skipped += ("scripts/status", "scripts/step_profile", "scripts/environments")
@@ -172,7 +182,7 @@ def code() -> str:
 
 
 def measured(way, cfg, words, left, program, seeds, epochs) -> dict | None:
-    """A row of the results; None where the time was up."""
+    """Returns a row of the results, or None where the time was up."""
     epochs, all_epochs = epochs or cfg.recipe.epochs, cfg.recipe.epochs
     took = measure(program, seeds, epochs, words, left)
     if took is None:

@@ -1,11 +1,12 @@
-"""Which parts of a machine's environment move a run's numbers: its first steps, trained in each.
+"""Shows which parts of a machine's environment change a run's numbers in its first steps.
 
 python scripts/environments.py [--steps N] [--python PATH] [--out FOLDER] [words of train.py]
     -> results/bench/<machine>/environments.md and environments.csv
 
-Every variation trains the same first steps in a process of its own, and its losses and last weights
-are compared with those of the unchanged environment, bit for bit. Without words two configurations
-are trained; words change the first one, which then is the only one. Speed is not measured.
+Every variation of the environment trains the same first steps in a process of its own. Its losses
+and last weights are compared, bit for bit, with those of the unchanged environment. Without words
+two configurations are trained. With words the first configuration alone is trained, changed by the
+words. Speed is not measured.
 """
 
 import argparse
@@ -38,10 +39,10 @@ CHILD = "from scripts.environments import answer; answer()"
 
 @dataclass
 class Variation:
-    """One change of the environment; as it is made without arguments, none.
+    """One change of the environment; a variation without arguments changes nothing.
 
-    environment: variables of the process; None takes one away. kernels: whether ours compute.
-    words: what is added to the configuration.
+    environment: variables of the process; None removes a variable. kernels: whether the kernels of
+    attn.compute are used. words: words that are added to the configuration's words.
     """
 
     name: str = "unchanged"
@@ -69,7 +70,7 @@ def _by(variable: str, value: str) -> Variation:
 
 
 def _onednn() -> list[str]:
-    """Lists the instruction sets that oneDNN can be kept to, below this processor's own."""
+    """Lists the instruction sets that oneDNN can be kept to, below the processor's own set."""
     if platform.machine() != "x86_64":
         return []
     return [*(["AVX2"] if _has("avx512_f") else []), "AVX", "SSE41"]
@@ -90,7 +91,7 @@ def _has(feature: str) -> bool:
 
 
 def trained(variation: Variation, words: list[str], steps: int) -> dict:
-    """Returns what `answer` says in a new process. Raises RuntimeError where that fails."""
+    """Returns what `answer` prints in a new process. Raises RuntimeError where that fails."""
     tunables = ":".join(f"glibc.malloc.{name}={v}" for name, v in workers.ALLOCATOR.items())
     environment = os.environ | {"GLIBC_TUNABLES": tunables, "PYTHONPATH": str(ROOT)}
     environment |= variation.environment
@@ -110,7 +111,7 @@ def trained(variation: Variation, words: list[str], steps: int) -> dict:
 
 
 def answer():
-    """Trains what standard input asks for, and prints what came out as a line of JSON."""
+    """Trains the steps that standard input asks for, and prints the results as a line of JSON."""
     import torch
 
     from attn.compute.kernels.library import without_kernels
@@ -127,7 +128,10 @@ def answer():
 
 
 def first_steps(cfg, steps: int) -> dict:
-    """Trains so many steps of a run, as train.py does on a CPU."""
+    """Trains the first `steps` steps of a run, as train.py does on a CPU.
+
+    Returns the losses, and hashes of the first and of the last weights.
+    """
     import torch
 
     from attn.data import load
@@ -166,7 +170,7 @@ def digest(trainer) -> str:
 
 
 def compared(one: dict, unchanged: dict) -> dict:
-    """Compares a variation with the unchanged environment: the columns of its row."""
+    """Compares a variation with the unchanged environment, and returns the columns of its row."""
     pairs = list(zip(one["losses"], unchanged["losses"], strict=True))
     differing = [step for step, (a, b) in enumerate(pairs, 1) if a.hex() != b.hex()]
     first = differing[0] if differing else None
@@ -189,7 +193,7 @@ def _relative(a: float, b: float) -> float:
 
 
 def rows(words: list[str], steps: int, pythons: list[str]) -> list[dict]:
-    """Trains every variation of one configuration, and returns a row of each."""
+    """Trains every variation of one configuration, and returns a row for each variation."""
     same, found, unchanged = {"words": " ".join(words), "steps": steps}, [], None
     for variation in variations(pythons):
         name = variation.name
@@ -209,7 +213,7 @@ def rows(words: list[str], steps: int, pythons: list[str]) -> list[dict]:
 
 
 def _verdict(row: dict) -> str:
-    """Says in words what came out of a variation."""
+    """Says in words how a variation compares with the unchanged environment."""
     if row["computed"] == FAILED:
         return FAILED
     if not row["same_start"]:
@@ -250,7 +254,7 @@ def _small(value) -> str:
 
 
 def write(tables: list[list[dict]], folder: Path):
-    """Writes and prints what was found: environments.csv, environments.md."""
+    """Writes the tables to environments.csv and environments.md, and prints the latter."""
     import pandas as pd
 
     from attn.runs import files
@@ -300,7 +304,7 @@ def main():
 
 
 def _decode(cfg):
-    """Decodes the data, which the processes share, or ends the program where there are none."""
+    """Decodes the data, which the processes share; ends the program where that is not possible."""
     from attn.data import load
 
     try:

@@ -1,8 +1,9 @@
-"""A step in both memory formats: what settles attn.compute.precision.MEMORY_FORMAT.
+"""Times a step in both memory formats, which settles attn.compute.precision.MEMORY_FORMAT.
 
 python scripts/memory_format.py     -> results/bench/<machine>/formats.csv and formats.md
 
-On a CPU one thread, on a GPU the captured step; images are drawn, as speed does not depend on them.
+On a CPU the step runs on one thread, on a GPU it is captured. The images are drawn at random, as
+speed does not depend on them.
 """
 
 import itertools
@@ -32,7 +33,7 @@ STEPS = 6
 
 
 def milliseconds(cfg, data, device, form) -> float:
-    """The median of the first steps of a second epoch."""
+    """Returns the median time of the first steps of a second epoch, in milliseconds."""
     set_backends(cfg.recipe, cfg.strict)
     draws, samples = Draws(0), subset(data.labels["train"], cfg.recipe.images)
     images, labels = data.images["train"][samples], data.labels["train"][samples]

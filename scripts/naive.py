@@ -1,6 +1,6 @@
 """The loop that everybody knows: torchvision's transforms, a DataLoader, eager steps.
 
-Network, weights, recipe and images are train.py's; the order of images and noise are torch's.
+Network, weights, recipe and images are train.py's; torch draws the order of images and the noise.
 python scripts/naive.py recipe=quick backbone=resnet20 seeds=2     a line of JSON an epoch
 """
 

@@ -1,4 +1,4 @@
-"""Every experiment's runs and hours; or every run of a sweep and the time left.
+"""Lists every experiment's runs and hours, or every run of a sweep and the time left.
 
 python scripts/status.py                                     every experiment: runs, done, hours
 python scripts/status.py experiments recipe=quick backbone=resnet20          with other words
@@ -6,10 +6,10 @@ python scripts/status.py experiment=noise                    the plan and where 
 python scripts/status.py experiment=noise recipe=quick backbone=resnet20 seeds=2
 python scripts/status.py location=first,last seeds=3         a sweep without an experiment
 
-A run of a sweep is done, running, partial, failed, missing or impossible. What it takes is the mean
-of runs that are finished here, else of published ones, else of those that chose the recipe, on a
-CPU or on a GPU as this machine has it: of the same attention and location, else of all with its
-recipe and backbone.
+A run of a sweep is done, running, partial, failed, missing or impossible. The time of a run is the
+mean of runs that are finished here, else of published runs, else of the runs that chose the recipe.
+These runs are a CPU's or a GPU's, as this machine has it. They have the run's attention and
+location, else only its recipe and backbone.
 """
 
 import csv
@@ -35,7 +35,7 @@ RESULTS = Path(__file__).resolve().parents[1] / "results"
 
 
 def state(run) -> tuple[str, str]:
-    """(state, what there is to say about it)."""
+    """Returns (state, a text about it) of a run."""
     epochs = run.config.recipe.epochs
     if run.finished:
         done = summary(run.folder / "summary.json")
@@ -50,7 +50,7 @@ def state(run) -> tuple[str, str]:
 
 
 def summary(path: Path) -> dict:
-    """A finished run's results; empty where the file is damaged."""
+    """Returns a finished run's results; empty where the file is damaged."""
     try:
         return json.loads(path.read_text())
     except ValueError:
@@ -65,8 +65,11 @@ def duration(seconds: float) -> str:
 
 @functools.cache
 def known_seconds(root: Path) -> list[dict]:
-    """Lists the mean seconds of a run: of what is finished under root, of what is published, and
-    of the search for a recipe."""
+    """Lists the mean seconds of a run, from three sources.
+
+    The sources are the runs that are finished under root, the published runs, and the runs of the
+    search for a recipe.
+    """
     finished = [done for path in root.glob("*/summary.json") if (done := summary(path))]
     published, searched = (rows_of(name) for name in ("runs.csv", "recipe-search.csv"))
     searched = [run for run in searched if "train_seconds" in run]
@@ -74,7 +77,7 @@ def known_seconds(root: Path) -> list[dict]:
 
 
 def rows_of(name: str) -> list[dict]:
-    """Returns the rows of the published files of that name."""
+    """Returns the rows of all published files with that name."""
     rows = []
     for path in sorted(RESULTS.glob(f"*/{name}")):
         with path.open(newline="") as file:
@@ -83,7 +86,10 @@ def rows_of(name: str) -> list[dict]:
 
 
 def means(runs: list[dict]) -> dict:
-    """Returns the mean seconds by recipe, backbone and device, and by attention and place too."""
+    """Returns the mean seconds of a run by its kind.
+
+    A kind is recipe, backbone and device; or these with attention and location.
+    """
     known = defaultdict(list)
     for run in runs:
         kind = run["recipe"], run["backbone"], run["device"] == "cpu"
@@ -93,11 +99,11 @@ def means(runs: list[dict]) -> dict:
 
 
 class Unknown(Exception):
-    """The seconds of a run that nobody knows; the message says which."""
+    """The error that nobody knows the seconds of a run; the message says of which run."""
 
 
 def seconds_of_a_run(configuration, known: list[dict], on_cpu: bool) -> float:
-    """Returns what a run of a configuration takes. Raises Unknown."""
+    """Returns the seconds that a run of a configuration takes. Raises Unknown."""
     labels = configuration.labels
     kind = labels["recipe"], labels["backbone"], on_cpu
     for seconds in known:
@@ -112,9 +118,10 @@ def seconds_of_a_run(configuration, known: list[dict], on_cpu: bool) -> float:
 
 
 def seconds_of_all(runs: list, known: list[dict], on_cpu: bool, part) -> float:
-    """Returns what is before the runs, part(run) of each: one configuration after another.
+    """Returns the seconds that the runs take, one configuration after another.
 
-    On a GPU a run's seconds are its share of those that train together. Raises Unknown.
+    part(run): the share of a run that counts; a run without a share takes no time. On a GPU a run's
+    seconds are its share of the seconds of all runs that train together. Raises Unknown.
     """
     parts, configurations = defaultdict(list), {}
     for run in runs:
@@ -146,7 +153,7 @@ def time_left(runs: list, on_cpu: bool) -> str:
 def plan(words: list[str], fingerprint) -> tuple[list, list, bool]:
     """Returns a sweep's runs, its impossible cells with the reasons, and whether a CPU trains it.
 
-    fingerprint(cfg): that of the data.
+    fingerprint(cfg): returns the fingerprint of the data.
     """
     from attn.runs.folder import Run
 
@@ -165,25 +172,31 @@ def plan(words: list[str], fingerprint) -> tuple[list, list, bool]:
 
 
 def fingerprint_of_data(cfg) -> str:
-    """Reads the data for their fingerprint, on which the runs' names depend."""
+    """Reads the data, and returns their fingerprint, on which the runs' names depend."""
     from attn.data import load
 
     return load(cfg.data.source, cfg.data.root, fetch=False).fingerprint
 
 
 def fingerprint_where_there_are_runs(cfg) -> str:
-    """Needs no data where nothing has run, as then nothing is done whatever they are."""
+    """Returns the data's fingerprint where the folder holds any run; else an empty text.
+
+    Where nothing has run, no data are needed: no run is done, whatever the data are.
+    """
     return fingerprint_of_data(cfg) if has_runs(Path(cfg.runs)) else ""
 
 
 @functools.cache
 def has_runs(root: Path) -> bool:
-    """Says whether the folder holds any run."""
+    """Returns whether the folder holds any run."""
     return any(root.glob("*/config.yaml"))
 
 
 def list_experiments(words: list[str]):
-    """Prints a line for each experiment, and one for all: runs that several share count once."""
+    """Prints a line for each experiment, and a line for all experiments together.
+
+    A run that several experiments share counts once in the last line.
+    """
     names, every = choices("experiment"), {}
     for name in names:
         words_of_it = [f"experiment={name}", *words]
@@ -196,7 +209,7 @@ def list_experiments(words: list[str]):
 
 
 def what_it_takes(runs: list, on_cpu: bool) -> str:
-    """Says how many runs there are, how many are done, and the hours."""
+    """Says how many runs there are, how many are done, and how many hours they take."""
     if not runs:
         return "0 runs"
     done = sum(run.finished for run in runs)
@@ -211,7 +224,7 @@ def what_it_takes(runs: list, on_cpu: bool) -> str:
 
 
 def list_runs(words: list[str]):
-    """Prints a line for each run of a sweep, how many there are of each kind, and the time left."""
+    """Prints a line for each run of a sweep, how many runs are in each state, and the time left."""
     runs, impossible, on_cpu = plan(words, fingerprint_of_data)
     counts = Counter()
     for run in runs:

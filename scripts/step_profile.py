@@ -1,10 +1,11 @@
-"""What one training step is made of, in the naive loop and in ours.
+"""Profiles one training step, in the naive loop and in ours.
 
 python scripts/step_profile.py [words of train.py]     -> results/bench/<machine>/profile.md
 
-On a GPU: kernels, their time, the ten longest, and the gaps between them; on a CPU the same of
-operators, on one thread. Beside it what an H200's memory traffic allows at least: 7.2 s a run of
-the post's recipe, 0.23 ms a step, with everything fused, at 4.3 TB/s; that figure is reckoned.
+On a GPU the profile has the kernels, their time, the ten longest, and the gaps between them. On a
+CPU it has the same of operators, on one thread. Beside it stands the least time that an H200's
+memory traffic allows: 7.2 s a run of the post's recipe, 0.23 ms a step, with everything fused, at
+4.3 TB/s. That figure is reckoned.
 """
 
 import sys
@@ -35,7 +36,7 @@ FLOOR = 0.23  # ms
 
 
 def naive_step(cfg, data, device):
-    """One step of scripts/naive.py, its workers included."""
+    """Returns a function that takes one step of scripts/naive.py, its workers included."""
     network = build(cfg, 0).to(device)
     optimizer = torch.optim.SGD(network.parameters(), cfg.recipe.lr, cfg.recipe.momentum)
     batches = iter(
@@ -61,7 +62,7 @@ def our_step(cfg, data, device, compiled=False):
 
 
 def measure(step, device) -> tuple[float, pd.DataFrame]:
-    """(milliseconds a step without the profiler, a row a kernel or operator)."""
+    """Returns (milliseconds a step without the profiler, a row for each kernel or operator)."""
 
     def several():
         for _ in range(STEPS):

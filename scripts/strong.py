@@ -1,4 +1,4 @@
-"""The naive loop, tuned: workers, bf16, channels_last, torch.compile, nothing read in an epoch.
+"""The naive loop, tuned: workers, bf16, channels_last, torch.compile, and no loss read in an epoch.
 
 python scripts/strong.py recipe=quick backbone=resnet20 seeds=2     a line of JSON an epoch
 """

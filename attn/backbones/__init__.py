@@ -1,4 +1,4 @@
-"""The backbones: one dictionary of names; each is `Backbone(num_classes)` for three input channels.
+"""The backbones by name; each backbone is `Backbone(num_classes)` for three input channels.
 
 A backbone names its stem convolution (`stem_name`), lists its blocks by stage (`stages`), and
 owns the `seams` that attention may fill; so does each block.

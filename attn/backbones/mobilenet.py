@@ -1,4 +1,4 @@
-"""MobileNetV2 (Sandler et al. 2018, arXiv:1801.04381): torchvision's, with seams.
+"""MobileNetV2 (Sandler et al. 2018, arXiv:1801.04381): torchvision's network, with seams.
 
 Attention on the residual branch has two published places here: `expansion`, after the depthwise
 step in the blocks that expand (coordinate attention, MobileNetV3), and `projection`, after the
@@ -18,7 +18,7 @@ PLACES = ("expansion", "projection")
 
 
 class Inverted(InvertedResidual):
-    """1x1 expansion, 3x3 depthwise, 1x1 projection; torchvision's own, with seams."""
+    """torchvision's block of 1x1 expansion, 3x3 depthwise and 1x1 projection, with seams."""
 
     def __init__(self, inside, outside, stride, expand_ratio, norm_layer=None, refine_at=PLACES[0]):
         super().__init__(inside, outside, stride, expand_ratio, norm_layer)
@@ -48,8 +48,8 @@ class Inverted(InvertedResidual):
 class MobileNetV2(torchvision.models.MobileNetV2):
     """torchvision's network: same keys, same outputs, until a seam is filled.
 
-    stem: imagenet halves the image's size five times in all, cifar four (no stride in the stem).
-    Raises ValueError where stem or refine_at is unknown.
+    stem: imagenet halves the image's size five times in all, cifar four times (its stem has no
+    stride). Raises ValueError where stem or refine_at is unknown.
     """
 
     stem_name = "features.0.0"
@@ -67,7 +67,10 @@ class MobileNetV2(torchvision.models.MobileNetV2):
 
     @property
     def stages(self) -> list[list[Inverted]]:
-        """The blocks of each of the five resolutions, ending at 16, 24, 32, 96 and 320 channels."""
+        """Returns the blocks of each of the five resolutions.
+
+        The resolutions end at 16, 24, 32, 96 and 320 channels.
+        """
         stages = [[]]
         for block in self.features[1:-1]:
             if block.stride == 2:

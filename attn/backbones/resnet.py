@@ -1,9 +1,10 @@
 """ResNet (He et al. 2015, arXiv:1512.03385), torchvision's and the paper's for CIFAR, with seams.
 
 resnet18 and resnet50 are torchvision's: same keys, same outputs, until a seam is filled.
-resnet20, 56 and 110 are section 4.2's: three stages of 16, 32 and 64 channels behind a 3x3 stem.
-Where the shape changes, theirs pads the shortcut with zeros (option A); here it is a 1x1
-convolution with normalisation (option B, torchvision's), which adds 2,752 parameters.
+resnet20, 56 and 110 are the networks of section 4.2: three stages of 16, 32 and 64 channels behind
+a 3x3 stem. Where the shape changes, the paper pads the shortcut with zeros (option A). Here the
+shortcut is a 1x1 convolution with normalisation (option B, torchvision's), which adds 2,752
+parameters.
 """
 
 import torch
@@ -19,7 +20,7 @@ def shortcut(block, x):
 
 
 class Basic(BasicBlock):
-    """3x3, 3x3; torchvision's own, with seams."""
+    """torchvision's block of two 3x3 convolutions, with seams."""
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
@@ -41,7 +42,7 @@ class Basic(BasicBlock):
 
 
 class Bottle(Bottleneck):
-    """1x1, 3x3, 1x1; torchvision's own, with seams."""
+    """torchvision's block of a 1x1, a 3x3 and a 1x1 convolution, with seams."""
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
@@ -67,8 +68,8 @@ class ResNetWithSeams(ResNet):
     """torchvision's four stages.
 
     stem: imagenet is a 7x7 convolution of stride 2 and a pooling of stride 2, cifar a 3x3
-    convolution without pooling. groups, width_per_group: of the bottlenecks' 3x3 convolutions
-    (ResNeXt). Raises ValueError where stem is neither.
+    convolution without pooling. groups, width_per_group: groups and width of the bottlenecks'
+    3x3 convolutions (ResNeXt). Raises ValueError where stem is neither imagenet nor cifar.
     """
 
     stem_name = "conv1"
@@ -96,7 +97,7 @@ class ResNetWithSeams(ResNet):
 
 
 class CifarResNet(ResNetWithSeams):
-    """Three stages; 6 * depth + 2 layers."""
+    """A network of three stages and 6 * depth + 2 layers."""
 
     def __init__(self, depth: int, num_classes: int):
         nn.Module.__init__(self)  # torchvision's constructor would build the four ImageNet stages

@@ -1,4 +1,4 @@
-"""The stem: what comes before the first block."""
+"""The stem: the layers before the first block."""
 
 STEMS = ("imagenet", "cifar")
 

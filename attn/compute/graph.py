@@ -9,7 +9,11 @@ WARM_UP = 3  # steps, in which cuDNN chooses its algorithms and autograd allocat
 
 @contextmanager
 def in_turn(stream):
-    """On `stream`, after what lies on the current one, which goes on after this; None: neither."""
+    """Runs the block on `stream`, after the work that already lies on the current stream.
+
+    The current stream goes on after the block. Where `stream` is None, the block runs on the
+    current stream.
+    """
     if stream is None:
         yield
         return
@@ -23,7 +27,7 @@ def in_turn(stream):
 
 
 def rehearse(step, sizes, state):
-    """Runs step(size) a few times, and puts back every tensor of `state`, which it changes."""
+    """Runs step(size) a few times, and restores every tensor of `state`, which step changes."""
     saved = [tensor.clone() for tensor in state]
     for size in sizes:
         for _ in range(WARM_UP):
@@ -34,7 +38,7 @@ def rehearse(step, sizes, state):
 
 
 def complaint(what: str, error: Exception) -> str:
-    """What a person should know where something could not be compiled or captured."""
+    """Returns a sentence that tells a person what could not be compiled or captured, and why."""
     while error.__context__ is not None:  # ending a failed capture fails too, and hides why
         error = error.__context__
     reason = (str(error).splitlines() or ["no reason given"])[0]
@@ -42,11 +46,11 @@ def complaint(what: str, error: Exception) -> str:
 
 
 def capture(step, sizes, state, stream) -> dict:
-    """{size: graph of step(size)}, recorded on `stream`, which should also replay them.
+    """Records step(size) on `stream`, which should also replay the graphs; returns {size: graph}.
 
-    step reads and writes tensors on the device alone. state: every tensor that it changes, which
-    is put back. Each graph has its own memory, as others may be replayed at the same time.
-    Raises RuntimeError where the step cannot be captured.
+    step reads and writes tensors on the device alone. state: every tensor that step changes; these
+    tensors are put back. Each graph has its own memory, as other graphs may be replayed at the same
+    time. Raises RuntimeError where the step cannot be captured.
     """
     graphs = {}
     with in_turn(stream):

@@ -1,4 +1,4 @@
-"""In which numbers a network computes, how its tensors lie in memory, and what may vary."""
+"""A network's precision, its tensors' layout in memory, and whether its results may vary."""
 
 from contextlib import contextmanager
 
@@ -9,13 +9,14 @@ from attn.config.schema import Config, Recipe
 
 
 def computed_in(network: nn.Module, device: torch.device, allowed: str) -> tuple[str, str]:
-    """(bf16, tf32 or fp32; why it is not the one that the recipe allows, or nothing).
+    """Returns the precision (bf16, tf32 or fp32), and why it is not the allowed precision, or "".
 
-    The recipe says how coarsely layers may round. A CPU that has to emulate that is slower for it,
-    and computes in fp32: a step of ResNet-20 at 32 pixels takes 78 ms in fp32 and 44 in bf16 with
-    AMX; without AMX (oneDNN told to do without) 76 and 100 with bf16 dot products, 73 and 220 with
-    AVX-512 alone, 108 and 995 with AVX2. Depthwise convolutions are slower in bf16 with AMX too:
-    MobileNetV2 at 32 pixels 76 and 170 ms.
+    The recipe says how coarsely layers may round. A CPU that has to emulate such rounding is slower
+    for it, and computes in fp32. A step of ResNet-20 at 32 pixels takes 78 ms in fp32 and 44 ms in
+    bf16 with AMX. Without AMX (oneDNN told to do without AMX) the step takes 76 and 100 ms with
+    bf16 dot products, 73 and 220 ms with AVX-512 alone, and 108 and 995 ms with AVX2. Depthwise
+    convolutions are slower in bf16 with AMX too: a step of MobileNetV2 at 32 pixels takes 76 ms in
+    fp32 and 170 ms in bf16.
     """
     if device.type != "cpu" or allowed == "fp32":
         return allowed, ""
@@ -29,7 +30,7 @@ def computed_in(network: nn.Module, device: torch.device, allowed: str) -> tuple
 
 
 def has_amx() -> bool:
-    """Whether this CPU multiplies matrices of bf16 in hardware."""
+    """Returns whether this CPU multiplies matrices of bf16 in hardware."""
     return bool(torch.cpu.get_capabilities().get("amx_bf16"))
 
 
@@ -39,17 +40,21 @@ def _is_depthwise(module: nn.Module) -> bool:
 
 
 def autocast(device: torch.device, precision: str):
-    """Layers in bf16 if told; weights, normalisation statistics and loss stay in fp32."""
+    """Returns a context in which layers compute in bf16 where `precision` is bf16.
+
+    Weights, normalisation statistics and loss stay in fp32.
+    """
     enabled = precision == "bf16"
     # Inside a capture the cache of cast weights would outlive the weights' updates.
     return torch.autocast(device.type, torch.bfloat16, enabled, cache_enabled=False)
 
 
 def set_backends(recipe: Recipe, strict: bool):
-    """Says to torch what the recipe says, where its own defaults say something else.
+    """Sets torch's backends to what the recipe says, where torch's defaults say something else.
 
-    Its "fp32" convolutions on a GPU are TF32 unless told. strict: the same bits from the same
-    command, so only deterministic kernels, none of them chosen by timing.
+    torch's "fp32" convolutions on a GPU are TF32 unless torch is told otherwise. strict: the same
+    command gives the same bits, so torch takes only deterministic kernels, and chooses none of the
+    kernels by timing.
     """
     # Inductor reads these older names, and torch refuses a mixture with the newer ones.
     torch.backends.cuda.matmul.allow_tf32 = recipe.precision == "tf32"
@@ -62,7 +67,10 @@ def set_backends(recipe: Recipe, strict: bool):
 
 @contextmanager
 def untimed():
-    """cuDNN takes the kernel that it thinks best, for shapes that are too rare to time all for."""
+    """Makes cuDNN take the kernel that it thinks best, without timing, while the block lasts.
+
+    The block is for shapes that are too rare to time all kernels for.
+    """
     before = torch.backends.cudnn.benchmark
     torch.backends.cudnn.benchmark = False
     try:
@@ -87,9 +95,10 @@ STEPS_WORTH_COMPILING = {("cpu", "bf16"): 20_000, "cuda": 4_000}
 def is_compiled(
     asked: bool | None, device: torch.device, config: Config, images: int, precision: str
 ) -> bool:
-    """As asked; else where it is expected to pay within a run of so many images an epoch.
+    """Returns whether a network is compiled: as `asked`, else where compilation is expected to pay.
 
-    precision: what layers compute in on that device.
+    Compilation is expected to pay within a run of enough steps. images: the number of images in an
+    epoch. precision: the precision in which layers compute on that device.
     """
     if asked is not None:
         return asked

@@ -1,4 +1,4 @@
-"""configs/ read as a catalogue: its groups, the choices of each, and what a choice holds."""
+"""configs/ read as a catalogue: its groups, each group's choices, and each choice's values."""
 
 import re
 from dataclasses import asdict
@@ -24,7 +24,10 @@ def choices(group: str) -> list[str]:
 
 
 def read(group: str, choice: str) -> dict:
-    """The file's values. Raises UserError where it is no YAML, or not of its file's name."""
+    """Returns the values in a choice's file.
+
+    Raises UserError where the file is no YAML, or where its `name` is not the file's name.
+    """
     path = CONFIGS / group / f"{choice}.yaml"
     where = path.relative_to(CONFIGS.parent)
     try:
@@ -40,7 +43,10 @@ BY_BACKBONE = re.compile(r"\$\{by_backbone:(\{.*\})\}")
 
 
 def pick(values: dict, backbone: str):
-    """Returns what a recipe's `${by_backbone:{...}}` means for a backbone; `others` is the rest."""
+    """Returns the value of a recipe's `${by_backbone:{...}}` for a backbone.
+
+    `others` holds the value for every backbone that is not named.
+    """
     return values.get(backbone, values["others"])
 
 
@@ -55,7 +61,8 @@ def recipe(choice: str, backbone: str) -> dict:
 def recipe_key(values: Recipe, backbone: str) -> str:
     """Returns a short hash of a recipe's numbers, whose YAML may have changed between two runs.
 
-    What a recipe says for each backbone is hashed as it says so: its runs keep together.
+    A value that the recipe gives for each backbone is hashed as the recipe's file writes the value,
+    so the recipe's runs keep together.
     """
     hashed = asdict(values)
     name = hashed.pop("name")
@@ -68,7 +75,7 @@ def recipe_key(values: Recipe, backbone: str) -> str:
 
 
 def flat(values: dict, prefix: str = "") -> dict:
-    """{"noise": {"channels": 3}} -> {"noise.channels": 3}."""
+    """Returns nested values by dotted keys: {"noise": {"channels": 3}} as {"noise.channels": 3}."""
     found = {}
     for key, value in values.items():
         nested = isinstance(value, dict)
@@ -77,7 +84,10 @@ def flat(values: dict, prefix: str = "") -> dict:
 
 
 def varied(experiment: str) -> dict:
-    """{key: "value,value"}: what an experiment varies. Raises UserError where it does not say."""
+    """Returns {key: "value,value"}: the values that an experiment varies.
+
+    Raises UserError where the experiment does not say what it varies.
+    """
     hydra = read("experiment", experiment).get("hydra") or {}
     params = (hydra.get("sweeper") or {}).get("params") or {}
     if hydra.get("mode") != "MULTIRUN" or not params:

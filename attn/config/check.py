@@ -33,7 +33,7 @@ class Impossible(UserError):
 def check(cfg, fingerprint: str = "") -> Config:
     """Makes the configuration, of data with that fingerprint, once every value makes sense.
 
-    Raises UserError where a value makes none, and Impossible where attention cannot stand.
+    Raises UserError where a value makes no sense, and Impossible where attention cannot stand.
     """
     from attn.backbones import BACKBONES
     from attn.modules import MECHANISMS
@@ -75,7 +75,7 @@ _known_to_build = set()
 
 
 def _placement(values) -> tuple:
-    """(location, stages, attention) in their one canonical form each."""
+    """Returns (location, stages, attention), each in its one canonical form."""
     one_of("location", values.location, ("published", *LOCATIONS))
     declared = values.attention
     location, stages = values.location, values.stages
@@ -103,7 +103,7 @@ def _placement(values) -> tuple:
 
 
 def _try_to_build(config: Config):
-    """Builds the network without memory, so that what cannot work is refused now."""
+    """Builds the network without memory, so that an impossible network is refused now."""
     import torch
 
     from attn.network.build import build
@@ -119,7 +119,10 @@ def _try_to_build(config: Config):
 
 
 def chosen_seeds(cfg) -> list[int]:
-    """`seeds=5` means seeds 0 to 4, `seeds=[0,3]` those. Raises UserError."""
+    """Returns the seeds: `seeds=5` means seeds 0 to 4, `seeds=[0,3]` means seeds 0 and 3.
+
+    Raises UserError where the value of `seeds` is anything else.
+    """
     value = OmegaConf.to_container(cfg)["seeds"]
     if type(value) is int and 1 <= value <= MOST_SEEDS:
         return list(range(value))
@@ -137,7 +140,10 @@ def check_device(name: str):
 
 
 def choose_device(cfg):
-    """The torch device that `device=auto|cuda|cpu` means here. Raises UserError."""
+    """Returns the torch device that `device=auto|cuda|cpu` means on this machine.
+
+    Raises UserError where the word is unknown, or where torch sees no GPU for device=cuda.
+    """
     import torch
 
     check_device(cfg.device)

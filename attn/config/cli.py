@@ -1,4 +1,4 @@
-"""What every program does with its command line: what it asks for, where to write, how to stop."""
+"""The command line of every program: what it asks for, where to write, how to stop."""
 
 import os
 import select
@@ -35,7 +35,7 @@ def _by_backbone(values, *, _root_):
 
 
 def expand_home(words: list[str]) -> list[str]:
-    """The command line with ~ as this user's folder: behind a = no shell puts it there."""
+    """Returns the command line with this user's folder for ~, as no shell expands ~ behind a =."""
     pairs = (word.partition("=") for word in words)
     return [
         f"{key}={Path(value).expanduser()}" if value.startswith("~/") else key + equals + value
@@ -44,7 +44,7 @@ def expand_home(words: list[str]) -> list[str]:
 
 
 def is_question(words: list[str]) -> bool:
-    """Whether the command line asks Hydra for something else than to run."""
+    """Returns whether the command line asks Hydra for something else than to run."""
     return any(word.startswith("-") and word not in ("-m", "--multirun") for word in words)
 
 
@@ -54,7 +54,7 @@ def is_sweep(words: list[str]) -> bool:
 
 
 def check_writable(folder: Path, asked: str):
-    """Raises UserError, which begins with what was asked, where the folder cannot be written."""
+    """Raises UserError, whose message begins with `asked`, where the folder cannot be written."""
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not there.is_dir():
         raise UserError(f"{asked}: {there} is a file; name a folder")
@@ -65,9 +65,9 @@ def check_writable(folder: Path, asked: str):
 
 
 def reader_gone():
-    """Ends the program in silence where whoever read what it prints, such as `head`, reads no more.
+    """Ends the program in silence where the reader of its output, such as `head`, reads no more.
 
-    To be called as a BrokenPipeError is handled, which it raises again where another pipe broke.
+    The caller handles a BrokenPipeError, which is raised again where another pipe broke.
     """
     poll = select.poll()
     poll.register(sys.stdout, 0)
@@ -81,7 +81,8 @@ def reader_gone():
 def one_line_errors():
     """Ends the program, or in a sweep this cell, with a person's mistake and no traceback.
 
-    In a sweep Hydra is told by an error of its own kind, which it prints without a traceback.
+    In a sweep the block raises an error of Hydra's own kind, which Hydra prints without a
+    traceback.
     """
     try:
         yield
@@ -107,9 +108,9 @@ def refusing():
 
 @contextmanager
 def stoppable():
-    """Ends the program without a traceback where a person errs, interrupts it or reads no further.
+    """Ends the program without a traceback at a mistake, an interruption or a reader that has gone.
 
-    What a queue sends before it kills (SIGTERM) is taken as an interruption.
+    The signal that a queue sends before it kills (SIGTERM) is taken as an interruption.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:

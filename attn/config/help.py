@@ -8,7 +8,10 @@ from attn.config.words import TYPED
 
 
 def explain(program: str) -> str:
-    """The help of train.py: every group, choice and key, from the comments in configs/."""
+    """Returns the help of a program, from the comments in configs/.
+
+    For train.py the help has every group, choice and key; for eval.py it has every key.
+    """
     lines = [(CONFIGS.parent / f"{program}.py").read_text().split('"""')[1].strip(), ""]
     for key, text in _comments(CONFIGS / f"{program}.yaml"):
         lines.append(f"  {key:<24}{text}")
@@ -35,7 +38,7 @@ def _first_comment(path: Path) -> str:
 
 
 def _comments(path: Path):
-    """(key=value, comment) of every line `key: value # comment` outside of the hydra section."""
+    """Yields (key=value, comment) of every line `key: value # comment` before the hydra section."""
     nested = ""
     for line in path.read_text().partition("\nhydra:")[0].splitlines():
         match = re.match(r"( *)(\w+):(?: ([^#]*?))?(?: +# (.*))?$", line)

@@ -1,4 +1,4 @@
-"""What people call a group's values: the file of configs/ they come from, and what was changed."""
+"""People's names for a group's values: the file in configs/, and the values that were changed."""
 
 from dataclasses import asdict
 
@@ -11,9 +11,9 @@ UNNAMED = ("name", *PLACING, "root", "source")
 
 
 def label(group: str, values: dict, backbone: str = "") -> str:
-    """`post`, or `post+epochs=3` where the command line changed the epochs.
+    """Returns a label such as `post`, or `post+epochs=3` where the command line changed the epochs.
 
-    backbone: its name, by which a recipe may differ.
+    backbone: the backbone's name, by which a recipe may differ.
     """
     name = values["name"]
     file = recipe(name, backbone) if group == "recipe" else read(group, name)

@@ -1,4 +1,4 @@
-"""What a configuration holds, typed; the values are in configs/."""
+"""The fields of a configuration, typed; the values are in configs/."""
 
 import hashlib
 import json
@@ -84,7 +84,7 @@ class Config:
 
     @classmethod
     def from_dict(cls, values: dict):
-        """What a run folder's config.yaml holds."""
+        """Returns the configuration that a run folder's config.yaml holds."""
         known = {field.name: values[field.name] for field in fields(cls) if field.name in values}
         data = known["data"] | {"noise": Noise(**known["data"]["noise"])}
         return cls(**known | {"data": Data(**data), "recipe": Recipe(**known["recipe"])})
@@ -95,11 +95,11 @@ class Config:
 
     @property
     def stages_text(self) -> str:
-        """all, between, or 1+2+3."""
+        """Returns the stages as text: all, between, or numbers such as 1+2+3."""
         return self.stages if isinstance(self.stages, str) else "+".join(map(str, self.stages))
 
     def identity(self) -> dict:
-        """What decides the numbers, and nothing else: no paths, no names."""
+        """Returns the values that decide the numbers, and no others: no paths, no names."""
         values = asdict(replace(self, labels={}))
         for group in ("data", "recipe"):
             values[group].pop("name")
@@ -112,17 +112,17 @@ class Config:
 
     @property
     def key(self) -> str:
-        """A short hash of the identity: the seeds of one configuration share it."""
+        """Returns a short hash of the identity, which the seeds of one configuration share."""
         return short_hash(self.identity())
 
 
 def short_hash(values: dict) -> str:
-    """Returns eight hexadecimal digits of values that JSON can hold."""
+    """Returns a hash of values that JSON can hold, as eight hexadecimal digits."""
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def arguments(values: dict) -> dict:
-    """A group's constructor arguments: all but its reserved keys."""
+    """Returns a group's constructor arguments: all its keys but the reserved keys."""
     return {key: value for key, value in values.items() if key not in RESERVED}
 
 

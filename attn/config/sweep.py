@@ -1,4 +1,4 @@
-"""The command line and its cells: the one configuration that it asks for, or those of a sweep."""
+"""The command line and its cells: a single configuration, or the configurations of a sweep."""
 
 import copy
 import functools
@@ -21,9 +21,9 @@ from attn.errors import UserError
 
 
 def split(words: list[str]) -> list[list[str]]:
-    """The command line of every cell of a sweep, in the order in which Hydra's sweeper takes them.
+    """Returns the command line of every cell of a sweep, in the order of Hydra's sweeper.
 
-    Raises UserError.
+    Raises UserError where a word, or the experiment's file, is wrong.
     """
     overrides = parsed(words)
     given = {override.key_or_group: override for override in overrides}
@@ -36,26 +36,30 @@ def split(words: list[str]) -> list[list[str]]:
 
 
 def composed(words: list[str]):
-    """The config of one cell, as main gets it."""
+    """Returns the composed config of one cell, as main gets the config."""
     return all_composed([words])[0]
 
 
 def configuration(*words: str) -> Config:
-    """Returns the checked configuration of the words that train.py takes. Raises UserError."""
+    """Returns the checked configuration of the words that train.py takes.
+
+    Raises UserError where a word is wrong.
+    """
     register()
     return check(composed(list(words)))
 
 
 def all_composed(every: list[list[str]]) -> list:
-    """The config of each cell; the files of configs/ are read once."""
+    """Returns the composed config of each cell; the files of configs/ are read once."""
     with catalogue_open():
         return [compose("train", overrides=words) for words in every]
 
 
 def planned(every: list[list[str]]) -> list:
-    """Composes the config of each cell of a plan: once for each choice of files, as that is slow.
+    """Composes the config of each cell of a plan.
 
-    The other words are then set one by one. Raises UserError where a value does not fit its key.
+    Each choice of files is composed once, as composing is slow; the other words are then set one by
+    one. Raises UserError where a value does not fit its key.
     """
 
     @functools.cache
@@ -89,7 +93,8 @@ def _set(cfg, key: str, value):
 def check_all(words: list[str]):
     """Raises UserError, or an error of Hydra's, where any cell of the command line is wrong.
 
-    Before Hydra makes a folder and before the first cell trains; impossible cells are left to it.
+    The check comes before Hydra makes a folder and before the first cell trains. Impossible cells
+    of a sweep are left to the sweep.
     """
     check_words(words)
     sweep, every = cli.is_sweep(words), split(words)
@@ -109,13 +114,16 @@ def check_all(words: list[str]):
 
 
 def _several_seeds(every: list[list[str]]) -> list[str]:
-    """The values of seeds=, where the cells differ in it."""
+    """Returns the values of seeds= where the cells differ in seeds; else an empty list."""
     words = [word for words in every for word in words if word.startswith("seeds=")]
     return [word.removeprefix("seeds=") for word in words] if len(set(words)) > 1 else []
 
 
 def single(words: list[str], about: str):
-    """What a script beside train.py was asked, every value checked; --help prints `about`."""
+    """Returns the config that a script beside train.py was asked for, every value checked.
+
+    --help prints `about`.
+    """
     register()
     if cli.is_question(words):
         print(about)
@@ -128,7 +136,10 @@ def single(words: list[str], about: str):
 
 
 def plain(words: list[str], about: str):
-    """The same for the plain loops, which have not all that may be asked of train.py."""
+    """Returns `single`'s config for the plain loops, which do not have all that train.py has.
+
+    Ends the script where the command line asks for a value that the plain loops do not have.
+    """
     cfg = single(words, about)
     augment, noise = cfg.recipe.augment, cfg.data.noise
     for key, value, known in (
@@ -148,7 +159,7 @@ def _check_one(cfg):
 
 
 def running() -> str | None:
-    """The words of the sweep's cell that is running; None outside of a sweep."""
+    """Returns the words of the sweep's cell that is running, or None outside of a sweep."""
     job = HydraConfig.get()
     beside = ("seeds=", "device=", "runs=")  # do not say what the cell is
     words = [word for word in job.overrides.task if not word.startswith(beside)]
@@ -156,6 +167,6 @@ def running() -> str | None:
 
 
 def number() -> int | None:
-    """Where the running cell is in its sweep, from 0; None outside of a sweep."""
+    """Returns the place of the running cell in its sweep, from 0, or None outside of a sweep."""
     job = HydraConfig.get()
     return job.job.num if job.mode == RunMode.MULTIRUN else None

@@ -1,4 +1,4 @@
-"""What values make sense, group by group. Each check raises UserError with the choices."""
+"""Checks of values, group by group. Each check raises UserError with the choices."""
 
 import inspect
 import math
@@ -40,7 +40,10 @@ def check_data(data: Data):
 
 
 def check_noise(noise: Noise):
-    """Refuses to describe noise channels that are not there; in a sweep other cells have them."""
+    """Raises UserError where a value describes noise channels that are not there.
+
+    A sweep is not checked, as its other cells have the noise channels.
+    """
     for key, value in {"kind": noise.kind, "size": noise.size}.items():
         if not noise.channels and value != getattr(Noise(), key):
             raise UserError(
@@ -50,7 +53,10 @@ def check_noise(noise: Noise):
 
 
 def canonical(data: Data, recipe: Recipe) -> Data:
-    """Returns the one name and description of the same input channels. Raises UserError."""
+    """Returns data with the one name and the one description of the same input channels.
+
+    Raises UserError where the noise is larger than the input.
+    """
     if data.noise.size is not None and data.noise.size > recipe.size:
         raise UserError(f"data.noise.size={data.noise.size}: the input has size {recipe.size}")
     # Of channels that are not there nothing else matters.
@@ -84,7 +90,8 @@ def check_recipe(recipe: Recipe):
 def checked_arguments(group: str, values: dict, classes: dict) -> dict:
     """Compares a group's keys, and the types of their values, with the constructor's arguments.
 
-    Returns the group, with 1 as 1.0 where that is what an argument takes. Raises UserError.
+    Returns the group, with 1 as 1.0 where an argument takes a float. Raises UserError where a key
+    or the type of its value does not fit.
     """
     one_of(f"{group}.name", values["name"], classes)
     arguments = dict(inspect.signature(classes[values["name"]]).parameters)
@@ -110,8 +117,11 @@ def checked_arguments(group: str, values: dict, classes: dict) -> dict:
 
 
 def check_last_batch(config: Config, images: int):
-    """Refuses a batch of more images than there are, and one of a single image where the network
-    cannot train on it: what is normalised has to have several values a channel."""
+    """Raises UserError where the batch size does not fit the number of training images.
+
+    A batch has at most as many images as there are. The last batch has more than a single image
+    where the network cannot train on a single image: normalisation needs several values a channel.
+    """
     if config.recipe.batch_size > images:
         raise UserError(
             f"recipe.batch_size={config.recipe.batch_size}: there are {images:,} training images"

@@ -1,4 +1,4 @@
-"""The words of a command line: Hydra's own parser reads them; what is refused gets a hint."""
+"""The words of a command line: Hydra's own parser reads the words; a refused word gets a hint."""
 
 import difflib
 import typing
@@ -31,7 +31,7 @@ def catalogue_open():
 def parsed(words: list[str]) -> list[Override]:
     """Reads key=value words as Hydra does, functions such as choice() and glob() included.
 
-    Raises UserError, with the word and what may be meant.
+    Raises UserError, with the word and a hint, where a word cannot be read.
     """
     with catalogue_open():
         parser = OverridesParser.create(GlobalHydra.instance().config_loader())
@@ -57,9 +57,9 @@ def _parsed(parser: OverridesParser, word: str) -> Override:
 
 
 def elements(override: Override) -> list[str]:
-    """Returns the values that a word sweeps over, as words; its only value where it does not.
+    """Returns the values that a word sweeps over, as words; without a sweep the word's only value.
 
-    Raises UserError for what only an optimiser could use.
+    Raises UserError for an interval, which only an optimiser could use.
     """
     if not override.is_sweep_override():
         return [override.get_value_element_as_str()]
@@ -98,7 +98,7 @@ def _check_choices(overrides: list[Override], groups: dict):
 
 
 def _types_of(overrides: list[Override]) -> dict:
-    """The type of every key that the chosen groups have; Any where a constructor says it."""
+    """Returns the type of every key of the chosen groups; Any where a constructor says the type."""
     types = {}
     for prefix, schema in TYPED.items():
         hints = get_type_hints(schema).items()
@@ -111,7 +111,7 @@ def _types_of(overrides: list[Override]) -> dict:
 
 
 def _chosen(given: dict[str, list[str]]) -> dict[str, list[str]]:
-    """{group: its choices}: train.yaml's, else the experiment's, else the command line's."""
+    """Returns {group: its choices}, from the command line, else the experiment, else train.yaml."""
     defaults = yaml.safe_load((CONFIGS / "train.yaml").read_text())["defaults"]
     chosen = {k: [v] for d in defaults if isinstance(d, dict) for k, v in d.items() if v}
     for experiment in given.get("experiment", ()):
@@ -136,14 +136,14 @@ def _unknown(key: str, types: dict, groups: dict) -> str:
 
 
 def _owners(group: str, key: str) -> list[str]:
-    """The choices of a backbone or a mechanism that have a key."""
+    """Returns the choices of a backbone or a mechanism that have a key."""
     if group not in ("backbone", "attention"):
         return []
     return [name for name in choices(group) if key in read(group, name)]
 
 
 def _check_type(override: Override, hint):
-    """Raises UserError where a value is of another type than its key's."""
+    """Raises UserError where a value is of another type than its key."""
     kinds = [kind for kind in typing.get_args(hint) or (hint,) if kind in TAKES]
     if not kinds:
         return

@@ -6,9 +6,10 @@ from attn.draws import AUGMENT, Draws
 
 
 def crop_and_flip(images, draws: Draws):
-    """A random crop of the image padded with black, and a flip left to right of every other one.
+    """Crops each image at random, padded with black, and flips it left to right half of the time.
 
-    (B, C, S, S) uint8 -> the same; the padding is an eighth of the side on each side, 4 of 32.
+    Takes and returns (B, C, S, S) uint8. The padding on each side is an eighth of the image's side,
+    4 of 32.
     """
     size = images.shape[-1]
     padding = size // 8

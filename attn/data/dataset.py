@@ -35,9 +35,10 @@ class Dataset:
 
 
 def load(source: str = "cifar10", root: str | None = None, fetch: bool = True) -> Dataset:
-    """Finds or (with fetch) fetches the data, decodes it once and keeps it under data/.cache.
+    """Finds or (with fetch) fetches the data, and keeps a copy, decoded once, under data/.cache.
 
-    Raises DataError where nothing is found (with what was tried), or where a file is damaged.
+    Raises DataError where no data are found (with the places that were tried), or where a file is
+    damaged.
     """
     from attn.data import sources
 
@@ -49,7 +50,7 @@ def load(source: str = "cifar10", root: str | None = None, fetch: bool = True) -
 
 
 def _store(folder: Path, found):
-    """Decodes into a folder beside the final one and renames it: another process may as well."""
+    """Decodes beside the final folder, then renames the copy: another process may do the same."""
     arrays = {}
     for split, (images, labels) in found.decode().items():
         order = _canonical(images, labels)
@@ -70,7 +71,7 @@ def _store(folder: Path, found):
 
 
 def _canonical(images, labels):
-    """By label, then by the SHA-256 of the pixels: independent of the order on disk."""
+    """Returns the order by label, then by the pixels' SHA-256, whatever the order on disk is."""
     digests = [hashlib.sha256(image.tobytes()).digest() for image in images]
     return np.array(sorted(range(len(labels)), key=lambda i: (labels[i], digests[i])), dtype=int)
 
@@ -95,10 +96,11 @@ def _open(folder: Path) -> Dataset:
 
 
 def subset(labels: torch.Tensor, count: int | None) -> torch.Tensor:
-    """Positions of `count` images, the same number of every class; all of them where count is None.
+    """Returns the positions of `count` images, the same number of every class.
 
-    The choice depends on nothing but the data. Raises DataError where there are too few, or
-    where count does not divide among the classes.
+    Where count is None, returns the positions of all images. The choice depends on nothing but the
+    data. Raises DataError where there are too few images, or where count does not divide among the
+    classes.
     """
     if count is None:
         return torch.arange(len(labels))

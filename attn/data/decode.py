@@ -29,7 +29,7 @@ def check_md5(name: str, data: bytes, expected: str):
 
 
 def decode_batches(read: Callable[[str], bytes]):
-    """The official pickles; `read` has compared their MD5, so unpickling them is safe."""
+    """Decodes the official pickles, whose MD5 has been compared, so unpickling them is safe."""
     decoded = {}
     for split, files in zip(SPLITS, (CIFAR10.train_list, CIFAR10.test_list), strict=True):
         parts = [pickle.loads(read(name), encoding="latin1") for name, _ in files]
@@ -40,7 +40,7 @@ def decode_batches(read: Callable[[str], bytes]):
 
 
 def decode_image_tar(path: Path):
-    """Image files in a tar of class folders, in any compression."""
+    """Decodes the image files in a tar of class folders, in any compression."""
     try:
         return _decode_images(path, _tar_members(path))
     except (tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, OSError) as error:
@@ -56,17 +56,17 @@ def _tar_members(path: Path):
 
 
 def decode_image_folder(path: Path):
-    """Image files in class folders."""
+    """Decodes the image files in class folders."""
     return _decode_images(path, ((str(f.relative_to(path)), f.read_bytes()) for f in files(path)))
 
 
 def files(path: Path) -> list[Path]:
-    """Every file below the two splits' folders."""
+    """Returns every file below the two splits' folders."""
     return sorted(f for split in SPLITS for f in (path / split).rglob("*") if f.is_file())
 
 
 def _decode_images(path: Path, members):
-    """members yields (name, content) -> {split: (images, labels)}."""
+    """Decodes members, which yields (name, content), into {split: (images, labels)}."""
     decoded = {split: ([], []) for split in SPLITS}
     for name, data in tqdm(
         members, desc=f"decoding {path.name}", unit=" images", disable=None, leave=False
@@ -89,7 +89,7 @@ def _decode_images(path: Path, members):
 
 
 def _split_and_label(path: Path, name: str):
-    """From .../train/airplane/0000.jpg to ("train", 0)."""
+    """Returns the split and the label of a file: ("train", 0) of .../train/airplane/0000.jpg."""
     parts = Path(name).parts
     if len(parts) < 3 or parts[-3] not in SPLITS or parts[-2] not in CLASSES:
         raise DataError(

@@ -19,9 +19,9 @@ LOOKS = {"uniform": (0.5, 12**-0.5), "gaussian": (0.5, 0.2)}
 class Inputs:
     """One split on a device: resized once, kept as uint8, each channel normalised by mean and sd.
 
-    extra: what the channels beside RGB hold (channels, kind, size; see `attn.data.noise`). In
-    training it is new for every image and epoch, from the seed's draws; in testing it is fixed,
-    the same for every network. augment: none or crop_flip, in training alone.
+    extra: the contents of the channels beside RGB (channels, kind, size; see `attn.data.noise`). In
+    training the contents are new for every image and epoch, from the seed's draws; in testing they
+    are fixed, the same for every network. augment: none or crop_flip, in training alone.
     """
 
     def __init__(self, images, labels, size, extra, device, memory_format, augment="none"):
@@ -36,9 +36,9 @@ class Inputs:
         self.count = len(labels)
 
     def __call__(self, samples, draws: Draws | None = None):
-        """Positions (B,) -> inputs (B, C, size, size) float32, labels (B,).
+        """Returns inputs (B, C, size, size) float32 and labels (B,) for the positions (B,).
 
-        Without draws they are for testing.
+        Without draws the inputs are for testing.
         """
         images = self.images.index_select(0, samples)  # (B, 3, size, size) uint8
         if draws is None:
@@ -52,11 +52,11 @@ class Inputs:
         return x.contiguous(memory_format=self.memory_format), self.labels.index_select(0, samples)
 
     def _standardise(self, images):
-        """To the bit as torchvision's ToTensor and Normalize: the last bits decide ReLUs."""
+        """Normalises to the bit as torchvision's ToTensor and Normalize: last bits decide ReLUs."""
         return (images / self.scale - self.mean) / self.sd
 
     def _noise(self, samples, draws):
-        """(B, extra channels, size, size)."""
+        """Returns the channels beside RGB, (B, extra channels, size, size)."""
         size = self.images.shape[-1]
         kind, channels = self.extra.kind, self.extra.channels
         if kind == "image":
@@ -66,13 +66,13 @@ class Inputs:
         return noise.enlarge(noise.draw(kind, channels, self.extra.size or size, draws), size)
 
     def pictures(self, sample: int):
-        """One image's channels as they look, (C, size, size) uint8."""
+        """Returns one image's channels as they look, (C, size, size) uint8."""
         x, _ = self(torch.tensor([sample], device=self.images.device))
         mean, sd = self._look()[:, :, None, None]  # each (C, 1, 1)
         return ((x[0].cpu() * sd + mean).clamp(0, 1) * 255).round().to(torch.uint8)
 
     def _look(self):
-        """(2, C): by which mean and sd each channel is shown on a scale from 0 to 1."""
+        """Returns (2, C): the mean and sd that show each channel on a scale from 0 to 1."""
         colours = list(zip(MEAN, SD, strict=True))
         kind = self.extra.kind
         looks = itertools.cycle(colours if kind == "image" else [LOOKS[kind]])

@@ -1,4 +1,4 @@
-"""What the channels beside RGB hold, standardised like every channel.
+"""The contents of the channels beside RGB, standardised like every channel.
 
 uniform    in [0, 1)           gaussian   normal with mean 0 and sd 1
 image      the colour channels of other images of the same split: structure that says nothing
@@ -13,9 +13,9 @@ from attn.draws import NOISE, Draws
 
 
 def draw(kind: str, channels: int, size: int, draws: Draws):
-    """(B, channels, size, size) float32 of kind uniform or gaussian.
+    """Returns (B, channels, size, size) float32 of kind uniform or gaussian.
 
-    Gaussian numbers are Box and Muller's, of pairs of uniform ones.
+    Gaussian numbers are made from pairs of uniform numbers, as Box and Muller do.
     """
     count = channels * size * size
     if kind == "uniform":
@@ -28,11 +28,14 @@ def draw(kind: str, channels: int, size: int, draws: Draws):
 
 
 def other_images(channels: int, samples, draws: Draws, total: int):
-    """Positions (B, images) of as many other images as `channels` colour channels take."""
+    """Returns positions (B, images) of other images, enough for `channels` colour channels."""
     numbers = draws.uniform(NOISE, -(-channels // 3))  # (B, images)
     return (samples[:, None] + 1 + (numbers * (total - 1)).long()) % total  # never the sample
 
 
 def enlarge(noise, size: int):
-    """Each value becomes a block, so its distribution stays: (B, C, s, s) -> (B, C, size, size)."""
+    """Enlarges (B, C, s, s) to (B, C, size, size).
+
+    Each value becomes a block, so the distribution of the values stays.
+    """
     return noise if noise.shape[-1] == size else F.interpolate(noise, (size, size), mode="nearest")

@@ -2,7 +2,7 @@
 
 Pillow filters rows, then columns, in fixed point: each weight is rounded to 22 bits after the
 point, and each pass rounds to uint8. float64 holds those sums of integers exactly, so two
-matrix products repeat it.
+matrix products repeat Pillow's resize.
 """
 
 import torch
@@ -11,7 +11,7 @@ _BITS = 22  # Pillow's PRECISION_BITS for 8-bit channels
 
 
 def _weights(source: int, target: int) -> torch.Tensor:
-    """(target, source): Pillow's triangle filter as integers, in float64."""
+    """Returns (target, source): Pillow's triangle filter as integers, in float64."""
     scale = source / target
     support = max(scale, 1.0)
     matrix = torch.zeros(target, source, dtype=torch.float64)
@@ -30,7 +30,7 @@ def _round(sums: torch.Tensor) -> torch.Tensor:
 
 
 def resize(images: torch.Tensor, size: int, chunk: int = 32) -> torch.Tensor:
-    """(N, C, H, H) uint8 -> (N, C, size, size) uint8, equal to PIL's resize(BILINEAR)."""
+    """Resizes (N, C, H, H) uint8 to (N, C, size, size) uint8, equal to PIL's resize(BILINEAR)."""
     channels, source = images.shape[1:3]
     if size == source:
         return images

@@ -1,9 +1,9 @@
 """Ten classes of drawn 32x32 colour images: a stand-in where there is no CIFAR-10.
 
 Each image is one shape in a random colour, place and size on a textured background of another
-colour: the colour says nothing, the form everything. Only additions, multiplications and
-comparisons, which every machine rounds alike, so the pixels and their fingerprint are the same
-everywhere.
+colour: the colour says nothing, the form everything. The drawing takes only additions,
+multiplications and comparisons, which every machine rounds alike, so the pixels and their
+fingerprint are the same everywhere.
 """
 
 import numpy as np
@@ -29,7 +29,7 @@ SHAPES = [
 
 
 def draw():
-    """{split: (images (N, 3, 32, 32) uint8, labels (N,) int64)}, the classes in equal parts."""
+    """Returns {split: (images (N, 3, 32, 32) uint8, labels (N,) int64)}, classes in equal parts."""
     decoded, first = {}, 0
     for split in SPLITS:
         samples = torch.arange(first, first + COUNTS[split])
@@ -66,7 +66,7 @@ def _images(samples, labels):
 
 
 def _inside(x, y, size, labels):
-    """(B, 32, 32) bool: the form of each image's class."""
+    """Returns (B, 32, 32) bool: the form of each image's class."""
     near = np.maximum(abs(x), abs(y))
     square, disk = near < size, x * x + y * y < size * size
     bar = size * 0.3

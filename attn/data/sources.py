@@ -1,6 +1,7 @@
 """Where CIFAR-10 comes from: official archive or folder, class folders or their tar, download.
 
-Looked for in an explicit `data.root` alone; else in CIFAR10_ROOT, in data/, and then fetched.
+An explicit `data.root` is the only place that is searched. Else CIFAR10_ROOT and then data/ are
+searched, and then CIFAR-10 is fetched.
 """
 
 import hashlib
@@ -37,7 +38,7 @@ Without any: data.source=synthetic draws ten classes of shapes."""
 
 @dataclass
 class Source:
-    """Data that was found: decode() -> {split: (images (N, 3, 32, 32) uint8, labels (N,))}."""
+    """Data that was found: decode() returns {split: (images (N, 3, 32, 32) uint8, labels (N,))}."""
 
     source: str
     key: str  # names the decoded copy in the cache; changes when the files do
@@ -45,7 +46,11 @@ class Source:
 
 
 def find(root: str | None, fetch: bool = True) -> Source:
-    """The first source that exists. Raises DataMissing with what was tried, or DataError."""
+    """Returns the first source that exists.
+
+    Raises DataMissing, with the places that were tried, where no source exists, and DataError where
+    a place cannot be used.
+    """
     if root is not None:
         path = Path(root).expanduser()
         absent = "no CIFAR-10 in that folder" if path.is_dir() else "no such folder or file"
@@ -139,7 +144,7 @@ def _image_folder(root: Path) -> Source:
 
 
 def _folder_key(root: Path) -> str:
-    """Of every file's name, size and time; 60,000 of them take most of a second."""
+    """Hashes every file's name, size and time; 60,000 files take most of a second."""
     digest = hashlib.sha256(str(root.resolve()).encode())
     for split in SPLITS:
         for folder in sorted(os.scandir(root / split), key=lambda entry: entry.name):
@@ -151,7 +156,7 @@ def _folder_key(root: Path) -> str:
 
 
 def _download(folder: Path, tried: list[str]) -> Source:
-    """Fetches the archive into a folder of its own and moves it only once its MD5 is right."""
+    """Fetches the archive into a folder of its own; moves the archive once its MD5 is right."""
     folder.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(dir=folder, prefix=".download-"))
     print(f"Fetching CIFAR-10 (170 MB) into {folder}; the host is slow.", file=sys.stderr)

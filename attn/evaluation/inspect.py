@@ -1,5 +1,8 @@
-"""What only a trained network can tell of its scores: class by class, over images, whether a
-channel's score says how much is lost without the channel, and whether it follows what is in it."""
+"""What only a trained network can tell of its scores, class by class and over images.
+
+Does a channel's score say how much is lost without the channel? Does the score follow the
+contents of the channel?
+"""
 
 from dataclasses import dataclass
 
@@ -22,8 +25,11 @@ SWAP_IMAGES = 1000
 
 @dataclass
 class Inspection:
-    """classes: rows module, channel, class, score. importance: rows module, channel, score, sd,
-    lost, images. maps: images (N, 3, S, S) uint8, and by module (N, h, w) float16."""
+    """The results of `inspect`.
+
+    classes: rows module, channel, class, score. importance: rows module, channel, score, sd,
+    lost, images. maps: images (N, 3, S, S) uint8, and by module (N, h, w) float16.
+    """
 
     classes: list[dict]
     importance: list[dict]
@@ -57,9 +63,9 @@ def inspect(predictor: Predictor) -> Inspection:
 
 @torch.no_grad()
 def files_of(network, size: int) -> set[str]:
-    """Returns the names of the files that a look into such a network leaves; none without scores.
+    """Returns the names of the files that a look into a network leaves; none without scores.
 
-    size: of its input.
+    size: the size of the network's input.
     """
     network, device = network.eval(), next(network.parameters()).device
     with record(network) as scores:
@@ -82,7 +88,8 @@ def swap(predictor: Predictor) -> list[dict]:
     """Exchanges the contents of a colour and a noise channel of the input: does the score follow?
 
     Returns rows colour, noise (the two channels), slot, usual, swapped: the mean score of each
-    channel without and with the exchange. None of networks that do not score noise channels.
+    channel without and with the exchange. Returns no rows for networks that do not score noise
+    channels.
     """
     network = predictor.network.eval()
     channels = network.seams.widths["input"]
@@ -113,26 +120,26 @@ def _exchanged(x, pair: tuple | None):
 
 
 def _input_scores(predictor: Predictor, x) -> dict:
-    """Returns {module: sums of its scores over the images (C,)} of attention at the input."""
+    """Returns {module: its scores summed over the images (C,)} of attention at the input."""
     with record(predictor.network) as scores, autocast(x.device, predictor.precision):
         predictor.network.seams.input(x)
     return {n: by_channel(s.double()).sum(0) for n, s in scores.items() if not is_logits(n)}
 
 
 def _scores_noise(network, scores: dict) -> bool:
-    """Returns whether each input channel has a score, and some of them are noise channels."""
+    """Returns whether each input channel has a score, and some input channels are noise."""
     return network.seams.widths["input"] > COLOURS and bool(_gate_of(network, scores, "input"))
 
 
 def evenly(things: list, count: int) -> list:
-    """At most so many of them, from the first to the last."""
+    """Returns at most `count` of the things, spread evenly from the first to the last."""
     if len(things) <= count:
         return things
     return [things[round(i * (len(things) - 1) / (count - 1))] for i in range(count)]
 
 
 def _gate_of(network, means: dict, seam: str) -> str | None:
-    """The score of each channel at one of the network's ends, by name, where there is one."""
+    """Returns the name of the score of each channel at one of the network's ends, or None."""
     for name in (f"seams.{seam}", f"seams.{seam}.channel"):
         if name in means and len(means[name]) == network.seams.widths[seam]:
             return name
@@ -140,8 +147,10 @@ def _gate_of(network, means: dict, seam: str) -> str | None:
 
 
 def _pass(predictor: Predictor, order):
-    """{module: sums of its scores class by class (classes, C)}, and the final feature map
-    (N, C, h, w) before any attention there."""
+    """Returns {module: its scores summed class by class (classes, C)} and the final feature map.
+
+    The feature map (N, C, h, w) is taken before any attention that stands there.
+    """
     labels, kept, sums = predictor.inputs.labels, [], {}
     features = predictor.network.seams.features
     handle = features.register_forward_pre_hook(lambda module, args: kept.append(args[0]))
@@ -174,13 +183,19 @@ def _rows(module: str, means: dict, images: int, lost: dict, sd) -> list[dict]:
 
 
 def _partners(samples, repeat: int):
-    """Every image's partner, whose channel it gets; the same for every network and channel."""
+    """Returns every image's partner, whose channel the image gets.
+
+    The partners are the same for every network and channel.
+    """
     order = permutation(FIXED_SEED, 1 + repeat, torch.arange(len(samples)), ORDER)
     return samples[order.to(samples.device)]
 
 
 def _lost_at_input(predictor: Predictor, samples):
-    """(images, {channel: points of accuracy lost when it is permuted among them}, sd (C,))."""
+    """Returns (number of images, {channel: points of accuracy lost}, sd (C,)) for the input.
+
+    Accuracy is lost as a channel is permuted among the images.
+    """
     inputs, channels = predictor.inputs, predictor.network.seams.widths["input"]
     right, kept, means, squares = 0, torch.zeros(channels), [], []
     partners = [_partners(samples, repeat) for repeat in range(INPUT_REPEATS)]
@@ -202,7 +217,10 @@ def _lost_at_input(predictor: Predictor, samples):
 
 
 def _lost_at_features(predictor: Predictor, order, features):
-    """The same for channels of the final feature map, before the attention that stands there."""
+    """Returns what `_lost_at_input` returns, for channels of the final feature map.
+
+    The channels are permuted before the attention that stands there.
+    """
     network, labels = predictor.network, predictor.inputs.labels[order]
 
     def end(features):
@@ -225,7 +243,7 @@ def _right(predictor: Predictor, forward, x, labels) -> int:
 
 
 def _maps(predictor: Predictor, samples) -> dict:
-    """The gates over positions of a few images, at a few places."""
+    """Returns a few images and, at a few places, their gates over positions."""
     with record(predictor.network) as scores:
         predictor(samples, hooks=True)
     gates = _over_positions(scores)

@@ -1,4 +1,4 @@
-"""A network on test images: its logits, and its scores wherever it has attention."""
+"""A network on test images: its logits, and its scores wherever the network has attention."""
 
 import copy
 import itertools
@@ -18,12 +18,15 @@ BATCH = {"cpu": 50, "cuda": 250}  # on a CPU the activations of 250 images leave
 
 
 def fixed_test_order(count: int) -> torch.Tensor:
-    """The order (count,) in which test images are taken where not all are: always the same."""
+    """Returns the order (count,) in which test images are taken where only some are taken.
+
+    The order is always the same.
+    """
     return permutation(FIXED_SEED, 0, torch.arange(count), ORDER)
 
 
 def split_inputs(config: Config, data: Dataset, split: str, device) -> Inputs:
-    """One split as the inputs of a configuration, on the device."""
+    """Returns one split as the inputs of a configuration, on the device."""
     recipe = config.recipe
     return Inputs(
         data.images[split],
@@ -40,7 +43,10 @@ class Predictor:
     """A network's logits of test images: `predictor(samples)`, (B,) -> (B, classes) float32."""
 
     def __init__(self, network: nn.Module, inputs: Inputs, recipe: Recipe, stream=None):
-        """stream: the one on which whole batches are captured in a CUDA graph, and replayed."""
+        """Captures whole batches in a CUDA graph where a stream is given.
+
+        stream: the stream on which the graph is captured, and replayed.
+        """
         self.network, self.inputs = network, inputs
         self.device = inputs.images.device
         self.precision, _ = computed_in(network, self.device, recipe.precision)
@@ -64,7 +70,10 @@ class Predictor:
             return self.network(x).float()
 
     def __call__(self, samples, hooks: bool = False):
-        """hooks: whether the network's hooks must fire, which they do not in a graph."""
+        """Returns the logits (B, classes) float32 of the samples (B,).
+
+        hooks: whether the network's hooks must fire, which they do not in a graph.
+        """
         samples = samples.to(self.device)
         if hooks or len(samples) not in self.graphs:
             with untimed():
@@ -80,9 +89,10 @@ def _has_scores(network: nn.Module) -> bool:
 
 @torch.no_grad()
 def untrained_scores(network: nn.Module, inputs: Inputs, samples) -> dict:
-    """{N: {module: statistics}} of a network before training, on test images (N,).
+    """Returns {N: {module: statistics}} of a network before training, on test images (N,).
 
-    In training mode, as its running statistics say nothing yet; the network stays as it is.
+    The network computes in training mode, as its running statistics say nothing yet. The network
+    itself stays as it is.
     """
     if not _has_scores(network):
         return {}
@@ -99,9 +109,9 @@ def untrained_scores(network: nn.Module, inputs: Inputs, samples) -> dict:
 
 @torch.no_grad()
 def evaluate(predictor: Predictor, samples, score_counts=()):
-    """Logits (N, classes), and for each n in score_counts the scores over the first n images.
+    """Returns logits (N, classes), and the scores over the first n images for n in score_counts.
 
-    samples: positions (N,) of test images. Returns logits and {n: {module: (mean, sd, saturated)}},
+    samples: positions (N,) of test images. The scores are {n: {module: (mean, sd, saturated)}},
     each (C,), on the device, which may still be computing them.
     """
     predictor.network.eval()
@@ -120,7 +130,10 @@ def evaluate(predictor: Predictor, samples, score_counts=()):
 
 
 def score_rows(scores: dict, **where) -> list[dict]:
-    """A row for each count of images, module and channel: its score's mean, sd, saturated share."""
+    """Returns a row for each count of images, module and channel.
+
+    A row holds the mean, the sd and the saturated share of the channel's score.
+    """
     rows = []
     for n, modules in sorted(scores.items()):
         for module, statistics in modules.items():

@@ -1,8 +1,9 @@
 """The mechanisms: one dictionary of names, one file a paper.
 
-A mechanism's class says by `seam` where in a block it stands, and its docstring what its score
-means. It is `Module(channels, **numbers)`, at the seam `conv` `Module(replaced, **numbers)`; at
-`fuse` it has `gate(channels, **numbers)` for the two places where nothing is added.
+A mechanism's class says by `seam` where in a block the mechanism stands, and by its docstring what
+the score means. The class is `Module(channels, **numbers)`, and at the seam `conv`
+`Module(replaced, **numbers)`. At `fuse` the class has `gate(channels, **numbers)` for the two
+places where nothing is added.
 """
 
 from attn.modules.aff import AFF, IAFF

@@ -1,10 +1,10 @@
 """BAM: bottleneck attention module (Park et al. 2018, arXiv:1807.06514).
 
 The paper adds the two parts, and normalises at the end of each. The authors' code, which gave the
-published checkpoints, multiplies them and normalises the hidden layers. `combine` and `bn` choose;
-the code's form (mul, hidden) is the default, the paper's is add, output. The paper's formula of the
-channel part shows no ReLU; both have one here. On maps of 8 x 8 and less the convolutions of
-dilation 4 see mostly padding.
+published checkpoints, multiplies the parts and normalises the hidden layers. `combine` and `bn`
+choose the form; the code's form (mul, hidden) is the default, the paper's form is add, output. The
+paper's formula of the channel part shows no ReLU; here the part has a ReLU in both forms. On maps
+of 8 x 8 and less the convolutions of dilation 4 see mostly padding.
 """
 
 import torch

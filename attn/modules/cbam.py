@@ -1,17 +1,18 @@
 """CBAM: Convolutional Block Attention Module (Woo et al. 2018, arXiv:1807.06521).
 
 Paper and authors' code agree on the channel part: average and maximum over space go through one
-shared two-layer MLP, and are added before the sigmoid; their code also knows the poolings lp and
-lse. The paper's formulas leave out what the authors' code has: the MLP's biases (`bias`), and a
-BatchNorm after the spatial convolution, whose gain their ResNet starts at 0, so that the spatial
-gate is 0.5 everywhere at first (`spatial_bn`). Both follow the code by default. Its spatial
-convolution reads [max, mean], as here; ports that read [mean, max] differ only in the order of its
-weights. For `parallel` the paper gives no formula: here both gates see x and multiply it.
+shared two-layer MLP, and are added before the sigmoid. The authors' code also knows the poolings lp
+and lse. The paper's formulas leave out what the authors' code has: the MLP's biases (`bias`), and a
+BatchNorm after the spatial convolution, whose gain the authors' ResNet starts at 0, so that the
+spatial gate is 0.5 everywhere at first (`spatial_bn`). Both follow the code by default. The code's
+spatial convolution reads [max, mean], as here; ports that read [mean, max] differ only in the order
+of its weights. For `parallel` the paper gives no formula: here both gates see x and multiply x.
 
-The poolings are reductions instead of pooling layers: any height and width, and deterministic
-gradients; where several positions tie for the maximum the gradient is shared among them, while a
-pooling layer gives it to one. lp is the root of a sum, not of a mean, and lse grows with the
-logarithm of the number of positions: on large maps both can saturate the gate.
+The poolings are reductions instead of pooling layers: they take any height and width, and have
+deterministic gradients. Where several positions tie for the maximum the gradient is shared among
+the positions, while a pooling layer gives the gradient to one position. lp is the root of a sum,
+not of a mean, and lse grows with the logarithm of the number of positions: on large maps both can
+saturate the gate.
 """
 
 import torch

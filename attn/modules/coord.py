@@ -1,8 +1,8 @@
 """Coordinate attention (Hou et al. 2021, arXiv:2103.02907).
 
 Paper and authors' code agree; the code's hidden width is at least 8 and its convolutions have
-biases. The authors place it after the depthwise step of MobileNetV2's expanding blocks; in
-ResNets they suggest SE's place and give no results.
+biases. The authors place the mechanism after the depthwise step of MobileNetV2's expanding blocks;
+in ResNets they suggest SE's place and give no results.
 """
 
 import torch

@@ -2,10 +2,11 @@
 
 As in the authors' code nothing stands between the row-wise convolution and the last one, a ReLU
 stands before the reduction, and the reduction has a bias. Their code reduces with stride 2 in the
-first stage, by the number of its planes, which a module does not know; here wherever the map is
-larger than `large`, 28 by default, which is the same at 224 pixels. They also take the stride out
-of ResNet's fourth stage; a mechanism cannot, so the parameters are theirs and the multiply-adds
-are not. The paper's position form is left out.
+first stage, by the number of its planes, which a module does not know. Here the stride is 2
+wherever the map is larger than `large`, 28 by default, which is the same at 224 pixels. The authors
+also take the stride out of ResNet's fourth stage. A mechanism cannot do so: the number of
+parameters is the authors', the number of multiply-adds is not. The paper's position form is left
+out.
 """
 
 import torch
@@ -16,7 +17,10 @@ from attn.network.scores import Scores
 
 
 def covariance(u):
-    """Of the channels over the positions: (B, D, M) -> (B, D, D), divided by M."""
+    """Returns the covariance of the channels over the positions, divided by M.
+
+    Takes (B, D, M) and returns (B, D, D).
+    """
     centred = u - u.mean(2, keepdim=True)
     return centred @ centred.transpose(1, 2) / u.shape[2]
 

@@ -4,25 +4,25 @@ import torch
 
 
 def full_precision(x):
-    """A context in which autocast does not lower what is computed from x."""
+    """Returns a context in which autocast lowers no precision on x's device."""
     return torch.autocast(x.device.type, enabled=False)
 
 
 def full(x):
-    """x in fp32 or better."""
+    """Returns x in fp32 or better."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def mean(x, dim):
-    """The mean over dimensions that are kept, in fp32 or better."""
+    """Returns the mean over dimensions that are kept, in fp32 or better."""
     return x.mean(dim, keepdim=True, dtype=torch.promote_types(x.dtype, torch.float32))
 
 
 def maximum(x, dim):
-    """The maximum over dimensions that are kept, in fp32 or better."""
+    """Returns the maximum over dimensions that are kept, in fp32 or better."""
     return full(x.amax(dim, keepdim=True))
 
 
 def gated(x, s):
-    """s * x, rounded once, to x's own type."""
+    """Returns s * x, rounded once, to x's own type."""
     return (x * s).to(x.dtype)

@@ -1,9 +1,10 @@
 """scSE: concurrent spatial and channel squeeze and excitation (Roy et al. 2018, arXiv:1803.02579).
 
 The conference paper adds the two results; its journal version (arXiv:1808.08127) and the authors'
-code take the larger of the two at every element: `combine`, the code's by default. That is not
-max(s, q) * x: where x is negative the smaller gate gives the larger product. The authors put it
-behind the blocks of a segmentation network; here it stands where SE does.
+code take the larger result at every element. `combine` chooses the form, the code's by default. The
+larger result is not max(s, q) * x: where x is negative the smaller gate gives the larger product.
+The authors put the mechanism behind the blocks of a segmentation network; here the mechanism stands
+where SE does.
 """
 
 import torch

@@ -1,7 +1,7 @@
 """Squeeze-and-Excitation (Hu et al. 2018, arXiv:1709.01507).
 
-The paper's formula has no biases, the authors' Caffe layers have them, the common PyTorch port
-has none: `bias` chooses, the authors' by default.
+The paper's formula has no biases, the authors' Caffe layers have biases, the common PyTorch port
+has no biases: `bias` chooses, and the default is the authors' form.
 """
 
 import torch

@@ -1,10 +1,10 @@
 """SK: selective kernel convolution in place of a 3x3 one (Li et al. 2019, arXiv:1903.06586).
 
-Two branches, 3x3 and 3x3 of dilation 2 (a 5x5's reach), each with normalisation and activation;
-as in the authors' Caffe layers neither of the two fully connected layers has a bias. Stride,
-groups and activation are those of what is replaced: SKNet-50 is ResNeXt-50 32x4d's place
-(backbone.groups=32 backbone.width_per_group=4). Basic blocks and inverted residuals are not in
-the paper.
+There are two branches, 3x3 and 3x3 of dilation 2 (a 5x5's reach), each with normalisation and
+activation. As in the authors' Caffe layers neither of the two fully connected layers has a bias.
+Stride, groups and activation are those of the replaced convolution: for SKNet-50 the place is
+ResNeXt-50 32x4d (backbone.groups=32 backbone.width_per_group=4). Basic blocks and inverted
+residuals are not in the paper.
 """
 
 import torch

@@ -65,7 +65,10 @@ class Split(nn.Module):
             return reduce(torch.add, parts).to(u.dtype)  # as .sum(1), which is not channels_last
 
     def _splits(self, u):
-        """(B, R C', h, w) -> (B, R, C', h, w): radix-major, but channel-major where depthwise."""
+        """Returns (B, R C', h, w) as (B, R, C', h, w).
+
+        The channels are radix-major, but channel-major where the convolution is depthwise.
+        """
         if self.depthwise:
             return u.unflatten(1, (-1, self.radix)).transpose(1, 2)
         return u.unflatten(1, (self.radix, -1))

@@ -1,7 +1,7 @@
-"""Controls, of no paper: what a gate that learns from the image must beat.
+"""Controls, of no paper, that a gate that learns from the image must beat.
 
-A gate that does not look at the image, a gate that is never trained, and the same layers as
-CBAM's channel part without a gate: what they say of a channel is added to it.
+The controls are a gate that does not look at the image, a gate that is never trained, and the
+layers of CBAM's channel part without a gate, whose output is added to each channel.
 """
 
 import torch

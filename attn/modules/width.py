@@ -1,11 +1,11 @@
 """Checks of a mechanism's numbers; each raises ValueError with the value and the choices.
 
-Which mechanism it is, and where it stands, `attn.network.place.attach` says before that.
+`attn.network.place.attach` puts the mechanism's name and place before that message.
 """
 
 
 def hidden_width(channels: int, reduction: int, least: int = 1) -> int:
-    """max(least, channels // reduction): a width of 0 would silently gate with a constant.
+    """Returns max(least, channels // reduction): a width of 0 would silently gate with a constant.
 
     Raises ValueError where reduction or least is below 1.
     """

@@ -21,17 +21,18 @@ NETWORK, STEM, ATTENTION = range(3)
 
 @contextmanager
 def stream(seed: int, *part: int):
-    """torch's generator, seeded for one part of a network, and put back afterwards."""
+    """Seeds torch's generator for one part of a network, and restores the generator afterwards."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, *part))
         yield
 
 
 def replace_stem(network: nn.Module, in_channels: int, seed: int, keep_rgb: bool = False):
-    """A stem for `in_channels`, drawn channel by channel: how many follow does not change RGB's.
+    """Replaces the stem by a stem for `in_channels`, drawn channel by channel.
 
-    Kaiming normal, fan out, as torchvision draws its own; kernel, stride and padding stay, and
-    with keep_rgb (pretrained weights) the first three channels' filters.
+    So the number of channels behind RGB does not change RGB's filters. Filters are Kaiming normal,
+    fan out, as torchvision draws its own. Kernel, stride and padding stay; with keep_rgb
+    (pretrained weights) the first three channels' filters stay too.
     """
     old = network.get_submodule(network.stem_name)
     new = nn.Conv2d(
@@ -55,7 +56,7 @@ def stem_norms(network: nn.Module) -> list[float]:
 
 
 def load_matching(network: nn.Module, weights: dict) -> list[str]:
-    """Loads the tensors that fit by name and shape; returns the names of those that do not."""
+    """Loads the tensors that fit by name and shape; returns the names of all other tensors."""
     own = network.state_dict()
     fitting = {k: v for k, v in weights.items() if k in own and v.shape == own[k].shape}
     network.load_state_dict(own | fitting)
@@ -65,10 +66,10 @@ def load_matching(network: nn.Module, weights: dict) -> list[str]:
 def build(
     config: Config, seed: int, draws: Draws | None = None, weights: dict | None = None
 ) -> nn.Module:
-    """The network of one run, on the CPU.
+    """Builds the network of one run, on the CPU.
 
-    draws: gives dropout its masks; without it dropout stays torch's own. weights: a state_dict of
-    torchvision's network to start from. Raises ValueError where the attention cannot stand where
+    draws: gives dropout its masks; without draws dropout stays torch's own. weights: a state_dict
+    of torchvision's network to start from. Raises ValueError where the attention cannot stand where
     it is asked to.
     """
     with stream(seed, NETWORK):
@@ -89,7 +90,10 @@ def build(
 
 
 def multiply_adds(network: nn.Module, in_channels: int, size: int) -> int:
-    """For one image, of convolutions and linear layers, by torch's own counter."""
+    """Returns the multiply-adds of convolutions and linear layers for one image.
+
+    The number is from torch's own counter.
+    """
     image = torch.zeros(1, in_channels, size, size)
     was_training = network.training
     network.eval()
@@ -100,7 +104,7 @@ def multiply_adds(network: nn.Module, in_channels: int, size: int) -> int:
 
 
 def count(network: nn.Module, config: Config) -> dict:
-    """Parameters, and multiply-adds for one image."""
+    """Counts parameters, and multiply-adds for one image."""
     return {
         "parameters": sum(p.numel() for p in network.parameters()),
         "multiply_adds": multiply_adds(network, config.in_channels, config.recipe.size),

@@ -21,7 +21,7 @@ GOLDEN = catalogue.CONFIGS.parent / "attn" / "modules" / "golden.yaml"
 
 
 def show(names: list[str]):
-    """Prints what there is to say of some mechanisms, or of all and then a table of their costs."""
+    """Prints a description of each named mechanism, or of all, and then tables of their costs."""
     unknown = set(names) - set(MECHANISMS)
     if unknown:
         sys.exit(f"{', '.join(sorted(unknown))}: choose some of {', '.join(MECHANISMS)}")
@@ -33,7 +33,10 @@ def show(names: list[str]):
 
 
 def describe(name: str) -> str:
-    """A mechanism in a few lines: paper, equation, place, numbers, score, authors' counts."""
+    """Describes a mechanism in a few lines.
+
+    The lines give paper, equation, place, numbers, score and authors' counts.
+    """
     kind, values = MECHANISMS[name], catalogue.read("attention", name)
     paper = re.search(r"arXiv:[\d.]+\d", sys.modules[kind.__module__].__doc__ or "")
     equation = inspect.getdoc(kind).partition("\n\n")[0]
@@ -70,7 +73,10 @@ def _golden(golden: dict) -> str:
 
 
 def costs(names: list[str]) -> dict:
-    """{quantity: a frame with a row a mechanism and a column a backbone}, as text."""
+    """Returns {quantity: a frame with a row a mechanism and a column a backbone}.
+
+    The cells of a frame are text.
+    """
     plain = {backbone: _count(_network(backbone)) for backbone in BACKBONES}
     added = {(n, b): _added(n, b, plain[b]) for n in names for b in BACKBONES}
     return {

@@ -17,9 +17,9 @@ from attn.network.seams import CannotStand
 
 
 def check_stages(network: nn.Module, stages):
-    """The chosen stages as a set of numbers.
+    """Returns the chosen stages as a set of numbers.
 
-    Raises CannotStand where `stages` is not a word or a list of the network's stages.
+    Raises CannotStand where `stages` chooses no stage, or a stage that the network does not have.
     """
     count = len(network.stages)
     words = {"all": range(1, count + 1), "between": range(1, count)}
@@ -32,9 +32,10 @@ def check_stages(network: nn.Module, stages):
 
 
 def places(network: nn.Module, location: str, seam: str, stages="all") -> list:
-    """The (owner, seam) pairs of a location; an owner is the network or a block.
+    """Returns the (owner, seam) pairs of a location; an owner is the network or a block.
 
-    Raises CannotStand where the stages are not the network's, or none of its blocks has the seam.
+    Raises CannotStand where the stages are not the network's, where no block of the stages has the
+    seam, or where the seam is `conv` and the location is an end of the network.
     """
     if location == "none":
         return []
@@ -64,9 +65,10 @@ def places(network: nn.Module, location: str, seam: str, stages="all") -> list:
 def attach(network: nn.Module, location: str, attention: str, stages, make):
     """Fills the seams of a location with `make(form, index, what)`, in the order of the network.
 
-    attention: a mechanism's name. form: its class, or where it would fuse and nothing is added its
-    gate's. what: the channels there, or the convolution that is replaced. Raises ValueError, with
-    the place and the mechanism, where it cannot stand there or a number of its own is wrong.
+    attention: a mechanism's name. form: the mechanism's class, or its `gate` where the mechanism
+    would fuse and nothing is added. what: the channels at the place, or the convolution that is
+    replaced. Raises ValueError, with the place and the mechanism, where the mechanism cannot stand
+    there or a number of its own is wrong.
     """
     mechanism = MECHANISMS[attention]
     names = {module: name for name, module in network.named_modules()}

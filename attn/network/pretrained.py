@@ -10,9 +10,9 @@ from attn.errors import DataError
 
 
 def weights(config: Config) -> dict | None:
-    """The backbone's state_dict, fetched once; None where the configuration does not ask for it.
+    """Returns the backbone's state_dict, fetched once; None where the configuration asks for none.
 
-    Raises DataError where it cannot be fetched, with where to put a copy.
+    Raises DataError where the state_dict cannot be fetched, with the place for a copy.
     """
     if not config.backbone.get("pretrained"):
         return None
@@ -28,7 +28,10 @@ def weights(config: Config) -> dict | None:
 
 
 def describe(network: torch.nn.Module, weights: dict) -> str:
-    """What of a network began as the weights, and what was drawn."""
+    """Describes how a network began: with the weights, but for the tensors that were drawn.
+
+    The description names the tensors that were drawn.
+    """
     own = network.state_dict()
     drawn = [name for name in own if name not in weights or weights[name].shape != own[name].shape]
     stem = f"{network.stem_name}.weight"

@@ -1,6 +1,6 @@
 """Every attention score of a network, from outside forward().
 
-A mechanism passes what it multiplies by through a `Scores` marker, which returns it unchanged;
+A mechanism passes each score through a `Scores` marker, which returns the score unchanged;
 `record(model)` listens to the markers for as long as its block lasts.
 """
 
@@ -20,8 +20,8 @@ class Scores(nn.Module):
 def record(model: nn.Module):
     """Yields {mechanism's module name: its last score}, which each forward pass fills.
 
-    A mechanism's main score has its own name, another one its name and the marker's. Hooks do not
-    fire in a replayed CUDA graph: use an eager pass.
+    A mechanism's main score has the mechanism's name, another score the mechanism's name and the
+    marker's. Hooks do not fire in a replayed CUDA graph: use an eager pass.
     """
     scores = {}
 
@@ -42,12 +42,12 @@ def record(model: nn.Module):
 
 
 def is_logits(name: str) -> bool:
-    """Whether a recorded score is what a gate was made of, and none itself."""
+    """Returns whether a recorded score is the logits of a gate, and not a gate itself."""
     return name.endswith("_logits")
 
 
 def by_channel(score):
-    """(B, C): a gate's mean over space; of shares (B, M, C) the last."""
+    """Returns (B, C): a gate's mean over space; of shares (B, M, C) the last share."""
     return score[:, -1] if score.ndim == 3 else score.mean((2, 3))
 
 
@@ -75,7 +75,7 @@ class ScoreStatistics:
                 sums[i] = sums[i] + term
 
     def summary(self) -> dict:
-        """{module: (mean, sd, saturated)}, each (C,) float64; sd is 0 for a single image."""
+        """Returns {module: (mean, sd, saturated)}, each (C,) float64; sd of a single image is 0."""
         result = {}
         for name, (n, total, squares, saturated) in self.sums.items():
             mean = total / n

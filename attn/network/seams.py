@@ -1,6 +1,6 @@
 """The seams: named places in a network that do nothing until attention fills them.
 
-A network or a block owns one `Seams`, which declares its places and what stands there. They hold
+A network or a block owns one `Seams`, which declares its places and what stands there. Seams hold
 no parameters, so a network with empty seams has exactly torchvision's state_dict.
 
     input      before the stem
@@ -21,7 +21,7 @@ class CannotStand(ValueError):
 
 
 class Add(nn.Module):
-    """What `fuse` does until it is filled."""
+    """The addition that stands at `fuse` until the seam is filled."""
 
     def forward(self, branch, shortcut):
         return branch + shortcut

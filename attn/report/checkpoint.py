@@ -1,4 +1,4 @@
-"""One trained network: its accuracy, per class too, its scores everywhere, and what they mean."""
+"""One trained network: its accuracy, also by class, its scores at every place and their meaning."""
 
 from pathlib import Path
 
@@ -14,7 +14,10 @@ from attn.runs import files
 
 
 def report_checkpoint(look, out: Path):
-    """Writes tables and figures of one network, an `attn.runs.look.Look`, under `out`."""
+    """Writes tables and figures of one network under `out`.
+
+    `look` is the network's `attn.runs.look.Look`.
+    """
     title = f"{look.run}\n{look.epochs}, {SOURCES[look.source]}"
     out = out / f"checkpoint-{look.run}"
     out.mkdir(parents=True, exist_ok=True)

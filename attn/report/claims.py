@@ -1,4 +1,4 @@
-"""configs/claims.yaml: the published tables and what is claimed of them, checked on load."""
+"""The published tables and their claims in configs/claims.yaml, which are checked on load."""
 
 import re
 from dataclasses import MISSING, dataclass, field, fields
@@ -37,7 +37,7 @@ class ClaimError(UserError):
 
 @dataclass
 class Row:
-    """One row of a table: which configurations are its runs, by the columns of runs.csv."""
+    """A row of a table, which chooses its runs by the columns of runs.csv."""
 
     model: str
     data: str
@@ -51,7 +51,7 @@ class Row:
         return {key: getattr(self, key) for key in ("data", "attention", "location", "stages")}
 
     def of(self, runs):
-        """Those of the runs (a frame) that are this row's."""
+        """Returns the runs of a frame that belong to this row."""
         for key, value in self.columns.items():
             runs = runs[runs[key] == value]
         return runs
@@ -59,7 +59,7 @@ class Row:
 
 @dataclass
 class Table:
-    """A published table, or one of ours: an experiment's rows, on one recipe and backbone."""
+    """A published table, or a table of ours: an experiment's rows, on one recipe and backbone."""
 
     id: str
     title: str
@@ -72,7 +72,10 @@ class Table:
 
     @property
     def recipe_key(self) -> str:
-        """Of the recipe as its YAML is now: runs of an older one are another experiment."""
+        """Returns the key of the recipe as its YAML is now.
+
+        Runs of an older YAML are another experiment.
+        """
         values = catalogue.recipe(self.recipe, self.backbone)
         return catalogue.recipe_key(Recipe(**values), self.backbone)
 
@@ -80,7 +83,10 @@ class Table:
         return next(row for row in self.rows if row.model == model)
 
     def command(self, recipe: str | None = None, backbone: str | None = None) -> str:
-        """What trains it: as published, or with another recipe and backbone."""
+        """Returns the command that trains the table.
+
+        The table is trained as published, or with another recipe and backbone.
+        """
         words = [f"experiment={self.id}"]
         words += command_words("recipe", recipe) if recipe else []
         words += command_words("backbone", backbone) if backbone else []
@@ -89,7 +95,7 @@ class Table:
 
 @dataclass
 class Claim:
-    """One comparison and its number; see the head of configs/claims.yaml."""
+    """A comparison and its number. The head of configs/claims.yaml describes the fields."""
 
     id: str
     statement: str
@@ -110,27 +116,33 @@ class Claim:
 
     @property
     def rows(self) -> list[Row]:
-        """The rows whose runs it takes."""
+        """Returns the rows whose runs the claim takes."""
         return [row for row in (self.treatment, self.control, *self.interaction) if row]
 
     @property
     def family(self) -> str:
-        """The claims over which its p-values are adjusted: all primary ones, or its table's."""
+        """Returns the name of the family of claims over which the claim's p-values are adjusted.
+
+        All primary claims are one family. The other claims of a table are another family.
+        """
         return "primary" if self.primary else self.table.id
 
     @property
     def target(self) -> float:
-        """The published number as a difference."""
+        """Returns the published number as a difference."""
         return self.published - (self.against or 0)
 
     @property
     def precise(self) -> float:
-        """Half the width that an interval may have at most where it contradicts the claim."""
+        """Returns half the width that an interval may have at most where it contradicts a claim."""
         return PRECISE if self.metric == "test_accuracy" else self.smallest or self.margin
 
 
 def load(path: Path = CLAIMS) -> tuple[list[Table], list[Claim]]:
-    """The tables and claims of a file. Raises ClaimError for the first mistake in it."""
+    """Returns the tables and claims of a file.
+
+    Raises ClaimError for the first mistake in the file.
+    """
     try:
         values = yaml.safe_load(path.read_text())
     except yaml.YAMLError as error:
@@ -143,7 +155,10 @@ def load(path: Path = CLAIMS) -> tuple[list[Table], list[Claim]]:
 
 
 def command_words(group: str, label: str) -> list[str]:
-    """cbam+kernel=3 -> attention=cbam attention.kernel=3: a label as the command line takes it."""
+    """Returns a label in the words that the command line takes.
+
+    The label cbam+kernel=3 becomes attention=cbam attention.kernel=3.
+    """
     name, _, changes = label.partition("+")
     # What follows the first + may hold one itself, as in pools=avg+max.
     prefix = "data.noise" if group == "data" else group
@@ -153,9 +168,10 @@ def command_words(group: str, label: str) -> list[str]:
 
 
 def _named(group: str, text: str) -> dict:
-    """{key: value} of a group's label, as its YAML and the changes in the label say.
+    """Returns {key: value} of a group's label, as its YAML and the changes in the label say.
 
-    Raises UserError where a value is of another type than the YAML's.
+    Raises UserError where a name or a key is unknown, or where a value is of another type than the
+    YAML's.
     """
     chosen, *changes = command_words(group, text)
     _one_of(group, chosen.partition("=")[2], catalogue.choices(group))
@@ -173,7 +189,10 @@ def _named(group: str, text: str) -> dict:
 
 
 def _each(path: Path, kind: str, values: dict, make) -> list:
-    """The entries of one list, made one by one; an error gets the entry's name in front."""
+    """Makes the entries of a list in turn and returns them.
+
+    The message of a ClaimError gets the entry's name in front.
+    """
     made = []
     for number, entry in enumerate(values[kind] or [], 1):
         name = f"number {number}"
@@ -192,7 +211,10 @@ def _each(path: Path, kind: str, values: dict, make) -> list:
 
 
 def _fill(kind, entry: dict, **made):
-    """kind(**entry), once its keys are known and those that have no default are there."""
+    """Returns kind(**entry), in which the values of `made` replace those of the entry.
+
+    Raises ClaimError where a key is unknown, or where a key that has no default is missing.
+    """
     known = {field.name: field for field in fields(kind)}
     for key in entry:
         if key not in known:

@@ -1,4 +1,4 @@
-"""Run folders -> groups that may be compared."""
+"""From run folders to groups of runs that may be compared."""
 
 import json
 from contextlib import contextmanager
@@ -36,7 +36,10 @@ UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, IndexErr
 
 
 class Damaged(Exception):
-    """A file of a run folder that cannot be used: its name, why, and what to do."""
+    """A run folder has a file that cannot be used.
+
+    The message names the file, the reason and the remedy.
+    """
 
 
 @contextmanager
@@ -50,7 +53,7 @@ def _reading(file: str, remedy: str = "delete the folder, and train.py makes it 
 
 @dataclass
 class Collected:
-    """The groups of the finished runs, and why each other folder was left out."""
+    """The groups of the finished runs, and the reasons why the other folders were left out."""
 
     groups: list[Group]
     left_out: list[str]
@@ -58,7 +61,7 @@ class Collected:
 
 @dataclass
 class _Read:
-    """What one finished run's folder holds."""
+    """The contents of one finished run's folder."""
 
     folder: Path
     summary: dict
@@ -68,7 +71,10 @@ class _Read:
 
 
 def collect(root: Path) -> Collected:
-    """Reads every run folder under root; one that cannot be read is left out, with the reason."""
+    """Reads every run folder under root.
+
+    A folder that cannot be read, or whose run is not finished, is left out with the reason.
+    """
     runs, unfinished, left_out = [], [], []
     for path in sorted(root.glob("*/config.yaml")):
         folder = path.parent
@@ -88,7 +94,10 @@ def collect(root: Path) -> Collected:
 
 
 def _finished(folder: Path) -> _Read:
-    """Raises Damaged."""
+    """Reads the folder of a finished run.
+
+    Raises Damaged where a file cannot be used, or where the folder is a copy of another.
+    """
     with _reading("summary.json", "the same train.py command writes it again"):
         summary = _summary(folder)
     if summary["run"] != folder.name:
@@ -116,7 +125,11 @@ def _finished(folder: Path) -> _Read:
 
 
 def _summary(folder: Path) -> dict:
-    """Raises ValueError where it lacks what the report takes."""
+    """Reads a run's summary.
+
+    Raises KeyError where the summary lacks a key that the report takes, and ValueError where a
+    value is of a wrong type or the source is unknown.
+    """
     summary = json.loads((folder / "summary.json").read_text())
     for key, kind in TYPES.items():
         if not isinstance(summary[key], kind):
@@ -127,7 +140,11 @@ def _summary(folder: Path) -> dict:
 
 
 def _whole_scores(folder: Path, expected: bool) -> pd.DataFrame:
-    """Raises ValueError where a place or a channel lacks a row that others have."""
+    """Reads a run's scores.
+
+    Raises ValueError where scores are expected but have no file, or where an epoch lacks rows that
+    another epoch has.
+    """
     if expected and not (folder / "scores.csv").exists():
         raise ValueError("there is none")
     scores = _rows(folder, "scores.csv")
@@ -140,9 +157,10 @@ def _whole_scores(folder: Path, expected: bool) -> pd.DataFrame:
 
 
 def _stem(folder: Path) -> pd.DataFrame:
-    """Returns the norm of each input channel's first filters; runs from before have none.
+    """Returns the norm of each input channel's first filters.
 
-    Raises ValueError where a channel is missing.
+    The frame is empty for an older run, which has no stem.csv. Raises ValueError where a channel is
+    missing, or where a norm is not a number above 0.
     """
     if not (folder / "stem.csv").exists():
         return pd.DataFrame()
@@ -155,7 +173,10 @@ def _stem(folder: Path) -> pd.DataFrame:
 
 
 def _unfinished(folder: Path) -> dict:
-    """Raises Damaged."""
+    """Reads the folder of an unfinished run.
+
+    Raises Damaged where its config.yaml cannot be used.
+    """
     with _reading("config.yaml"):
         values = yaml.safe_load((folder / "config.yaml").read_text())
         config = Config.from_dict(values)
@@ -216,9 +237,10 @@ def _group(read: list[_Read], unfinished: pd.DataFrame) -> Group:
 
 
 def _edited(runs: pd.DataFrame, folders: dict[str, Path]) -> dict[str, str]:
-    """By configuration, the settings in which those of the same names differ.
+    """Returns, by configuration, the settings in which configurations of the same names differ.
 
-    As where a YAML was edited between two runs; by the words that train.py takes.
+    Such configurations exist where a YAML was edited between two runs, for example. The settings
+    are in the words that train.py takes.
     """
     words = {}
     for _, alike in runs.drop_duplicates([*NAMES, "configuration"]).groupby(NAMES):
@@ -233,7 +255,10 @@ def _edited(runs: pd.DataFrame, folders: dict[str, Path]) -> dict[str, str]:
 
 
 def _settings(folder: Path) -> dict[str, str]:
-    """What decides a run's numbers, but for `strict`; nothing where its config.yaml is damaged."""
+    """Returns the settings that decide a run's numbers, except `strict`.
+
+    The dictionary is empty where the run's config.yaml is damaged.
+    """
     try:
         config = Config.from_dict(yaml.safe_load((folder / "config.yaml").read_text()))
     except (*UNREADABLE, yaml.YAMLError):
@@ -250,7 +275,7 @@ def _rows(folder: Path, file: str) -> pd.DataFrame:
 
 
 def _joined(frames: list) -> pd.DataFrame:
-    """One frame, the run's name first."""
+    """Returns the frames as a single frame, whose first column is the run's name."""
     frames = [frame for frame in frames if len(frame)]
     if not frames:
         return pd.DataFrame()
@@ -263,19 +288,25 @@ def _last_place(classes: pd.DataFrame) -> pd.DataFrame:
 
 
 def _at_end(scores: pd.DataFrame) -> pd.DataFrame:
-    """Of the last epoch, over the whole test set."""
+    """Returns the scores of the last epoch, over the whole test set."""
     last = scores[scores["epoch"] == scores["epoch"].max()]
     return last[last["images"] == last["images"].max()]
 
 
 def _kept(scores: pd.DataFrame) -> pd.DataFrame:
-    """Input channels throughout, other places at the end: the rest is megabytes."""
+    """Returns the scores of input channels at every epoch, and those of other places at the end.
+
+    The remaining scores would take megabytes.
+    """
     at_input = scores["module"].map(of_input_channels)
     return scores[at_input | scores.index.isin(_at_end(scores).index)]
 
 
 def _health(scores: pd.DataFrame, epochs: pd.DataFrame) -> pd.DataFrame:
-    """A row for each kind of score: means over channels and places, untrained and at the end."""
+    """Returns a row for each kind of score, with means over channels and places.
+
+    The means are of the untrained network and of the network after the last epoch.
+    """
     keys = ["module", "channel"]
     before = scores[scores["epoch"] < 0].set_index(keys)["mean"].rename("first")
     now = _at_end(scores).join(before, on=keys)
@@ -291,10 +322,11 @@ def _health(scores: pd.DataFrame, epochs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _pictures(folder: Path, scores: pd.DataFrame) -> dict:
-    """example: one test image's input channels (C, S, S) uint8, if they are scored.
+    """Returns the arrays of a run's pictures by name.
 
-    maps/...: what an inspection saw (see attn.evaluation.inspect). In a group the configuration
-    stands behind the first word.
+    `example` holds one test image's input channels (C, S, S) uint8, if the channels are scored. The
+    arrays `maps/...` hold the maps of an inspection (see attn.evaluation.inspect). In a group the
+    configuration stands behind the first word of the name.
     """
     found = {}
     path = folder / "predictions.npz"
@@ -308,7 +340,7 @@ def _pictures(folder: Path, scores: pd.DataFrame) -> dict:
 
 
 def _predictions(folder: Path) -> np.ndarray | None:
-    """Returns the class of each test image, (N,) uint8; None where a run kept no logits."""
+    """Returns the class of each test image, (N,) uint8, or None where a run kept no logits."""
     path = folder / "predictions.npz"
     if not path.exists():
         return None

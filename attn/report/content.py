@@ -1,7 +1,8 @@
 """Does a score follow what an input channel holds, or the channel's place?
 
 A colour and a noise channel exchange their contents (see attn.evaluation.inspect.swap). A score
-that is computed from the content moves with it; one learned for the place stays.
+that is computed from the content moves with the content. A score that is learned for the place
+stays.
 """
 
 import pandas as pd
@@ -37,7 +38,7 @@ def pairs(swap: pd.DataFrame) -> pd.DataFrame:
 def _follows(scores: pd.DataFrame) -> pd.Series:
     """Returns 1 where the two scores change places with the contents, 0 where they stay.
 
-    NaN where the colour's usual score is not above the noise channel's by LEAST_GAP.
+    The result is NaN where the colour's usual score is not above the noise channel's by LEAST_GAP.
     """
     gap = scores["score_colour"] - scores["score_noise"]
     rise = scores["score_colour_in_noise"] - scores["score_noise"]
@@ -53,10 +54,10 @@ def named(pairs: pd.DataFrame) -> pd.DataFrame:
 
 
 def table(group: Group) -> pd.DataFrame:
-    """Returns a row for each configuration: means over pairs, then over runs.
+    """Returns a table with a row for each configuration: means over pairs, then over runs.
 
-    What a run's scores follow is asked of their means over its pairs: of a pair with a small gap
-    the ratio would be chance.
+    Whether a run's scores follow the contents is computed from their means over the run's pairs.
+    For a single pair with a small gap the ratio would be chance.
     """
     if group.swap.empty:
         return pd.DataFrame()

@@ -1,4 +1,4 @@
-"""Numbers in words, and tables of words in Markdown, HTML and the terminal."""
+"""Numbers as text, and tables in Markdown, in HTML and for the terminal."""
 
 import html
 import math
@@ -10,7 +10,7 @@ MINUS = "\N{MINUS SIGN}"
 
 
 def number(value, digits: int = 2, sign: bool = False) -> str:
-    """Rounded; nothing where there is none."""
+    """Returns a rounded number as text; the text is empty where there is no number."""
     if value is None or pd.isna(value):
         return ""
     text = f"{value:{'+' if sign else ''},.{digits}f}"
@@ -26,7 +26,7 @@ def interval(low, high, digits: int = 2, sign: bool = False) -> str:
 
 
 def counted(count: int, what: str) -> str:
-    """1 seed, 2 seeds."""
+    """Returns a count with its noun, such as 1 seed or 2 seeds."""
     return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
 
@@ -38,9 +38,9 @@ WIDTH = 100  # columns of a terminal
 
 
 def plain(frame: pd.DataFrame) -> str:
-    """A table for the terminal, its first and last column to the left, others to the right.
+    """Returns a table for the terminal, its first and last column to the left, others to the right.
 
-    Where it would be wider than WIDTH, names in its first column are cut.
+    Where the table would be wider than WIDTH, names in its first column are cut.
     """
     lines, _ = _lines(frame)
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
@@ -63,7 +63,7 @@ def plain(frame: pd.DataFrame) -> str:
 
 
 def markdown(frame: pd.DataFrame) -> str:
-    """A Markdown table; the best rows' accuracy in bold."""
+    """Returns a Markdown table, with the accuracy of the best rows in bold."""
     lines, best = _lines(frame)
     columns = lines[0]
     rows = [
@@ -82,7 +82,7 @@ def _piped(line):
 
 
 def html_table(frame: pd.DataFrame) -> str:
-    """An HTML table; numbers to the right, the best rows' accuracy strong."""
+    """Returns an HTML table, with numbers to the right and the accuracy of the best rows strong."""
     lines, best = _lines(frame)
     columns = lines[0]
     right = [
@@ -111,7 +111,7 @@ def _carries_mark(column: str) -> bool:
 
 
 def _lines(frame: pd.DataFrame) -> tuple[list[list[str]], list[bool]]:
-    """Head and rows as text, and which rows are the best."""
+    """Returns the head and the rows as text, and for each row whether it is among the best."""
     best = frame[BEST].tolist() if BEST in frame else [False] * len(frame)
     shown = frame.drop(columns=BEST, errors="ignore")
     rows = [[_text(value) for value in row] for row in shown.itertuples(index=False)]

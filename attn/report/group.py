@@ -35,14 +35,19 @@ TEXTS = dict.fromkeys((*KEY[:-1], *CONFIGURATION, "settings", "commit", "reason"
 class Group:
     """Runs of one recipe, one dataset and one `numerics`.
 
-    runs: with `variant`, what tells a configuration from others of its names. epochs: a row an
-    epoch. scores: of input channels every epoch; of other places the last, of one seed. health:
-    what each run's gates were at first and became. stem: the norm of the first convolution's
-    filters of each input channel, where a run wrote it. unfinished: run folders without a result,
-    and why. importance: of the networks that were inspected; classes: of their last place, of one
-    seed; swap: their scores where two input channels are exchanged. pictures: arrays by name, see
-    `collect`. predictions: by run the class (N,) uint8 that it gives each test image, in the
-    dataset's order.
+    `runs` has a column `variant`, which tells a configuration from others of the same names.
+    `epochs` has a row for each epoch. `scores` holds the scores of input channels at every epoch,
+    and those of other places at the last epoch, of one seed. `health` holds what each run's gates
+    were at first and what they became. `stem` holds the norm of the first convolution's filters of
+    each input channel, where a run wrote it. `unfinished` holds the run folders without a result,
+    and the reasons.
+
+    Three frames come from the networks that were inspected. `importance` holds the accuracy that is
+    lost without a channel. `classes` holds the scores by class at the last place, of one seed.
+    `swap` holds the scores where two input channels are exchanged.
+
+    `pictures` holds arrays by name (see `collect`). `predictions` holds, by run, the class (N,)
+    uint8 that the run gives each test image, in the dataset's order.
     """
 
     name: str
@@ -73,7 +78,10 @@ class Group:
 
     @property
     def decides(self) -> bool:
-        """Whether its runs are long enough for verdicts; `quick` shows that everything works."""
+        """Returns whether the runs are long enough for verdicts.
+
+        Runs of `quick` are too short: they show that everything works.
+        """
         return not re.match(rf"{DEMONSTRATION}\b", self.recipe)
 
     @property
@@ -117,7 +125,10 @@ class Group:
         return cls(folder.name, **frames, **arrays)
 
     def joined(self, older: "Group") -> "Group":
-        """With what an older group has of other runs: what was published stays."""
+        """Returns the group with the data that an older group has of other runs.
+
+        Thus everything that was published stays.
+        """
         frames = {}
         for name in FRAMES:
             mine, others = getattr(self, name), getattr(older, name)
@@ -136,7 +147,7 @@ class Group:
 
 
 def by_pair(runs: pd.DataFrame, column: str) -> pd.Series:
-    """Returns a column of runs by (environment, seed): only what shares both is compared."""
+    """Returns a column of runs by (environment, seed): only runs that share both are compared."""
     return runs.set_index(PAIR)[column]
 
 
@@ -146,7 +157,7 @@ def pairs_of(runs: pd.DataFrame) -> set:
 
 
 def _environments(runs: pd.DataFrame) -> pd.Series:
-    """Returns each run's environment; of older runs as much as is known."""
+    """Returns each run's environment, and of older runs as much of it as is known."""
     known = runs.get("environment", pd.Series(index=runs.index, dtype=object))
     older = [of_older(run) for run in runs.to_dict("records")]
     return known.where(known.notna(), pd.Series(older, index=runs.index))
@@ -157,7 +168,7 @@ def with_variant(name: str, variant: str) -> str:
 
 
 def _variants(runs: pd.DataFrame) -> pd.Series:
-    """Of each run what tells its configuration from others of the same names, in words."""
+    """Returns for each run the words that tell its configuration from others of the same names."""
     words = pd.Series("", index=runs.index)
     for _, alike in runs.groupby(NAMES):
         if alike["configuration"].nunique() > 1:
@@ -166,7 +177,10 @@ def _variants(runs: pd.DataFrame) -> pd.Series:
 
 
 def _told_apart(alike: pd.DataFrame) -> dict[str, str]:
-    """Words by configuration; its hash only where nothing else is known of a difference."""
+    """Returns for each configuration the words that tell it from others of the same names.
+
+    The words have the configuration's hash only where nothing else is known of a difference.
+    """
     firsts = alike.drop_duplicates("configuration").to_dict("records")
     words = {run["configuration"]: _differing(run) for run in firsts}
     counts = Counter(words.values())
@@ -183,12 +197,16 @@ def _differing(run: dict) -> str:
 
 
 def published(root: Path) -> list[Group]:
-    """The groups whose data files lie in folders of root."""
+    """Returns the groups whose data files lie in folders of root."""
     return [Group.read(path.parent) for path in sorted(root.glob("*/runs.csv"))]
 
 
 def named(groups: list[Group]) -> list[Group]:
-    """The largest group of a recipe gets its plain name, another its hashes too."""
+    """Returns the groups with names.
+
+    The largest group of a recipe gets the recipe's plain name. The name of any other group has its
+    hashes too.
+    """
     taken, result = set(), []
     for group in sorted(groups, key=lambda group: (-len(group.runs), group.key)):
         recipe, recipe_key, source, fingerprint, numerics = group.key

@@ -1,4 +1,4 @@
-"""report.html: verdicts, tables, figures, and behind every number its runs and command."""
+"""report.html: verdicts, tables and figures, with the runs and the command behind every number."""
 
 import base64
 import html
@@ -30,7 +30,7 @@ CAPTIONS = {  # by the beginning of a figure's name
 
 
 def write_page(sections, own: list[Judged], skipped: list[str], out: Path):
-    """One self-contained file: its pictures are the PNG files that lie beside it."""
+    """Writes report.html, a self-contained file with the PNG files of the folders beside it."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATE.parent),
         autoescape=True,
@@ -53,7 +53,7 @@ def write_page(sections, own: list[Judged], skipped: list[str], out: Path):
 
 
 def code(text: str):
-    """`word` -> code."""
+    """Returns text as HTML, with every `word` between backticks as code."""
     parts = html.escape(text).split("`")
     odd = [f"<code>{part}</code>" if i % 2 else part for i, part in enumerate(parts)]
     return jinja2.filters.Markup("".join(odd))
@@ -89,7 +89,7 @@ def _summary(group) -> str:
 
 
 def _verdict(one: Judged) -> dict:
-    """What a verdict's card shows."""
+    """Returns the fields that the card of a verdict shows."""
     claim = one.claim
     words = wording.shown([one]).iloc[0]
     against = claim.control.model if claim.control else f"{claim.against:g}"
@@ -114,7 +114,11 @@ def _verdict(one: Judged) -> dict:
 
 
 def _about(one: Judged) -> str:
-    """On what it was judged; the network is named beside that of the claim."""
+    """Returns the network and the title of the group on which a claim was judged.
+
+    Where the network is not that of the claim, the claim's network is named beside it. The text is
+    empty where the claim was not run.
+    """
     if one.group is None:
         return ""
     table = one.claim.table
@@ -123,7 +127,7 @@ def _about(one: Judged) -> str:
 
 
 def _behind(one: Judged) -> list[tuple]:
-    """(row, the command that trains its runs, these) of the treatment and the control."""
+    """Returns (row, command that trains its runs, runs) for the treatment and the control."""
     if not one.runs:
         return []
     runs = one.group.runs.set_index("run", drop=False).loc[one.runs]
@@ -149,7 +153,10 @@ def _table(table, group) -> dict:
 
 
 def command_of(run, seeds) -> str:
-    """The command that trains a run's configuration with these seeds; run: a row of runs.csv."""
+    """Returns the command that trains a run's configuration with these seeds.
+
+    `run` is a row of runs.csv.
+    """
     words = []
     for group in ("backbone", "attention", "data", "recipe"):
         words += command_words(group, run[group])
@@ -170,7 +177,10 @@ def command_of(run, seeds) -> str:
 
 
 def _figure(path: Path) -> dict:
-    """A figure as it stands in the page, which is one file."""
+    """Returns a figure as it stands in the page.
+
+    The page is a single file, and so holds the picture itself.
+    """
     data = base64.b64encode(path.read_bytes()).decode()
     known = [text for start, text in CAPTIONS.items() if path.stem.startswith(start)]
     caption = known[0] if known else "Accuracy over epochs"

@@ -1,4 +1,4 @@
-"""Mechanisms by places: what each gains where, as a table and a figure."""
+"""The gain from each mechanism at each place, as a table and a figure."""
 
 from collections import Counter
 from pathlib import Path
@@ -21,11 +21,12 @@ PLAIN = set(choices("attention")) - {"static", "random", "mlp"}  # as published,
 
 
 def differences(group: Group) -> pd.DataFrame:
-    """Accuracy minus that of no attention, in points: a row for each mechanism, place and seed.
+    """Returns the accuracy above that without attention, in points, by mechanism, place and seed.
 
-    Of mechanisms that stand at several places, over the seeds that these and the baseline share in
-    one environment: else one place would be held against other networks than the next. Columns
-    NAMES, location, environment, seed, difference, run.
+    Only mechanisms that stand at several places have rows. Their seeds are those that all their
+    places and the baseline share in one environment. Otherwise the baseline of one place would be
+    other networks than the baseline of the next. The columns are NAMES, location, environment,
+    seed, difference and run.
     """
     found = []
     for _, alike in group.runs.groupby(["backbone", "data"]):
@@ -46,7 +47,7 @@ def _above(runs: pd.DataFrame, baseline: pd.DataFrame, pairs: list) -> pd.DataFr
 
 
 def table(group: Group) -> pd.DataFrame:
-    """A row for each mechanism and place: over n seeds the mean difference and its interval."""
+    """Returns the mean difference over n seeds and its interval, for each mechanism and place."""
     frame = differences(group)
     rows = []
     for key, mine in frame.groupby([*NAMES, "location"]) if len(frame) else ():
@@ -58,10 +59,11 @@ def table(group: Group) -> pd.DataFrame:
 
 
 def medians(frame: pd.DataFrame) -> pd.Series:
-    """Each place's median over the mechanisms that stand at every place; empty below three.
+    """Returns each place's median over the mechanisms that stand at every place.
 
-    frame: the differences of one backbone and data; variants of a mechanism and controls among
-    them do not count.
+    The series is empty where there are fewer than three such mechanisms. `frame` holds the
+    differences of one backbone and data. Controls, variants of a mechanism and mechanisms at some
+    stages only do not count.
     """
     mine = frame[frame["attention"].isin(PLAIN) & (frame["stages"] == "all")]
     wide = mine.pivot_table(index="attention", columns="location", values="difference").dropna()
@@ -69,7 +71,7 @@ def medians(frame: pd.DataFrame) -> pd.Series:
 
 
 def words(frame: pd.DataFrame) -> pd.DataFrame:
-    """The table as people read it: a row for each mechanism, a column for each place."""
+    """Returns the table as people read it: a row for each mechanism, a column for each place."""
     rows = []
     for _, alike in frame.groupby(["backbone", "data"]):
         for key, mine in alike.groupby([*NAMES, "n"]):
@@ -83,7 +85,10 @@ def words(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def figures(group: Group, folder: Path) -> list[Path]:
-    """For each backbone and data: a panel a place, in it a line a mechanism, its seeds and mean."""
+    """Draws a figure for each backbone and data, with a panel for each place.
+
+    A panel has a line for each mechanism, with the mechanism's seeds and their mean.
+    """
     frame = differences(group)
     if frame.empty:
         return []
@@ -132,11 +137,11 @@ def _panel(panel, frame: pd.DataFrame, half: float):
 
 
 def _chance(frame: pd.DataFrame) -> tuple[str, float]:
-    """What the figure shows, in words, and how far the mean of a cell goes by chance.
+    """Returns what the figure shows, in words, and how far the mean of a cell goes by chance.
 
-    That is the half width of a t-interval with the cells' common sd. Each cell of two seeds stays
-    within in 92% of sweeps (simulated in test_stats.py), but as they share the baseline they leave
-    together.
+    This distance is the half width of a t-interval with the cells' common sd. The mean of each cell
+    of two seeds stays within the distance in 92% of sweeps (simulated in test_stats.py). As cells
+    share the baseline, their means exceed the distance together.
     """
     cells = [cell["difference"] for _, cell in frame.groupby(["line", "location"])]
     marks = f"Ticks: seeds. Marks: means, hollow of fewer than {stats.SMOKE} seeds."

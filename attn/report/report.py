@@ -1,4 +1,4 @@
-"""Run folders, or published data files -> data, tables, verdicts, figures and the page."""
+"""From run folders, or published data files, to data, tables, verdicts, figures and the page."""
 
 import json
 import shutil
@@ -22,7 +22,10 @@ from attn.runs.folder import skipped
 
 @dataclass
 class Shown:
-    """A table as it is written and put on the page. behind: row by row (what, runs)."""
+    """A table as it is written and put on the page.
+
+    `behind` holds (label, names of its runs) for each row that has runs.
+    """
 
     id: str
     title: str
@@ -33,7 +36,7 @@ class Shown:
 
 @dataclass
 class Section:
-    """What there is of one group."""
+    """One group of runs with its verdicts, tables and figures."""
 
     group: Group
     judged: list[Judged]
@@ -42,10 +45,11 @@ class Section:
 
 
 def report(root: Path, out: Path, publish: bool = False):
-    """Data, tables, verdicts, figures: a folder under `out` for each group of runs, and one page.
+    """Writes data, tables, verdicts and figures: a folder under `out` for each group, and one page.
 
-    root: run folders, or folders of published data. publish: what `out` has of other runs stays.
-    Raises RunError where there is no finished run, ClaimError where configs/claims.yaml is wrong.
+    `root` holds run folders, or folders of published data. With `publish`, the data that `out` has
+    of other runs stays. Raises RunError where there is no finished run, and ClaimError where
+    configs/claims.yaml is wrong.
     """
     definitions, claims = load()
     collected = collect(root)
@@ -90,7 +94,7 @@ def report(root: Path, out: Path, publish: bool = False):
 
 
 def remake_of(root: Path, publish: bool) -> str:
-    """Returns the command that makes the tables of root's runs, or all published ones, again."""
+    """Returns the command that makes the tables of root's runs again, or all published tables."""
     if publish:
         return "python eval.py runs=results publish=true"  # from its data files
     return "python eval.py" if root == Path("runs") else f"python eval.py runs={root}"
@@ -126,7 +130,10 @@ def _read_skipped(out: Path) -> list[str]:
 def write_tables(
     group: Group, definitions: list[Table], claims: list[Claim], out: Path, remake: str
 ) -> Section:
-    """Every table of a group as CSV and Markdown; remake: the command that does so."""
+    """Writes every table of a group as CSV and Markdown, and returns the group's section.
+
+    `remake` is the command that makes the tables again.
+    """
     folder, shown = out / group.name, []
     for entry in [*map(tables.of_claims, definitions), *tables.ENTRIES]:
         frame = entry.rows(group)
@@ -159,7 +166,10 @@ def _label(row: dict) -> str:
 
 
 def own_verdicts(sections: list[Section], claims: list[Claim]) -> list[Judged]:
-    """Each claim on its own experiment, in every group that has it; not run where none has."""
+    """Returns each claim's verdicts on its own experiment, from every group that has its runs.
+
+    Where no group has them, the verdict says that the experiment was not run.
+    """
     every = [one for section in sections for one in section.judged if one.own and one.found.n]
     result = []
     for claim in claims:
@@ -169,7 +179,11 @@ def own_verdicts(sections: list[Section], claims: list[Claim]) -> list[Judged]:
 
 
 def _parts(sections: list[Section], claims: list[Claim]) -> list[tuple[str, list[Judged]]]:
-    """(heading, verdicts): the published experiments, what was not run, what was run elsewhere."""
+    """Returns (heading, verdicts) for each part of the report.
+
+    The published experiments come first, then the published experiments that were not run. Verdicts
+    on other experiments come last.
+    """
     own = own_verdicts(sections, claims)
     parts = []
     for section in sections:
@@ -186,7 +200,10 @@ def _parts(sections: list[Section], claims: list[Claim]) -> list[tuple[str, list
 
 
 def write_verdicts(sections: list[Section], claims: list[Claim], out: Path):
-    """verdicts.csv, .md: of every claim, published experiment or not."""
+    """Writes verdicts.csv and verdicts.md, with the verdicts of every claim.
+
+    The verdicts are on published experiments and on others.
+    """
     parts = _parts(sections, claims)
     write_csv(
         out / "verdicts.csv",
@@ -244,7 +261,7 @@ def _say_accuracies(section: Section, definitions: list[Table]):
 
 
 def _models(shown: Shown) -> list[str]:
-    """Each row's name in the terminal; the backbone only where there are several."""
+    """Returns each row's name in the terminal, with the backbone only where there are several."""
     if "model" not in shown.frame:
         return [_label(row) for row in shown.frame.to_dict("records")]
     backbones, models = shown.frame["backbone"], shown.frame["model"]

@@ -1,4 +1,4 @@
-"""The tables: an entry says a table's title, rows, columns in words, and what stands below."""
+"""The tables: an entry holds a table's title, rows, columns in words, and the text below it."""
 
 import math
 from collections.abc import Callable
@@ -17,7 +17,10 @@ from attn.report.verdicts import BOUNDS, end_scores, missing, one_configuration,
 
 @dataclass(frozen=True)
 class Column:
-    """A column in words. cells: its texts, from the frame. there: whether the frame has it."""
+    """A column in words.
+
+    `cells` makes the column's texts from the frame. `there` says whether the frame has the column.
+    """
 
     label: str
     cells: Callable[[pd.DataFrame], list]
@@ -29,7 +32,11 @@ def _number(label: str, name: str, digits: int = 2, sign: bool = False) -> Colum
 
 
 def _interval(label: str, name: str, digits: int = 2, sign: bool = False) -> Column:
-    """name: what `_low` and `_high` follow in the frame; empty: nothing but these."""
+    """Returns a column of intervals.
+
+    The ends are in the frame's columns `<name>_low` and `<name>_high`. Where `name` is empty, they
+    are in `low` and `high`.
+    """
     low, high = (f"{name}_{end}".lstrip("_") for end in ("low", "high"))
 
     def cells(frame):
@@ -43,7 +50,10 @@ def _as_it_is(label: str, name: str = "") -> Column:
 
 
 def _undefined(label: str, name: str) -> Column:
-    """Of how many runs a number is not defined, where there is such a run."""
+    """Returns a column that counts the runs in which a number is not defined.
+
+    The column is there only where such runs exist.
+    """
 
     def runs(frame):
         return frame["n"] - frame[f"{name}_n"]
@@ -53,10 +63,12 @@ def _undefined(label: str, name: str) -> Column:
 
 @dataclass(frozen=True)
 class Entry:
-    """A table. rows: the frame of numbers that a group has for it, with a column `runs`.
+    """A table and how it is made.
 
-    names: columns of the frame that say of what a row is. caption: what the numbers are; below
-    makes of it what stands under the table. words: where the columns alone do not shape it.
+    `rows` makes the frame of numbers that a group has for the table, with a column `runs`. `names`
+    are the columns of the frame that say of what a row is. `caption` says what the numbers are, and
+    `below` makes of it the text below the table. `words` shapes the table where the columns alone
+    do not. `origin` says which commands train the rows, where the usual words do not.
     """
 
     id: str
@@ -69,7 +81,7 @@ class Entry:
     origin: Callable[[Group, pd.DataFrame], str] | None = field(default=None)
 
     def in_words(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Returns the table as people read it; its best rows stay marked in a column `best`."""
+        """Returns the table as people read it; a column `best` still marks the best rows."""
         if self.words:
             return self.words(frame)
         shown = frame[[name for name in (*self.names, "variant") if name in frame]].copy()
@@ -79,7 +91,10 @@ class Entry:
         return shown.assign(**{BEST: frame[BEST]}) if BEST in frame else shown
 
     def below(self, group: Group, frame: pd.DataFrame, remake: str) -> str:
-        """Returns what the numbers are, and the command that makes them (remake, if all)."""
+        """Returns what the numbers are, and the command that makes them.
+
+        `remake` is the command that makes all tables again.
+        """
         if self.origin:
             return f"{self.caption} {self.origin(group, frame)}"
         made = f"`{remake}` makes this table; the page has the command of every row's runs."
@@ -116,11 +131,11 @@ def _commands(group: Group, table: Table, backbones: list[str]) -> str:
 
 
 def accuracy(group: Group, table: Table) -> pd.DataFrame:
-    """One of the tables, a row for each backbone and model; accuracies in percent.
+    """Returns the accuracies of a table in percent, with a row for each backbone and model.
 
-    A model that was not run has n = 0; a backbone with fewer than two models is left out. The
-    published column is there for the table's own recipe and backbone alone, and never for synthetic
-    data.
+    A model that was not run has n = 0. A backbone with fewer than two models that were run is left
+    out. The published column is there for the table's own recipe and backbone alone, and never for
+    synthetic data.
     """
     rows = []
     for backbone, runs in with_best_epoch(group).groupby("backbone", sort=True):
@@ -141,9 +156,10 @@ def accuracy(group: Group, table: Table) -> pd.DataFrame:
 
 
 def with_best_epoch(group: Group) -> pd.DataFrame:
-    """Returns the runs with `best_epoch`, the highest accuracy that any of their epochs had.
+    """Returns the runs with `best_epoch`, the highest accuracy that any of a run's epochs had.
 
-    It is chosen on the test set, and of epochs that tested fewer images of those.
+    The best epoch is chosen on the test set. Where an epoch tested fewer images, its accuracy is
+    that over these images.
     """
     if group.epochs.empty:
         return group.runs.assign(best_epoch=math.nan)
@@ -152,7 +168,7 @@ def with_best_epoch(group: Group) -> pd.DataFrame:
 
 
 def environments(group: Group) -> pd.DataFrame:
-    """Returns the level of networks without attention in each environment, if there are several.
+    """Returns the accuracy without attention in each environment, if there are several.
 
     A difference is taken within an environment alone.
     """
@@ -171,14 +187,14 @@ def environments(group: Group) -> pd.DataFrame:
 
 
 def _seeds(table: Table, runs: pd.DataFrame) -> set:
-    """The seeds that any row of the table has."""
+    """Returns the seeds that any row of the table has."""
     return set().union(*(row.of(runs)["seed"] for row in table.rows))
 
 
 def configurations_of(row: Row, runs: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    """(label, runs) of a row on one backbone.
+    """Returns (label, runs) for each configuration that a row has on one backbone.
 
-    Several where its runs are of several configurations, as strict ones and others.
+    A row's runs may be of several configurations, such as strict runs and others.
     """
     mine = row.of(runs)
     if mine.empty:
@@ -187,7 +203,7 @@ def configurations_of(row: Row, runs: pd.DataFrame) -> list[tuple[str, pd.DataFr
 
 
 def configurations(group: Group) -> pd.DataFrame:
-    """Every configuration that was run, with its difference to the baseline of its data."""
+    """Returns every configuration that was run, with its difference to the baseline of its data."""
     rows = []
     for _, alike in with_best_epoch(group).groupby(["backbone", "data"], sort=True):
         baseline = one_configuration(alike[alike["location"] == "none"])
@@ -200,7 +216,7 @@ def configurations(group: Group) -> pd.DataFrame:
 
 
 def _summary(runs: pd.DataFrame, baseline: pd.DataFrame) -> dict:
-    """n, mean, interval, difference to the baseline by seed, cost, every seed's value."""
+    """Returns n, mean, interval, difference to the baseline by seed, cost and each seed's value."""
     percent = (100 * by_pair(runs, "test_accuracy")).sort_index()
     found = stats.estimate(percent)
     entry = {"n": found.n, "mean": found.mean, "sd": found.sd, "low": found.low, "high": found.high}
@@ -225,7 +241,7 @@ def _columns(name: str, found: stats.Estimate) -> dict:
 
 
 def _mark_best(entries: list[dict], runs: pd.DataFrame) -> list[dict]:
-    """Marks the best of some rows, and those that are not told apart from it."""
+    """Marks the best of some rows, and the rows that are not told apart from the best."""
     accuracies = runs.set_index("run")[[*PAIR, "test_accuracy"]]
     columns = {
         i: by_pair(accuracies.loc[entry["runs"].split()], "test_accuracy")
@@ -237,7 +253,7 @@ def _mark_best(entries: list[dict], runs: pd.DataFrame) -> list[dict]:
 
 
 def separation(group: Group) -> pd.DataFrame:
-    """How well the scores of the input tell colours from noise, over seeds."""
+    """Returns how well the scores of the input tell colours from noise, over seeds."""
     measured = with_metrics(group).dropna(subset=["noise_auc"])
     means = end_scores(group)
     rows = []
@@ -257,9 +273,10 @@ def separation(group: Group) -> pd.DataFrame:
 
 
 def importance(group: Group) -> pd.DataFrame:
-    """Whether scores rank channels by what is lost without them: Spearman's, over seeds.
+    """Returns how well scores rank channels by what is lost without them, over seeds.
 
-    Of one run alone its own interval; of several the t-interval of theirs.
+    The measure is Spearman's correlation. A single run has the correlation's own interval. Several
+    runs have the t-interval of their correlations.
     """
     if group.importance.empty:
         return pd.DataFrame()
@@ -282,7 +299,10 @@ def importance(group: Group) -> pd.DataFrame:
 
 
 def _of_the_best(channels: pd.DataFrame) -> float:
-    """Of all that is lost, in per cent, what is lost with the tenth that has the highest scores."""
+    """Returns the share of the best tenth of channels in all that is lost, in per cent.
+
+    The best tenth are the channels with the highest scores.
+    """
     best = channels.nlargest(math.ceil(len(channels) / 10), "score")
     return 100 * best["lost"].sum() / channels["lost"].sum()
 
@@ -295,7 +315,7 @@ def _over_runs(rows: pd.DataFrame, column: str) -> stats.Estimate:
 
 
 def gates(group: Group) -> pd.DataFrame:
-    """Gate health: what each configuration's scores were at first and became."""
+    """Returns gate health: what each configuration's scores were at first and what they became."""
     if group.health.empty:
         return pd.DataFrame()
     frame = group.runs[["run", *CONFIGURATION]].merge(group.health, on="run")
@@ -307,7 +327,7 @@ def gates(group: Group) -> pd.DataFrame:
 
 
 def input_channels(group: Group) -> pd.DataFrame:
-    """The scores of input channels, a row for each configuration and channel, over seeds."""
+    """Returns the scores of input channels over seeds, a row for each configuration and channel."""
     means = end_scores(group).merge(group.runs[["run", *CONFIGURATION]], on="run")
     rows = []
     for key, mine in means.groupby([*CONFIGURATION, "channel"], sort=False):
@@ -321,7 +341,10 @@ def input_channels(group: Group) -> pd.DataFrame:
 
 
 def _to_baseline(row) -> str:
-    """A difference by seed; of how many pairs, where a seed of either has no partner."""
+    """Returns a difference by seed as text.
+
+    The text also counts the pairs where a seed of the row or of the baseline has no partner.
+    """
     text = number(row.difference, sign=True)
     unpaired = row.pairs and row.pairs < max(row.n, row.baseline_n)
     return f"{text} ({counted(row.pairs, 'pair')})" if unpaired else text

@@ -25,7 +25,10 @@ BOUNDS = {  # where the metrics of scores can be
 
 @dataclass
 class Judged:
-    """A claim on one backbone of one group; without a group, on its own experiment, not run."""
+    """A claim on one backbone of one group.
+
+    Without a group, the claim is on its own experiment, which was not run.
+    """
 
     claim: Claim
     backbone: str
@@ -49,7 +52,7 @@ class Judged:
 
     @property
     def elsewhere(self) -> str:
-        """By what this is not the claim's own experiment; empty where it is."""
+        """Returns how the experiment differs from the claim's own; empty where it does not."""
         table, group = self.claim.table, self.group
         if group is None:
             return ""
@@ -63,7 +66,10 @@ class Judged:
 
     @property
     def own(self) -> bool:
-        """Whether this is the claim's own experiment; image files count, and say what they are."""
+        """Returns whether the experiment is the claim's own.
+
+        Runs on image files count, and the title of their group names their source.
+        """
         return not self.elsewhere
 
     @property
@@ -76,28 +82,35 @@ class Judged:
 
     @property
     def command(self) -> str:
-        """What trains its table, here."""
+        """Returns the command that trains the claim's table, with this recipe and backbone."""
         table = self.claim.table
         return table.command() if self.own else table.command(self.group.recipe, self.backbone)
 
     @property
     def place(self) -> str:
-        """What a verdict carries where it is not of the published experiment."""
+        """Returns the words that follow a verdict where it is not of the published experiment."""
         return f" on {self.elsewhere}" if self.elsewhere and self.found.n else ""
 
     @property
     def least(self) -> int:
-        """Seeds without which nothing is decided."""
+        """Returns the number of seeds without which nothing is decided."""
         return max(self.claim.minimum, self.found.n + 1)
 
     @property
     def roughly(self) -> int:
-        """The seeds that decide, to two digits: the sd that they follow from is a guess."""
+        """Returns the number of seeds that decide, to two digits.
+
+        The sd that the number follows from is a guess.
+        """
         return int(float(f"{self.needs:.2g}"))
 
     @property
     def text(self) -> str:
-        """The verdict, where it is not of the published experiment, and what it still needs."""
+        """Returns the verdict in words.
+
+        The words say where the verdict is not of the published experiment, and what it still needs.
+        A verdict on the same comparison as an earlier claim's names the earlier claim.
+        """
         if self.same_as:
             return f"{self.verdict}{self.place} (the runs of {self.same_as})"
         return self._word
@@ -121,7 +134,7 @@ class Judged:
 
 
 def judge(group: Group, claims: list[Claim]) -> list[Judged]:
-    """Judges every claim on every backbone of the group, p-values adjusted over its family."""
+    """Judges every claim on every backbone of the group, with p-values adjusted over its family."""
     measured = with_metrics(group)
     result = []
     for backbone, runs in measured.groupby("backbone", sort=True):
@@ -140,7 +153,10 @@ def judge(group: Group, claims: list[Claim]) -> list[Judged]:
 
 
 def _share_comparisons(judged: list[Judged]):
-    """Claims of several tables that make the same comparison share its least favourable p."""
+    """Gives claims that make the same comparison the least favourable of their p-values.
+
+    Such claims are of several tables. All but the first name the first in `same_as`.
+    """
     alike = {}
     for one in judged:
         if one.runs and not one.exact:
@@ -157,11 +173,14 @@ def _share_comparisons(judged: list[Judged]):
 def with_metrics(group: Group) -> pd.DataFrame:
     """Returns the runs with the metrics of scores and added_parameters.
 
-    Of each input channel's mean score over the whole test set, NaN where a run scores no noise:
-    noise_auc, how well it separates colours from noise channels (1 perfectly, 0.5 not at all);
-    score_gap, the lowest colour's minus the highest noise's; and the logits of these two,
-    lowest_colour and highest_noise. input_contrast: see _contrast. added_parameters: those above
-    the same backbone without attention, NaN where none was run.
+    Four metrics come from each input channel's mean score over the whole test set. They are NaN
+    where a run scores no noise. noise_auc says how well the score separates colours from noise
+    channels (1 perfectly, 0.5 not at all). score_gap is the lowest colour's score minus the highest
+    noise's. lowest_colour and highest_noise are the logits of these two scores.
+
+    The fifth metric, input_contrast, is that of _contrast. added_parameters counts the parameters
+    above those of the same backbone on the same data without attention. It is NaN where no such
+    network was run.
     """
     means, norms = _by_run(end_scores(group), "mean"), _by_run(group.stem, "norm")
     rows = [
@@ -185,7 +204,7 @@ def _by_run(frame: pd.DataFrame, column: str) -> dict[str, np.ndarray]:
 
 
 def _of_scores(means: np.ndarray | None) -> dict[str, float]:
-    """Returns how far the scores of colours and of noise channels lie apart."""
+    """Returns the metrics of how far the scores of colours and of noise channels lie apart."""
     if means is None or len(means) <= COLOURS:
         return {}
     lowest, highest = means[:COLOURS].min(), means[COLOURS:].max()
@@ -205,9 +224,10 @@ def _logit(score: float) -> float:
 def _contrast(location: str, means: np.ndarray | None, norms: np.ndarray | None) -> float:
     """Returns how much more of the weakest colour than of the strongest noise enters a network.
 
-    The logarithm of their ratio. How strongly a channel enters is the norm of the first
-    convolution's filters, times its mean score where attention stands at the input. NaN without
-    noise channels, without norms, and of attention there that does not score each channel.
+    The result is the logarithm of their ratio. How strongly a channel enters is the norm of the
+    first convolution's filters, times the channel's mean score where attention stands at the input.
+    The result is NaN without noise channels, without norms, and where attention at the input does
+    not score each channel.
     """
     if norms is None or len(norms) <= COLOURS:
         return math.nan
@@ -219,7 +239,7 @@ def _contrast(location: str, means: np.ndarray | None, norms: np.ndarray | None)
 
 
 def end_scores(group: Group) -> pd.DataFrame:
-    """The input channels' scores after the last epoch, over the whole test set."""
+    """Returns the input channels' scores after the last epoch, over the whole test set."""
     if group.scores.empty:
         return pd.DataFrame(columns=["run", "channel", "mean"])
     scores = group.scores[group.scores["module"].map(of_input_channels)]
@@ -229,14 +249,20 @@ def end_scores(group: Group) -> pd.DataFrame:
 
 
 def one_configuration(runs: pd.DataFrame) -> pd.DataFrame:
-    """Of runs of several configurations, as where a YAML was edited between them, the largest's."""
+    """Returns the runs of the configuration that has the most runs.
+
+    There are several configurations where a YAML was edited between runs, for example.
+    """
     if runs.empty:
         return runs
     return runs[runs["configuration"] == runs["configuration"].value_counts().sort_index().idxmax()]
 
 
 def missing(group: Group, backbone: str, row: Row, expected=()) -> list[str]:
-    """The expected seeds that a row has no result of, reason by reason."""
+    """Returns for each reason a note on the seeds that a row has no result of.
+
+    The seeds are the expected seeds and those of unfinished runs.
+    """
     notes = {}
     if len(group.unfinished):
         mine = row.of(group.unfinished[group.unfinished["backbone"] == backbone])
@@ -296,7 +322,7 @@ def _pairs(claim: Claim, values: list[pd.Series]) -> stats.Paired:
 
 
 def _unpaired(chosen: list[pd.DataFrame], paired: list[int]) -> list[str]:
-    """Says which seeds all rows have, but computed in different environments."""
+    """Returns a note on the seeds that all rows have, but computed in different environments."""
     shared = set.intersection(*(set(part["seed"]) for part in chosen)) - set(paired)
     seeds = ", ".join(map(str, sorted(shared)))
     return [f"seeds {seeds}: computed in different environments"] if shared else []
@@ -313,7 +339,10 @@ def _test(judged: Judged, differences: np.ndarray):
 
 
 def _predicted(claim: Claim, values: list[pd.Series]) -> tuple[float, float]:
-    """Returns where one run of the treatment, or its difference to one of the control, lies."""
+    """Returns where one run of the treatment lies, or its difference to one run of the control.
+
+    Where a claim has no control, the number that it takes instead is subtracted.
+    """
     if claim.control is None:
         low, high = stats.prediction(values[0])
         return low - claim.against, high - claim.against
@@ -321,7 +350,10 @@ def _predicted(claim: Claim, values: list[pd.Series]) -> tuple[float, float]:
 
 
 def _unmeasured(claim: Claim, runs: pd.DataFrame) -> list[str]:
-    """Returns which runs of a claim lack its metric, as those from before it was recorded."""
+    """Returns notes on the runs that lack the claim's metric.
+
+    Runs from before the metric was recorded lack it, for example.
+    """
     notes = []
     for row in claim.rows:
         mine = one_configuration(row.of(runs))
@@ -362,7 +394,7 @@ def _verdict(judged: Judged, minimum: int) -> str:
 
 
 def frame(judged: list[Judged]) -> pd.DataFrame:
-    """verdicts.csv: a row for each claim and backbone."""
+    """Returns the table of verdicts.csv, with a row for each claim and backbone."""
     rows = []
     for one in judged:
         claim, found = one.claim, one.found

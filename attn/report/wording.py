@@ -1,4 +1,4 @@
-"""Verdicts in words: for Markdown and LaTeX, the page, and a terminal of 100 columns."""
+"""Verdicts in words: for Markdown, the page, and a terminal of 100 columns."""
 
 import textwrap
 
@@ -43,7 +43,7 @@ LEGEND = {
 
 
 def shown(judged: list[Judged]) -> pd.DataFrame:
-    """A row for each claim, in words."""
+    """Returns a table in words, with a row for each claim."""
     rows = []
     for one in judged:
         claim, found = one.claim, one.found
@@ -79,12 +79,12 @@ def verdict(one: Judged) -> str:
 
 
 def elsewhere(group: Group, backbone: str) -> str:
-    """What verdicts are about that are not the published experiments'."""
+    """Returns the heading of verdicts that are not about a published experiment."""
     return f"Not the published experiment: {backbone}, {group.title}"
 
 
 def claimed(claim: Claim) -> str:
-    """Where the difference lies by the claim, or the metric that is held against a number."""
+    """Returns where the difference, or the metric held against a number, lies by the claim."""
     if claim.direction == "no_worse":
         text = f"> {-claim.margin:g}"
     elif claim.direction == "at_most":
@@ -96,19 +96,19 @@ def claimed(claim: Claim) -> str:
 
 
 def bound(claim: Claim) -> str:
-    """The smallest effect of interest, or the margin of no_worse and at_most."""
+    """Returns the smallest effect of interest, or the margin of no_worse and at_most."""
     value = claim.margin if claim.smallest is None else claim.smallest
     return f"{number(value)}%" if METRICS[claim.metric] == "%" else number(value)
 
 
 def published(one: Judged) -> str:
-    """The published number, beside its own experiment alone."""
+    """Returns the published number; the text is empty except for the claim's own experiment."""
     known = one.own and one.claim.published is not None
     return _value(one.claim, one.claim.target) if known else ""
 
 
 def _predicted(one: Judged) -> str:
-    """Where the published number would lie, were it of one run of ours each."""
+    """Returns where the published number would lie if it came from one run of ours for each row."""
     shift, (low, high) = one.claim.against or 0, one.predicted
     return interval(low + shift, high + shift, _digits(one.claim), sign=not shift)
 
@@ -120,7 +120,7 @@ def p_text(p: float) -> str:
 
 
 def _value(claim: Claim, difference: float) -> str:
-    """A difference; of a metric that is held against a number the metric itself."""
+    """Returns a difference as text, or the metric itself where it is held against a number."""
     if METRICS[claim.metric] == "%":
         return f"{number(difference, 1, sign=True)}%" if not pd.isna(difference) else ""
     if claim.against is not None:
@@ -129,7 +129,7 @@ def _value(claim: Claim, difference: float) -> str:
 
 
 def _digits(claim: Claim) -> int:
-    """Returns the decimals of a metric: three of scores, which lie between 0 and 1."""
+    """Returns the decimals of a metric: three for scores, which lie between 0 and 1."""
     return 2 if METRICS[claim.metric] else 3
 
 
@@ -141,7 +141,7 @@ def _interval(one: Judged) -> str:
 
 
 def terminal(judged: list[Judged]) -> str:
-    """A table of at most 100 columns; below it the commands of the claims that were not run."""
+    """Returns a table of at most 100 columns, and below it the commands of the claims not run."""
     run = [one for one in judged if one.verdict != NOT_RUN]
     rows = [
         {
@@ -181,6 +181,9 @@ def _short(one: Judged) -> str:
 
 
 def seeds_of(one: Judged) -> str:
-    """Every pair's difference by seed; of a claim that holds a metric against a number, that."""
+    """Returns every pair's difference by seed.
+
+    Where a claim holds a metric against a number, the values are those of the metric.
+    """
     pairs = zip(one.seeds, one.differences, strict=True)
     return "  ".join(f"{seed}: {_value(one.claim, value)}" for seed, value in pairs)

@@ -1,6 +1,6 @@
-"""Checkpoints with a checksum, and the one before each.
+"""The checkpoints of a run, each with a checksum; the checkpoint before the newest is kept too.
 
-torch is imported as they are written or read: reports on runs do neither.
+torch is imported only where a checkpoint is written or read. A report on runs does neither.
 """
 
 import hashlib
@@ -14,10 +14,10 @@ NAME, PREVIOUS, CHECKSUMS = "checkpoint.pt", "checkpoint.previous.pt", "checkpoi
 
 
 def save(folder: Path, state: dict):
-    """Writes checkpoint.pt and keeps the one before it.
+    """Writes checkpoint.pt and keeps the checkpoint before it.
 
-    The checksums are written first, and none is dropped: whatever a crash or a full disk
-    interrupts, and how often, each whole file has its checksum among them.
+    The checksums are written first, and none is dropped. Whatever a crash or a full disk
+    interrupts, and however often, every whole checkpoint has its checksum in the list.
     """
     import torch
 
@@ -33,7 +33,10 @@ def save(folder: Path, state: dict):
 
 
 def load(folder: Path, complain=print) -> dict | None:
-    """The newest whole checkpoint, or None; complain(message) names each that is passed over."""
+    """Returns the newest whole checkpoint, or None without a whole checkpoint.
+
+    complain(message) is called for each damaged checkpoint that is passed over.
+    """
     import torch
 
     paths = [folder / name for name in (NAME, PREVIOUS) if (folder / name).exists()]

@@ -1,8 +1,9 @@
-"""The environment of a run: what moves its numbers beside its configuration and its seed.
+"""The environment of a run: what changes its numbers beside its configuration and its seed.
 
-Rounding depends on which kernels compute a sum, and training makes another run of another rounding
-within some dozen steps. scripts/environments.py shows which parts of an environment do that.
-`environment.json` in a run folder lists the environments that a run was computed in, in turn.
+Rounding depends on the kernels that compute a sum. Within some dozen steps, training turns a
+different rounding into a different run. scripts/environments.py shows which parts of an environment
+do that. `environment.json` in a run folder lists, in turn, the environments in which the run was
+computed.
 """
 
 import json
@@ -30,7 +31,7 @@ UNKNOWN = "not recorded"
 
 
 def here(device, precision: str, mode: str) -> dict:
-    """Returns the environment of this process as a run in `precision` and `mode` has it."""
+    """Returns the environment of a run that this process computes in `precision` and `mode`."""
     import torch
 
     on_cpu = device.type == "cpu"
@@ -53,9 +54,9 @@ def processor() -> str:
 
 
 def instruction_set() -> str:
-    """Returns the highest instruction set that oneDNN may use, by its own name.
+    """Returns oneDNN's name of the highest instruction set that oneDNN may use.
 
-    ONEDNN_MAX_CPU_ISA lowers it.
+    The environment variable ONEDNN_MAX_CPU_ISA lowers that instruction set.
     """
     import torch
 
@@ -77,7 +78,8 @@ def _compute_capability(device) -> str:
 def describe(parts: dict) -> str:
     """Returns an environment in words; runs with the same words may be compared.
 
-    In fp32 the instruction sets of AVX-512, which differ in bf16 and integers, are the same.
+    The instruction sets of AVX-512 differ in bf16 and in integers. In fp32 they are the same, and
+    have the same words.
     """
     vectors = parts["instruction_set"]
     if parts["precision"] == "fp32":
@@ -92,7 +94,7 @@ def describe(parts: dict) -> str:
 def read(folder: Path) -> list[dict]:
     """Returns a run's environments in turn, each with the `epoch` from which it holds.
 
-    Raises ValueError where the file is missing or damaged.
+    Raises ValueError where environment.json is missing or damaged.
     """
     try:
         entries = json.loads((folder / NAME).read_text())
@@ -105,10 +107,11 @@ def read(folder: Path) -> list[dict]:
 
 
 def record(folder: Path, now: dict, epochs_done: int, epochs: int) -> str:
-    """Writes that a run goes on in the environment `now`; returns what a person should know.
+    """Writes that a run goes on in the environment `now`, and returns a note for a person.
 
-    What the file no longer says of epochs that are done is not recorded. epochs_done: 0 begins the
-    file anew.
+    epochs_done: how many epochs of the run are done; 0 begins the file anew. Where the file is
+    missing or damaged, the environment of these epochs is written as not recorded, and the note
+    says so. The note is empty where there is nothing to know.
     """
     note = ""
     try:
@@ -127,7 +130,10 @@ def record(folder: Path, now: dict, epochs_done: int, epochs: int) -> str:
 
 
 def summary(folder: Path) -> dict:
-    """Returns a finished run's columns: the last environment's parts, and all of them in words."""
+    """Returns the columns that say in which environments a finished run was computed.
+
+    The columns are the parts of the last environment, and all environments in words.
+    """
     entries = read(folder)
     texts = dict.fromkeys(describe(entry) for entry in entries)  # each once, in turn
     parts = {part: entries[-1][part] for part in PARTS if part not in ("precision", "mode")}
@@ -135,7 +141,7 @@ def summary(folder: Path) -> dict:
 
 
 def of_older(run: dict) -> str:
-    """Returns the environment of a run from before it was recorded, as far as it is known."""
+    """Returns in words what is known of the environment of a run that has no record of it."""
     mode = run.get("mode")
     mode = f" {mode}" if isinstance(mode, str) else ""  # which the first runs did not have
     return f"{UNKNOWN}: {run['device']}, {run['precision']}{mode}"

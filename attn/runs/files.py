@@ -1,4 +1,4 @@
-"""Files that are whole or not there."""
+"""Files that are whole or absent after a crash, and CSV files that grow by rows."""
 
 import csv
 import io
@@ -12,7 +12,7 @@ PARTIAL = ".partial"
 
 
 def write(path: Path, data: bytes | str):
-    """Replaces a file as one act: after a crash the old one or the new one is there."""
+    """Replaces a file in one step: after a crash either the old file or the new file is there."""
     handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=PARTIAL)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -27,20 +27,20 @@ def write(path: Path, data: bytes | str):
 
 
 def write_arrays(path: Path, **arrays):
-    """A compressed .npz, whole or not there."""
+    """Writes a compressed .npz file, which is whole or absent after a crash."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
     write(path, buffer.getvalue())
 
 
 def remove_partial(folder: Path):
-    """Removes what a process that was killed was writing."""
+    """Removes the files that a killed process was writing."""
     for path in folder.glob(f".*{PARTIAL}"):
         path.unlink(missing_ok=True)
 
 
 def append_rows(path: Path, rows: list[dict]):
-    """Adds rows to a CSV."""
+    """Appends rows to a CSV file; a new file gets its header first."""
     text = io.StringIO()
     writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
     if not path.exists():
@@ -53,9 +53,10 @@ def append_rows(path: Path, rows: list[dict]):
 
 
 def truncate_rows(path: Path, epochs: int):
-    """Drops what a broken run wrote of epochs that its checkpoint does not have, half lines too.
+    """Drops the rows that a broken run wrote after its checkpoint, and lines that are half written.
 
-    Without a checkpoint all of it, as the run writes its untrained epoch -1 again.
+    epochs: how many epochs the checkpoint has. Without a checkpoint (0) the whole file is removed,
+    as the run writes its untrained epoch -1 again.
     """
     if not epochs:
         path.unlink(missing_ok=True)
@@ -68,7 +69,7 @@ def truncate_rows(path: Path, epochs: int):
 
 
 def last_row(path: Path) -> dict[str, str]:
-    """The last row of a CSV, its values as they are written; empty where there is none."""
+    """Returns the last row of a CSV file, with values as they are written; empty without rows."""
     if not path.exists():
         return {}
     with path.open(newline="") as file:

@@ -1,7 +1,8 @@
-"""A run: one configuration with one seed, and the folder that holds all that it made.
+"""A run: one configuration with one seed, and the folder that holds all files of the run.
 
-config.yaml  metrics.csv  scores.csv  predictions.npz  checkpoint.pt  events...  stem.csv  and last
-summary.json: a folder without a summary is unfinished; error.txt says why where it failed.
+The folder holds config.yaml, metrics.csv, scores.csv, predictions.npz, checkpoint.pt, events...,
+stem.csv and, written last, summary.json. A run without a summary is unfinished. Where a run failed,
+error.txt says why.
 """
 
 import fcntl
@@ -32,7 +33,10 @@ class Run:
 
     @property
     def name(self) -> str:
-        """Readable, and ends in the hash that the seeds of one configuration share."""
+        """Returns the run's readable name, which is also the name of its folder.
+
+        The name ends in the hash that the seeds of one configuration share.
+        """
         labels = self.config.labels
         places = [labels["attention"], self.config.location]
         if self.config.location == "none":
@@ -50,7 +54,10 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        """Whether it has a whole summary; a damaged one is written again from the checkpoint."""
+        """Returns whether the run has a whole summary.
+
+        A damaged summary is written again from the checkpoint.
+        """
         try:
             return "test_accuracy" in json.loads((self.folder / "summary.json").read_text())
         except (FileNotFoundError, ValueError, TypeError):
@@ -58,18 +65,21 @@ class Run:
 
     @property
     def epochs_done(self) -> int:
-        """As its metrics say; what decides is the checkpoint, which is written after them."""
+        """Returns how many epochs are done according to metrics.csv.
+
+        The checkpoint, which is written after the metrics, decides where the run goes on.
+        """
         return int(files.last_row(self.folder / "metrics.csv").get("epoch", -1)) + 1
 
     @property
     def failure(self) -> str:
-        """The first line of what went wrong; empty where nothing did."""
+        """Returns the first line of the reason why the run failed; empty for no failure."""
         error = self.folder / "error.txt"
         return error.read_text().partition("\n")[0] if error.exists() else ""
 
     @property
     def holder(self) -> str:
-        """The process that is training this run; empty where none is."""
+        """Returns which process is training this run; empty where no process is."""
         path = self.folder / ".lock"
         if not path.exists():
             return ""
@@ -82,9 +92,9 @@ class Run:
 
     @contextmanager
     def locked(self):
-        """The right to write the folder; the system takes it back however the process ends.
+        """Holds the right to write the folder; the system takes it back however the process ends.
 
-        Raises RunError, with the holder, where another process has it.
+        Raises RunError, which names the holder, where another process has that right.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         with open(self.folder / ".lock", "a+") as file:
@@ -106,14 +116,19 @@ class Run:
         files.write(self.folder / "config.yaml", yaml.safe_dump(record, sort_keys=False))
 
     def save(self, state: dict, epochs_done: int, device: str):
-        """The checkpoint after so many epochs; all randomness is a function of where the run is."""
+        """Saves the checkpoint after `epochs_done` epochs.
+
+        A checkpoint holds no state of a random generator: all random numbers are a function of
+        where the run is.
+        """
         mark = {"key": self.config.key, "seed": self.seed, "device": device, "epochs": epochs_done}
         checkpoint.save(self.folder, {"run": mark, **state})
 
     def restore(self, device: str, complain) -> dict | None:
-        """The state to go on from, or None.
+        """Returns the checkpoint from which the run goes on, or None without a whole checkpoint.
 
-        Raises RunError where it was made on another kind of device, or belongs to another run.
+        Raises RunError where the checkpoint was made on another kind of device, or belongs to
+        another run.
         """
         state = checkpoint.load(self.folder, complain)
         if state is None:
@@ -128,7 +143,7 @@ class Run:
         return state
 
     def finish(self, results: dict, revision: dict, how: dict):
-        """Writes the summary, in the columns of runs.csv."""
+        """Writes the summary, in the columns of runs.csv, and returns it."""
         labels = self.config.labels
         summary = {
             "run": self.name,
@@ -154,7 +169,10 @@ class Run:
 
 
 def _lock(file) -> bool:
-    """Takes the lock; tries again for a moment, as somebody may only be asking who holds it."""
+    """Takes the lock, and returns whether that succeeded.
+
+    `_lock` tries again for a moment, as another process may only be asking who holds the lock.
+    """
     for _ in range(5):
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -166,7 +184,7 @@ def _lock(file) -> bool:
 
 
 def note_skipped(root: Path, cell: str, reason: str | None):
-    """Records that a sweep's cell is impossible and why; takes it back where reason is None."""
+    """Records why a sweep's cell is impossible; removes that record where `reason` is None."""
     path = root / "_skipped" / f"{hashlib.sha256(cell.encode()).hexdigest()[:8]}.json"
     if reason is None:
         path.unlink(missing_ok=True)
@@ -177,13 +195,16 @@ def note_skipped(root: Path, cell: str, reason: str | None):
 
 
 def skipped(root: Path) -> list[str]:
-    """What sweeps recorded as impossible."""
+    """Returns the cells that sweeps recorded as impossible, each with the reason."""
     notes = [json.loads(path.read_text()) for path in sorted((root / "_skipped").glob("*.json"))]
     return [f"{note['cell']}: {note['reason']}" for note in notes]
 
 
 def revision() -> dict:
-    """The code's commit, and whether the working tree differs from it; None without git."""
+    """Returns the code's commit, and whether the working tree differs from that commit.
+
+    Without git both are None.
+    """
     top = Path(__file__).resolve().parents[2]
 
     def git(*words):

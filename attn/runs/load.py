@@ -1,4 +1,4 @@
-"""A trained network, from its run folder."""
+"""Loads a trained network from its run folder."""
 
 import difflib
 from pathlib import Path
@@ -21,7 +21,10 @@ UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, IndexErr
 
 
 def find(name: str, runs: Path) -> Path:
-    """The run folder or checkpoint of a path, or of a run's name alone; else RunError."""
+    """Returns the run folder or checkpoint that `name` stands for: a path, or a run's name alone.
+
+    Raises RunError where there is no such run folder.
+    """
     for path in (Path(name), runs / name):
         if path.exists():
             return path
@@ -32,7 +35,7 @@ def find(name: str, runs: Path) -> Path:
 
 
 def load_run(path: Path | str, device: torch.device = CPU) -> Predictor:
-    """The trained network of a run folder, with the test images as it takes them.
+    """Returns the trained network of a run folder, with the test images as that network takes them.
 
     Raises RunError where there is no whole checkpoint.
     """
@@ -40,7 +43,10 @@ def load_run(path: Path | str, device: torch.device = CPU) -> Predictor:
 
 
 def read_run(path: Path):
-    """(configuration, seed, checkpoint) of a run folder, or of the checkpoint.pt in it."""
+    """Returns (configuration, seed, checkpoint) of a run folder, or of the checkpoint.pt in it.
+
+    Raises RunError where a file cannot be read, or where the files do not belong together.
+    """
     folder = path if path.is_dir() else path.parent
     if path.is_file() and path.name != checkpoint.NAME:
         raise RunError(f"checkpoint={path}: name the run folder, or its {checkpoint.NAME}")
@@ -59,7 +65,8 @@ def read_run(path: Path):
 def read_config(folder: Path) -> tuple[Config, int, int]:
     """Returns a run's configuration, seed and numerics.
 
-    Raises RunError where these cannot be used.
+    Raises RunError where config.yaml is missing or damaged, or where the mechanism no longer
+    exists.
     """
     try:
         values = yaml.safe_load((folder / "config.yaml").read_text())
@@ -75,7 +82,7 @@ def read_config(folder: Path) -> tuple[Config, int, int]:
 
 
 def predictor_of(config: Config, seed: int, state: dict, device) -> tuple[Predictor, Dataset]:
-    """The trained network on the test set, and the data that it is of."""
+    """Returns the Predictor of a trained network on the test set, and the dataset."""
     data = load(config.data.source, config.data.root)
     set_backends(config.recipe, config.strict)
     network = build(config, seed)

@@ -1,4 +1,4 @@
-"""What a run shows in TensorBoard."""
+"""The curves, pictures and results that a run shows in TensorBoard."""
 
 from pathlib import Path
 
@@ -19,13 +19,16 @@ HPARAMS = ("backbone", "attention", "location", "stages", "data", "recipe", "see
 
 
 class Log:
-    """Steps are epochs, counted from 1; a resumed run replaces what was logged after it."""
+    """The TensorBoard log of a run, in which a step is an epoch, counted from 1.
+
+    A resumed run replaces the entries after the epoch from which it goes on.
+    """
 
     def __init__(self, folder: Path, epochs_done: int):
         self.writer = SummaryWriter(str(folder), purge_step=epochs_done + 1)
 
     def pictures(self, channels: torch.Tensor):
-        """The channels (C, H, W) uint8 of one test image, side by side."""
+        """Adds a picture of each channel of one test image, (C, H, W) uint8, side by side."""
         for channel, picture in enumerate(channels):
             self.writer.add_image(f"input/channel_{channel}", picture[None], 0)
 
@@ -35,7 +38,10 @@ class Log:
         self.writer.flush()
 
     def scores(self, epoch: int, scores: dict):
-        """Each input channel's mean score: a gate elsewhere has too many channels for curves."""
+        """Adds the mean score of each input channel.
+
+        A gate elsewhere has too many channels for curves.
+        """
         for module in filter(of_input_channels, scores):
             for channel, mean in enumerate(scores[module][0]):
                 self.writer.add_scalar(f"score/channel_{channel}", mean, epoch + 1)

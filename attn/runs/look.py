@@ -1,4 +1,4 @@
-"""A look into trained networks: what only they tell, kept as files of their run folders."""
+"""Inspects trained networks, and keeps in their run folders what only a trained network tells."""
 
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,11 +23,11 @@ CLASSES_CSV = "classes.csv"  # the last file that an inspection leaves in a run 
 
 @dataclass
 class Look:
-    """What one trained network shows on the whole test set.
+    """The results of one trained network on the whole test set.
 
-    classes: a row a class, with its images and accuracy in percent. scores: rows of
-    `attn.evaluation.predict.score_rows`, none without attention. picture: the input channels
-    (C, S, S) uint8 of one image. kept: the folder with what an inspection found.
+    classes: a row per class, with its number of images and its accuracy in percent. scores: rows of
+    `attn.evaluation.predict.score_rows`; empty without attention. picture: the input channels
+    (C, S, S) uint8 of one image. kept: the folder that holds the files of the inspection.
     """
 
     run: str
@@ -41,11 +41,12 @@ class Look:
 
 
 def look_into(path: Path, device: torch.device, aside: Path) -> Look:
-    """Evaluates a checkpoint on the whole test set.
+    """Evaluates a checkpoint on the whole test set, and inspects its network where that has scores.
 
-    path: a run folder or the checkpoint.pt in it; a finished run keeps what the inspection found,
-    that of another one goes into the folder `aside`. Needs the data, and no other run. Raises
-    RunError where there is no whole checkpoint.
+    path: a run folder or the checkpoint.pt in it. A finished run that was trained on these data
+    keeps the files of the inspection in its folder. The files of any other run go into the folder
+    `aside`. `look_into` needs the data, and no other run. Raises RunError where there is no whole
+    checkpoint.
     """
     folder = path if path.is_dir() else path.parent
     config, seed, state = read_run(path)
@@ -75,9 +76,10 @@ def look_into(path: Path, device: torch.device, aside: Path) -> Look:
 
 
 def inspect_all(root: Path, device: torch.device):
-    """Inspects every finished network that scores, where a file that this leaves is missing.
+    """Inspects every finished network that has scores and lacks a file of an inspection.
 
-    The report then has their class scores, maps and importances, and what scores follow.
+    The report then has the networks' class scores, maps and importances, and what the scores
+    follow.
     """
     known = {}
     waiting = [
@@ -99,9 +101,9 @@ def inspect_all(root: Path, device: torch.device):
 
 
 def _lacks_files(folder: Path, known: dict) -> bool:
-    """Returns whether an inspection would leave a file in the run folder that is not there.
+    """Returns whether the run folder lacks a file that an inspection would leave in it.
 
-    known: the files by configuration, which this fills.
+    known: the names of these files by configuration key, which `_lacks_files` fills.
     """
     try:
         config, _, _ = read_config(folder)
@@ -115,7 +117,11 @@ def _lacks_files(folder: Path, known: dict) -> bool:
 
 
 def inspect_run(folder: Path, predictor: Predictor):
-    """Writes what the folder lacks of swap.csv, importance.csv, maps.npz and last classes.csv."""
+    """Writes the files of an inspection that the folder lacks.
+
+    These are swap.csv, importance.csv, maps.npz and, written last, classes.csv. Where one of the
+    last three is missing, all of these three that the network has are written.
+    """
     size = predictor.inputs.images.shape[-1]
     lacking = {name for name in files_of(predictor.network, size) if not (folder / name).exists()}
     with _one_thread():
@@ -148,7 +154,10 @@ def _classes(right, labels) -> list[dict]:
 
 @contextmanager
 def _one_thread():
-    """As in training, to the bit: the number of threads would change a CPU's roundings."""
+    """Keeps torch on one thread, as in training, so that numbers are the same to the bit.
+
+    Another number of threads would change a CPU's roundings.
+    """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

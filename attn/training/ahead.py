@@ -1,8 +1,9 @@
-"""In a sweep on a GPU: the next configuration's step is compiled while this one's runs train.
+"""Compiles the next configuration's step while the current one's runs train, in a sweep on a GPU.
 
-Inductor keeps what it makes on disk, where the process that trains finds it: 2 s instead of 37 for
-ResNet-20 at 32 pixels (C++, CPU, 2 cores), in which the GPU would be idle. Not measured on a GPU:
-what is gained there, and whether Triton chooses as well where it times kernels beside others.
+Inductor keeps its kernels on disk, where the process that trains finds them. For ResNet-20 at 32
+pixels compilation then takes 2 s instead of 37 (C++, CPU, 2 cores), in which the GPU would be idle.
+Two things have not been measured on a GPU: the gain there, and whether Triton chooses as well where
+it times kernels beside other work.
 """
 
 import os
@@ -32,10 +33,10 @@ PATIENCE = 300  # seconds after which whoever waits compiles by himself
 
 @contextmanager
 def compiling(words: list[str], cell: int | None, device: torch.device):
-    """Compiles, beside what is done meanwhile, for the first cell after this one that needs it.
+    """Compiles, while the context is open, for the next cell that has a run to train.
 
-    words: a sweep's command line; cell: the number of the one that is running, from 0; None where
-    there is no sweep, and nothing comes next.
+    words: a sweep's command line. cell: the number, from 0, of the cell that is running; None where
+    there is no sweep, and so no next cell.
     """
     process = None if cell is None else _started(words, cell, device)
     try:
@@ -62,15 +63,16 @@ def _explain(error: Exception):
 
 
 def _work(words: list[str], cell: int, device: torch.device):
-    """The body of the process."""
+    """Runs in the process that compiles ahead."""
     workers.end_with_parent()
     compile_after(words, cell, device)
 
 
 def compile_after(words: list[str], cell: int, device: torch.device):
-    """Compiles for the first cell after this one, -1 for the first of all, that has a run to train.
+    """Compiles for the first cell after number `cell` that has a run to train.
 
-    What fails here fails again, and stops a run, where it trains.
+    cell: -1 starts with the first cell of all. An error here is printed and stops nothing. The same
+    error occurs again where the run trains, and stops the run there.
     """
     register()
     try:

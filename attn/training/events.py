@@ -1,4 +1,4 @@
-"""What happens to a run while it trains, as it is told to whoever shows it."""
+"""The events of a run in training, as they are reported to the code that shows them."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ class Note:
 
 @dataclass(frozen=True)
 class Started:
-    """A run begins, or goes on after `epoch` epochs; done and total are images."""
+    """A run begins, or goes on after `epoch` epochs; done and total are numbers of images."""
 
     epoch: int
     done: int
@@ -21,7 +21,10 @@ class Started:
 
 @dataclass(frozen=True)
 class Stepped:
-    """Some steps are done; loss: the epoch's mean so far."""
+    """Some steps are done; done and total are numbers of images.
+
+    loss: the mean loss of the epoch so far.
+    """
 
     done: int
     total: int

@@ -1,4 +1,4 @@
-"""Trains the runs of a configuration together: on a CPU a process each, on a GPU a stream each."""
+"""Trains a configuration's runs together: on a CPU in a process each, on a GPU on a stream each."""
 
 import sys
 import traceback
@@ -19,10 +19,10 @@ CPU_HINT = "recipe=quick backbone=resnet20 is meant for CPUs: it takes minutes."
 
 
 def launch(runs: list[Run], device: torch.device, compiled: bool | None, beside):
-    """Trains every run of one configuration that is not finished; a failure stops no other.
+    """Trains every unfinished run of one configuration; a run that fails stops no other run.
 
-    beside: a context in which a GPU's runs train. Raises RunError, after the last run, where any
-    failed.
+    beside: a context in which the runs on a GPU train. Raises RunError, after the last run, where
+    any run failed.
     """
     left = [run for run in runs if not run.finished]
     for run in runs:
@@ -44,7 +44,7 @@ def launch(runs: list[Run], device: torch.device, compiled: bool | None, beside)
 
 
 def _on_one_device(runs: list[Run], device: torch.device, compiled) -> list[str]:
-    """In one process, a stream each; returns the names of those that failed."""
+    """Trains the runs in one process, with a stream for each; returns the names of failed runs."""
     waves = -(-len(runs) // AT_ONCE)
     progress = Progress(waves)
     data = load(runs[0].config.data.source, runs[0].config.data.root)
@@ -54,9 +54,10 @@ def _on_one_device(runs: list[Run], device: torch.device, compiled) -> list[str]
 
 
 def _side_by_side(runs: list[Run], compiled) -> list[str]:
-    """A process and a thread for each run, as many at once as there are processors.
+    """Trains each run in a process of one thread; returns the names of failed runs.
 
-    One thread whether alone or not: the number of threads changes the last bits of a convolution.
+    As many processes train at once as there are processors. A run has one thread even where it
+    trains alone, as the number of threads changes the last bits of a convolution.
     """
     at_once = min(len(runs), workers.processors())
     progress = Progress(waves=-(-len(runs) // at_once), hint=CPU_HINT)
@@ -86,7 +87,10 @@ def _side_by_side(runs: list[Run], compiled) -> list[str]:
 
 
 def _next(heard) -> tuple | None:
-    """What a process reports, (run's name, event); None once it has ended, however it did."""
+    """Returns what a process reports, (run's name, event).
+
+    Returns None once the process has ended, however it ended.
+    """
     try:
         return heard.recv()
     except (EOFError, OSError):  # at an event's end, or in the middle of one
@@ -94,7 +98,10 @@ def _next(heard) -> tuple | None:
 
 
 def _start(run: Run, compiled, processor) -> tuple:
-    """(where its events are heard, the process)."""
+    """Starts a process that trains a run; returns (connection, process).
+
+    The process reports its events on the connection.
+    """
     heard, told = workers.CONTEXT.Pipe(duplex=False)
     process = workers.CONTEXT.Process(
         target=_work, args=(run, told, compiled, processor), daemon=True
@@ -105,7 +112,7 @@ def _start(run: Run, compiled, processor) -> tuple:
 
 
 def _work(run: Run, told, compiled, processor):
-    """The body of a process that trains one run."""
+    """Trains one run in a process of its own, and reports its events."""
     workers.end_with_parent()
     workers.stay_on(processor)
     torch.set_num_threads(1)

@@ -1,4 +1,4 @@
-"""What a person sees while runs train: a line an epoch, and in a terminal a bar for each run."""
+"""What a person sees while runs train: a line per epoch, and in a terminal a bar for each run."""
 
 import sys
 import time
@@ -13,8 +13,9 @@ SLOW_HOURS = 0.5
 class Progress:
     """Shows the events of `attn.training.session.train`.
 
-    waves: how many times a run's length the runs of this configuration take. hint: what to say,
-    once, when that turns out to be more than half an hour (empty: nothing).
+    waves: the time that all runs of this configuration take, as a multiple of one run's time. hint:
+    a text that is said once, where that time turns out to be more than half an hour; empty for no
+    hint.
     """
 
     def __init__(self, waves: int = 1, hint: str = ""):
@@ -23,7 +24,7 @@ class Progress:
         self.bars, self.starts, self.failed, self.noted = {}, {}, [], set()
 
     def handle(self, run: str, event: Event):
-        """Shows what happened to a run, by its name."""
+        """Shows an event of the run with that name."""
         match event:
             case Note(text):
                 self._note(run, text)
@@ -43,7 +44,7 @@ class Progress:
         sys.stdout.flush()
 
     def _note(self, run, text):
-        """Once, however many runs have the same to say."""
+        """Shows a text once, however many runs have the same text."""
         if text not in self.noted:
             self.noted.add(text)
             self.say(f"{run}: {text}")

@@ -14,9 +14,10 @@ SCHEDULES = {  # of the share of the steps that are past, in [0, 1): never quite
 
 
 def learning_rates(recipe: Recipe, steps: int) -> torch.Tensor:
-    """The rate of every step of a run, (steps,) float32: it rises to lr, then follows the schedule.
+    """Returns the learning rate of every step of a run, (steps,) float32.
 
-    Of `warm` steps of warm-up the first has lr / warm, and the last lr.
+    The rate rises to lr, then follows the schedule. Of `warm` steps of warm-up the first has the
+    rate lr / warm, and the last has the rate lr.
     """
     warm = round(recipe.warmup * steps)
     schedule = SCHEDULES[recipe.schedule]

@@ -1,4 +1,4 @@
-"""The runs of one configuration, together, from where they stand to their summaries."""
+"""Trains the runs of one configuration together, from where they stand to their summaries."""
 
 import functools
 import time
@@ -30,11 +30,11 @@ CHECKPOINT_SECONDS = {"cpu": 0, "cuda": 30}
 
 
 def train(runs: list[Run], data: Dataset, device: torch.device, report, compiled=None):
-    """Trains together what is missing of the runs of one configuration, and writes their folders.
+    """Trains the missing epochs of a configuration's runs together, and writes their folders.
 
-    report(run's name, event) hears of all that happens. A run that fails is reported, and error.txt
-    in its folder says why until it is started again; the others go on. compiled: whether the step
-    is compiled; None: where that is expected to pay.
+    report(run's name, event) is called for everything that happens to a run. A run that fails is
+    reported, and error.txt in its folder says why until the run is started again. The other runs go
+    on. compiled: whether the step is compiled; None compiles it where that is expected to pay.
     """
     with ExitStack() as locks:
         claims = [claim for run in runs if (claim := _claim(run, device, report, locks))]
@@ -54,7 +54,7 @@ def train(runs: list[Run], data: Dataset, device: torch.device, report, compiled
 
 
 def _epoch(sessions: list) -> list:
-    """Trains an epoch of each session, tests the networks, writes rows and checkpoints.
+    """Trains each session for an epoch, tests the networks, and writes rows and checkpoints.
 
     Returns the sessions that have not failed.
     """
@@ -73,9 +73,9 @@ def _epoch(sessions: list) -> list:
 
 
 def _each(items: list, action) -> list:
-    """Applies an action to each item, and returns its results.
+    """Applies `action` to each item, and returns the results.
 
-    An item whose action raises has failed; the others go on.
+    An item whose action raises has failed, and its `fail` gets the error; the other items go on.
     """
     results = []
     for item in items:
@@ -89,9 +89,10 @@ def _each(items: list, action) -> list:
 
 
 class Claim:
-    """A run whose folder this process holds.
+    """A run whose folder this process has locked.
 
-    state: the checkpoint to go on from, or None. over: whether it is finished or has failed.
+    state: the checkpoint from which the run goes on, or None. over: whether the run is finished or
+    has failed.
     """
 
     def __init__(self, run: Run, state: dict | None, tell):
@@ -99,7 +100,7 @@ class Claim:
         self.over = False
 
     def fail(self, error: Exception):
-        """Ends the run; its folder says why."""
+        """Ends the run as failed, writes the reason into its folder, and reports it."""
         if not self.over:
             self.over = True
             message, trace = plain(error), "".join(traceback.format_exception(error))
@@ -111,8 +112,9 @@ class Claim:
 def _claim(run: Run, device: torch.device, report, locks: ExitStack) -> Claim | None:
     """Locks a run's folder and reads where the run stands.
 
-    Returns None where it is finished, where another process has it, or where its checkpoint cannot
-    be used on this kind of device; the last two are reported.
+    Returns the Claim, or None where the run is finished, where another process has locked the
+    folder, or where the checkpoint cannot be used on this kind of device. The last two cases are
+    reported.
     """
     tell = functools.partial(report, run.name)
     try:
@@ -131,7 +133,11 @@ def _claim(run: Run, device: torch.device, report, locks: ExitStack) -> Claim | 
 
 @dataclass(frozen=True)
 class Tested:
-    """What a network makes of test images: their positions (N,), logits (N, classes), scores."""
+    """The results of a network on test images.
+
+    samples: the positions (N,) of the images. logits: (N, classes). scores: as
+    `attn.evaluation.predict.evaluate` returns them.
+    """
 
     session: "Session"
     samples: torch.Tensor
@@ -145,11 +151,12 @@ class Tested:
 class Session:
     """A run in training: its trainer, its log, and the seconds spent so far.
 
-    seconds: its share of the time of all that train together; train_seconds: that of its training.
+    seconds: the run's share of the time of all runs that train together. train_seconds: the time of
+    its training alone, which is not divided among these runs.
     """
 
     def __init__(self, claim: Claim, shared: Shared):
-        """Builds the network, and puts it where the run stands."""
+        """Builds the network, and restores it from the run's checkpoint where there is one."""
         self.run, self.recipe, self.shared = claim.run, claim.run.config.recipe, shared
         self.tell, self.fail, self.claim = claim.tell, claim.fail, claim
         draws = Draws(self.run.seed)
@@ -177,7 +184,7 @@ class Session:
         self.tell(Started(self.epochs_done, self._images_done(), self.total))
 
     def _notes(self, network) -> list[str]:
-        """What a person should know of how this run computes."""
+        """Returns what a person should know of how this run computes."""
         notes = []
         if self.shared.weights:
             notes.append(pretrained.describe(network, self.shared.weights))
@@ -186,9 +193,10 @@ class Session:
         return notes + self.trainer.notes + self.predictor.notes
 
     def _restored(self, state: dict | None) -> tuple[int, float, float]:
-        """Puts the trainer where a checkpoint stands; (epochs done, seconds, train_seconds).
+        """Restores the trainer from a checkpoint; returns (epochs done, seconds, train_seconds).
 
-        Raises RunError where what was done was computed in other numbers than this machine's.
+        Raises RunError where the checkpoint was computed in another precision than this machine
+        computes in.
         """
         if state is None:
             return 0, 0.0, 0.0
@@ -210,7 +218,7 @@ class Session:
 
     @property
     def trained(self) -> bool:
-        """Whether all epochs are done."""
+        """Returns whether all epochs are done."""
         return self.epochs_done == self.recipe.epochs
 
     def _images_done(self) -> int:
@@ -225,9 +233,10 @@ class Session:
         self.tell(Stepped(self._images_done() + done, self.total, loss))
 
     def test(self) -> Tested:
-        """Asks for the logits of the recipe's test images, after the last epoch of all, and scores.
+        """Returns the logits and scores of the recipe's test images.
 
-        On a GPU they are computed while other runs ask for theirs.
+        After the last epoch the test images are all of the test set. On a GPU logits and scores are
+        computed while other runs ask for their own.
         """
         order = self.shared.test_order
         last = self.epochs_done + 1 == self.recipe.epochs
@@ -240,7 +249,8 @@ class Session:
     def end(self, tested: Tested, began: float, seconds: float, together: int) -> "Session":
         """Writes the epoch's rows, then its checkpoint if that is due.
 
-        began: when the epoch did; seconds: those of its training, of so many sessions together.
+        began: when the epoch began. seconds: how long the epoch's training took, for all sessions
+        together. together: how many sessions trained together.
         """
         epoch, metrics = self.epochs_done, self.trainer.end()
         with self.trainer.on_stream():
@@ -284,7 +294,7 @@ class Session:
             self.log.scores(epoch, scores[max(n for n in scores if n <= SCORE_IMAGES)])
 
     def _write_predictions(self, samples, logits):
-        """Test logits in the dataset's own order, and one image's input channels as they look."""
+        """Writes test logits in the dataset's own order, and one image's channels as they look."""
         canonical = torch.empty_like(logits)
         canonical[samples] = logits
         example = int(samples[0])
@@ -296,14 +306,14 @@ class Session:
         )
 
     def _write_stem(self):
-        """Writes how strongly the first convolution takes up each input channel."""
+        """Writes stem.csv: how strongly the first convolution takes up each input channel."""
         with self.trainer.on_stream():
             norms = stem_norms(self.trainer.network)
         rows = [f"{channel},{norm!r}\n" for channel, norm in enumerate(norms)]
         files.write(self.run.folder / "stem.csv", "".join(["channel,norm\n", *rows]))
 
     def finish(self):
-        """Writes the summary: what counts is the last epoch's test accuracy, never the best."""
+        """Writes the summary, whose test accuracy is the last epoch's, never the best epoch's."""
         self._write_stem()
         accuracy = files.last_row(self.run.folder / "metrics.csv")["test_accuracy"]
         summary = self.run.finish(

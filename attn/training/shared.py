@@ -1,4 +1,4 @@
-"""What the runs of one configuration have in common: images on the device, how a step is made."""
+"""The parts that the runs of one configuration share: images on the device, how a step is made."""
 
 import gc
 
@@ -23,7 +23,10 @@ def _computed_in(config: Config, device: torch.device) -> str:
 
 
 class Shared:
-    """Made once for the runs that train together. compiled: as is_compiled takes it."""
+    """The shared parts, made once for the runs that train together.
+
+    compiled: the argument `asked` of `attn.compute.precision.is_compiled`.
+    """
 
     def __init__(self, config: Config, data: Dataset, device: torch.device, compiled: bool | None):
         if device.type == "cuda":  # the last configuration's graphs hold their memory in cycles

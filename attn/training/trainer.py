@@ -1,9 +1,9 @@
-"""Training: the step of one network, its compilation and capture, and several networks together.
+"""Training: the step of one network, its compilation and capture, and the epoch of several.
 
-All that a step needs lies on the device, and nothing is waited for within an epoch. So on a GPU
-the whole step is one CUDA graph; the networks that train together have a graph and a stream each,
-and one loop replays them in turn without waiting, so that their kernels overlap. Where capture or
-compilation fails, and on the CPU, the same step runs eagerly.
+Everything that a step needs lies on the device, and nothing is waited for within an epoch. So on a
+GPU the whole step is one CUDA graph. Each of the networks that train together has a graph and a
+stream. One loop replays the graphs in turn without waiting, so that their kernels overlap. Where
+compilation or capture fails, the same step runs without it. On a CPU nothing is captured.
 """
 
 from contextlib import contextmanager, nullcontext
@@ -33,7 +33,7 @@ INDUCTOR = {"cuda": {"realize_reads_threshold": 8}, "cpu": {}}
 
 
 class NotFinite(RunError):
-    """A loss or gradient that is not finite, at an epoch and a step counted from 1."""
+    """The error of a loss or gradient that is not finite; epoch and step are counted from 1."""
 
     def __init__(self, epoch: int, step: int, rate: float):
         super().__init__(
@@ -43,9 +43,10 @@ class NotFinite(RunError):
 
 
 def loss_and_hits(network: nn.Module, inputs: Inputs, draws: Draws, epoch, samples, precision: str):
-    """The mean loss of the images at `samples` (B,), and how many of them the network gets right.
+    """Returns the mean loss of the images at `samples` (B,), and how many predictions are right.
 
-    A plain function of what differs between seeds, so that one compilation serves them all.
+    `loss_and_hits` is a plain function of what differs between seeds, so that one compilation
+    serves all seeds.
     """
     draws.at(epoch, samples)
     x, labels = inputs(samples, draws)
@@ -57,11 +58,11 @@ def loss_and_hits(network: nn.Module, inputs: Inputs, draws: Draws, epoch, sampl
 class Trainer:
     """One network in training.
 
-    inputs: the training images, on the device. samples: the positions (N,) of the training
-    images that are used. draws: the seed's random numbers, which the network's dropout shares.
-    compiled, captured: whether that is tried, the latter on a GPU alone.
-    notes: what a person should know, such as why the step is not compiled. precision, why: what
-    layers compute in, and why that is not what the recipe allows.
+    inputs: the training images, on the device. samples: the positions (N,) of the training images
+    that are used. draws: the random numbers of the seed, which the network's dropout shares.
+    compiled, captured: whether compilation and capture are tried; capture is tried on a GPU alone.
+    notes: what a person should know, such as why the step is not compiled. precision: what layers
+    compute in. why: the reason where the precision is not the one that the recipe allows.
     """
 
     def __init__(
@@ -99,7 +100,7 @@ class Trainer:
             self._capture()
 
     def _allocate(self, device):
-        """What a step reads and writes beside the network, at fixed addresses."""
+        """Allocates, at fixed addresses, the tensors beside the network that a step uses."""
         self.epoch = torch.zeros((), dtype=torch.int64, device=device)
         self.order = self.samples.clone()
         self.window = torch.arange(self.recipe.batch_size, device=device)
@@ -125,12 +126,15 @@ class Trainer:
         return sgd
 
     def _trained(self) -> list:
-        """The parameters that are not frozen."""
+        """Returns the parameters that are not frozen."""
         return [p for p in self.network.parameters() if p.requires_grad]
 
     @property
     def mode(self) -> str:
-        """eager, fused (on a CPU, with kernels of ours), compiled, graph, or compiled graph."""
+        """Returns how the step runs: eager, fused, compiled, graph, or compiled graph.
+
+        A fused step has kernels of attn.compute, on a CPU.
+        """
         words = {
             "fused": self.fused,
             "compiled": self.forward is not loss_and_hits,
@@ -139,7 +143,10 @@ class Trainer:
         return " ".join(word for word, holds in words.items() if holds) or "eager"
 
     def _fuse(self) -> bool:
-        """Whether the network has layers with kernels of ours, which are a CPU's and fp32's."""
+        """Gives layers the kernels of attn.compute; returns whether any layer has them.
+
+        These kernels are for a CPU and for fp32 alone.
+        """
         if self.device.type != "cpu" or self.precision != "fp32":
             return False
         if why_missing():
@@ -147,7 +154,10 @@ class Trainer:
         return fuse(self.network)
 
     def _compile(self):
-        """Inductor's kernels for whole batches; a smaller last one is too rare to compile for."""
+        """Compiles the step with Inductor for whole batches.
+
+        A smaller last batch is too rare to compile for.
+        """
         self.draws.to(self.device)  # the seed as a number of Python would be compiled in
         try:
             options = INDUCTOR[self.device.type]
@@ -169,7 +179,10 @@ class Trainer:
             self.notes.append(complaint("without a CUDA graph the step", error))
 
     def _step(self, size: int):
-        """One update on the next `size` images of the order; reads and writes the device only."""
+        """Applies one update on the next `size` images of the order.
+
+        A step reads and writes the device only.
+        """
         samples = self.order.index_select(0, self.start + self.window[:size])  # (size,)
         whole = size == self.recipe.batch_size
         forward = self.forward if whole else loss_and_hits
@@ -188,24 +201,24 @@ class Trainer:
         self.step += 1
 
     def _mask(self, loss):
-        """From the first step whose loss or gradient is not finite on, no update is applied."""
+        """Prevents this update and all later updates once a loss or gradient is not finite."""
         norm = get_total_norm([parameter.grad for parameter in self._trained()])
         failed = ~(loss.detach() + norm).isfinite() & (self.failed_at < 0)
         self.failed_at.copy_(torch.where(failed, self.step, self.failed_at))
         self.optimizer.found_inf = (self.failed_at >= 0).float()  # fused SGD then changes nothing
 
     def _state(self) -> list:
-        """Every tensor that a step changes."""
+        """Returns every tensor that a step changes."""
         buffers = [state["momentum_buffer"] for state in self.optimizer.state.values()]
         counters = [self.start, self.step, self.failed_at, self.loss, self.correct]
         return [*self.network.state_dict().values(), *buffers, *counters]
 
     def on_stream(self):
-        """What this network does on a GPU goes into its own queue."""
+        """Returns a context in which this network's work on a GPU goes into a queue of its own."""
         return torch.cuda.stream(self.stream) if self.stream else nullcontext()
 
     def begin(self, epoch: int):
-        """Before an epoch's steps, which `run_epoch` takes."""
+        """Prepares an epoch, whose steps `run_epoch` then takes."""
         self.network.train()
         if self.stream:  # what others have put into this network's tensors is there
             self.stream.wait_stream(torch.cuda.current_stream())
@@ -218,7 +231,10 @@ class Trainer:
         self.seen.copy_(torch.tensor([0.0, 0.0, -1.0]))
 
     def advance(self, step: int):
-        """The epoch's next step, on a GPU without waiting for it; nothing once one has failed."""
+        """Takes the epoch's step number `step`, on a GPU without waiting for it.
+
+        Once a failed step has been seen, `advance` does nothing.
+        """
         if self.seen[2] >= 0:
             return
         size = min(self.recipe.batch_size, len(self.samples) - step * self.recipe.batch_size)
@@ -229,7 +245,10 @@ class Trainer:
                 self._step(size)
 
     def progress(self) -> tuple[int, float]:
-        """(images done, their mean loss): on a GPU as it was some steps ago, without waiting."""
+        """Returns (images done in this epoch, their mean loss).
+
+        On a GPU nothing is waited for, so the two numbers are those of some steps ago.
+        """
         with self.on_stream():
             now = torch.stack(
                 [t.squeeze().double() for t in (self.start, self.loss, self.failed_at)]
@@ -239,9 +258,9 @@ class Trainer:
         return int(done), loss / max(1, done)
 
     def end(self) -> dict:
-        """The epoch's metrics.
+        """Returns the epoch's metrics.
 
-        Raises NotFinite where a loss or a gradient was not finite: the weights and momenta are
+        Raises NotFinite where a loss or a gradient was not finite. The weights and momenta are then
         those of the step before. Running statistics of normalisations may have been spoilt.
         """
         step, count = self.failed_at.item(), len(self.samples)
@@ -259,7 +278,7 @@ class Trainer:
 
     @contextmanager
     def _with_batch_counts(self):
-        """The network with its counts of batches, as its state_dict has them elsewhere."""
+        """Yields the network with its counts of batches, which its state_dict has elsewhere."""
         self._set_batch_counts(self.step.squeeze().clone())
         try:
             yield self.network
@@ -272,7 +291,7 @@ class Trainer:
         return {"network": weights, "optimizer": self.optimizer.state_dict()}
 
     def load_state_dict(self, state: dict):
-        """In place: a captured graph keeps reading the same tensors."""
+        """Loads a state in place, as a captured graph keeps reading the same tensors."""
         with self._with_batch_counts() as network:
             network.load_state_dict(state["network"])
         saved = state["optimizer"]["state"]
@@ -282,10 +301,11 @@ class Trainer:
 
 
 def run_epoch(trainers: list[Trainer], report=None) -> dict[Trainer, Exception]:
-    """The steps of one epoch of trainers of one configuration, each of which has begun its own.
+    """Takes the steps of one epoch of trainers of one configuration; each has begun its own epoch.
 
-    report() is called now and then. On a GPU the kernels of different trainers overlap; returns
-    once all are done, what stopped each that failed.
+    report() is called every REPORT_EVERY steps, and after the last step. On a GPU the kernels of
+    different trainers overlap. Once all steps are done, `run_epoch` returns {failed trainer: the
+    exception that stopped it}.
     """
     failed = {}
     for step in range(trainers[0].steps):

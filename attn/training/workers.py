@@ -1,6 +1,7 @@
-"""Processes that train on a CPU or compile: forked from one with torch, gone with their parent.
+"""Processes that train on a CPU or compile ahead; each ends when its parent ends.
 
-Nothing heavy is imported here: `start` lets that process import torch while this one does.
+They are forked from a server process that has imported torch. This module imports nothing heavy:
+`start` lets the server import torch while this process imports it.
 """
 
 import multiprocessing
@@ -17,7 +18,7 @@ ALLOCATOR = {"hugetlb": 1, "mmap_max": 0, "trim_threshold": 2**33}
 
 
 def start():
-    """Starts the process that the others will be forked from."""
+    """Starts the server process, from which the other processes are forked."""
     tunables = ":".join(f"glibc.malloc.{name}={value}" for name, value in ALLOCATOR.items())
     os.environ.setdefault("GLIBC_TUNABLES", tunables)  # read as that process starts
     # What the compiler of an ended process leaves behind is removed: nobody need hear of it.
@@ -30,18 +31,24 @@ def start():
 
 
 def processors() -> int:
-    """Those that this process may use; all of them where the system does not say."""
+    """Returns the number of processors that this process may use.
+
+    Where the system does not say, that is the number of all processors.
+    """
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def stay_on(processor: int | None):
-    """Keeps this process on one of those that it may use: its data stay in that one's cache."""
+    """Keeps this process on one of its processors, so that its data stay in that processor's cache.
+
+    processor: a position among the processors that the process may use; None changes nothing.
+    """
     if processor is not None and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[processor]})
 
 
 def end_with_parent():
-    """Ends this process when its parent does: else it would train on and hold its run's lock."""
+    """Ends this process when its parent ends; else it would train on and hold its run's lock."""
 
     def watch():
         connection.wait([multiprocessing.parent_process().sentinel])

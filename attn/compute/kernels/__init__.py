@@ -1,1 +1,1 @@
-"""Kernels of our own for training on a CPU, where torch's leave time: see kernels.c."""
+"""Kernels of our own for training on a CPU, where torch's kernels leave time: see kernels.c."""

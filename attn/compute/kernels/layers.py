@@ -1,8 +1,9 @@
 """A network's layers with kernels of their own, for training on one thread of a CPU in float32.
 
-`fuse(network)` changes the class of the modules that have one, and neither their names nor their
-weights. Their numbers are torch's but for rounding. In evaluation, under autocast, in another
-precision and on a GPU they are torch's layers: a kernel would read beyond the memory it is given.
+`fuse(network)` changes the class of each module that has a class with kernels; the names and the
+weights of the modules stay. The numbers of these layers are torch's but for rounding. In
+evaluation, under autocast, in another precision and on a GPU the layers are torch's layers: a
+kernel would read beyond the memory it is given.
 """
 
 import functools
@@ -24,9 +25,10 @@ BOUNDS = {nn.ReLU: (0.0, math.inf), nn.ReLU6: (0.0, 6.0)}
 
 
 def fuse(network: nn.Module) -> bool:
-    """Gives the layers of a network that have kernels these; says whether there are such layers.
+    """Gives kernels to the layers of a network that may have them; returns whether there are any.
 
-    An activation behind a normalisation becomes part of it. Without kernels nothing changes.
+    An activation behind a normalisation becomes part of the normalisation. Without kernels nothing
+    changes.
     """
     if library() is None:
         return False
@@ -43,7 +45,7 @@ def fuse(network: nn.Module) -> bool:
 
 
 def _normalised(module: nn.Module):
-    """Yields (normalisation, name of the activation behind it, activation) of a module's own."""
+    """Yields (normalisation, activation's name, activation) for each such pair in a module."""
     if isinstance(module, nn.Sequential):
         children = list(module.named_children())
         pairs = [(norm, *behind) for (_, norm), behind in itertools.pairwise(children)]
@@ -56,7 +58,7 @@ def _normalised(module: nn.Module):
 
 
 def _kind(module) -> type | None:
-    """The class with kernels that a module may have."""
+    """Returns the class with kernels that a module may have, or None."""
     if type(module) is nn.BatchNorm2d and module.affine and module.momentum:
         return Norm if _fits(module.num_features) else None
     if type(module) is not nn.Conv2d or module.bias is not None or module.dilation != (1, 1):
@@ -75,23 +77,23 @@ def _fits(channels: int) -> bool:
 
 
 def _takes(layer, x) -> bool:
-    """Whether the kernels compute what this layer makes of x."""
+    """Returns whether the kernels compute this layer's output for x."""
     plain = x.device.type == "cpu" and x.dtype == layer.weight.dtype == torch.float32
     return layer.training and plain and not torch.is_autocast_enabled("cpu")
 
 
 def _dense(x):
-    """x with its channels last in memory, as the kernels read it."""
+    """Returns x with its channels last in memory, as the kernels read x."""
     return x.contiguous(memory_format=torch.channels_last)
 
 
 def _like(x, *shape):
-    """An empty tensor (B, C, H, W) of x's kind, channels last."""
+    """Returns an empty tensor (B, C, H, W) of x's type, channels last."""
     return torch.empty(shape, dtype=x.dtype, memory_format=torch.channels_last)
 
 
 class Norm(nn.BatchNorm2d):
-    """Batch normalisation (Ioffe and Szegedy 2015, arXiv:1502.03167) and a clamp behind it."""
+    """Batch normalisation (Ioffe and Szegedy 2015, arXiv:1502.03167), and a clamp behind it."""
 
     bounds = UNBOUNDED
 
@@ -184,8 +186,9 @@ def _has_avx512() -> bool:
 class Pointwise(nn.Conv2d):
     """A 1x1 convolution, whose weights' gradient is a matrix product where oneDNN's is slower.
 
-    That is without AVX-512, and with it where the input has left the second cache: of 96 channels
-    at 32x32, batch 32, 1.6 ms instead of 3.2; else about twice as long (AMD EPYC with AVX-512).
+    oneDNN's gradient is slower without AVX-512, and with AVX-512 where the input has left the
+    second cache. Of 96 channels at 32x32, batch 32, the matrix product takes 1.6 ms instead of 3.2.
+    For smaller inputs the matrix product takes about twice as long (AMD EPYC with AVX-512).
     """
 
     def forward(self, x):  # (B, C, H, W)
@@ -209,5 +212,5 @@ class _Pointwise(Function):
 
 
 def _matrix(x):
-    """(B, C, H, W) -> (B H W, C)."""
+    """Returns (B, C, H, W) as (B H W, C)."""
     return x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])

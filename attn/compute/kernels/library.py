@@ -47,13 +47,13 @@ def without_kernels():
 
 
 def library() -> ctypes.CDLL | None:
-    """Returns the compiled kernels; None where they are switched off or cannot be had."""
+    """Returns the compiled kernels, or None where the kernels are off or cannot be had."""
     return None if _off or why_missing() else _load()
 
 
 @functools.cache
 def why_missing() -> str:
-    """Says why this machine has no kernels; empty where it has them."""
+    """Returns the reason why this machine has no kernels; empty where it has kernels."""
     try:
         _load()
     except Missing as error:
@@ -63,7 +63,7 @@ def why_missing() -> str:
 
 @functools.cache
 def _load() -> ctypes.CDLL:
-    """Raises Missing."""
+    """Loads the compiled kernels. Raises Missing where this machine cannot have them."""
     import torch
 
     if platform.machine() == "x86_64" and torch.backends.cpu.get_cpu_capability() == "DEFAULT":
@@ -81,7 +81,10 @@ def _load() -> ctypes.CDLL:
 
 
 def _compiled(compiler: str) -> Path:
-    """Returns the shared library, which lies beside Python's own compiled files."""
+    """Returns the path of the shared library, beside Python's own compiled files.
+
+    Where that folder cannot be written, the shared library lies in a temporary folder.
+    """
     version = subprocess.run([compiler, "--version"], capture_output=True, check=True).stdout
     digest = hashlib.sha256(SOURCE.read_bytes() + version + " ".join(FLAGS).encode())
     name = f"kernels-{digest.hexdigest()[:12]}.so"

@@ -21,7 +21,10 @@ FEW_EPOCHS = 2  # have no curve: what is told apart at their ends would run toge
 
 
 def over_epochs(group: Group, tables: list[Table], folder: Path) -> list[Path]:
-    """A figure for each table with runs: every seed, the mean and its 95% interval."""
+    """Draws a figure for each table with runs: every seed, the mean and its 95% interval.
+
+    Returns the paths of the figures.
+    """
     paths = []
     draw, explained = _curves, "Thin: a seed. Thick: their mean. Shaded: its 95% interval."
     if group.epochs["epoch"].nunique() <= FEW_EPOCHS:
@@ -52,7 +55,10 @@ def _rows(table: Table, runs: pd.DataFrame) -> list:
 
 
 def _styles(rows) -> list[dict]:
-    """Rows of one mechanism, and so of one colour, are told apart by their lines and markers."""
+    """Returns a style for each row.
+
+    Rows of one mechanism have the same colour, and are told apart by their lines and markers.
+    """
     counts, styles = Counter(), []
     for _, runs in rows:
         attention = runs["attention"].iloc[0]
@@ -65,7 +71,7 @@ def _styles(rows) -> list[dict]:
 
 
 def _tested(group) -> str:
-    """On how many test images, where that is not always the same number."""
+    """Returns a line on how many images were tested; empty where the number is always the same."""
     fewest, most = group.epochs["test_images"].min(), group.epochs["test_images"].max()
     if fewest == most:
         return ""
@@ -73,14 +79,17 @@ def _tested(group) -> str:
 
 
 def _by_epoch(epochs, runs) -> pd.DataFrame:
-    """Test accuracies in percent, an epoch (from 1) a row and a run a column."""
+    """Returns test accuracies in percent: a row for each epoch (from 1), a column for each run."""
     mine = epochs[epochs["run"].isin(runs["run"])]
     wide = 100 * mine.pivot(index="epoch", columns="run", values="test_accuracy")
     return wide.set_index(wide.index + 1)
 
 
 def _points(panel, epochs, rows):
-    """Of few epochs: in each the rows side by side, their seeds to the left of the mean."""
+    """Draws the accuracies of runs with few epochs.
+
+    In each epoch the rows stand side by side. A row's seeds stand to the left of their mean.
+    """
     for i, (style, (label, runs)) in enumerate(zip(_styles(rows), rows, strict=True)):
         wide = _by_epoch(epochs, runs)
         at = wide.index + 0.8 * (i - (len(rows) - 1) / 2) / len(rows)
@@ -111,9 +120,10 @@ def _curve(panel, wide, label: str, style: dict):
 
 
 def forest(judged: list[Judged], heading: str, path: Path) -> list[Path]:
-    """A line for each claim: every seed's difference, their mean and 95% interval, what is claimed.
+    """Draws a line for each claim: every seed's difference, their mean and its 95% interval.
 
-    A panel for each unit in which differences are counted.
+    Each line also marks the claimed bound, and the published difference where it is known. The
+    figure has a panel for each unit in which differences are counted.
     """
     shown = [one for one in judged if one.found.n and not one.exact]
     if not shown:
@@ -173,13 +183,16 @@ def _forest_line(axis, y: int, one: Judged):
 
 
 def _published(one: Judged) -> list[float]:
-    """The published difference, beside its own experiment alone."""
+    """Returns the published difference in a list.
+
+    The list is empty where the runs are not of the claim's own experiment.
+    """
     known = one.own and one.claim.published is not None
     return [one.claim.target] if known else []
 
 
 def _bounds(claim: Claim) -> list[float]:
-    """The smallest effect of interest on the claimed side, or how far below is no worse."""
+    """Returns the smallest effect of interest on each claimed side, or -margin for no_worse."""
     if claim.direction == "no_worse":
         return [-claim.margin]
     smallest = claim.smallest
@@ -201,10 +214,10 @@ def _forest_legend(published: bool) -> list:
 
 
 def against_parameters(table: pd.DataFrame, heading: str, path: Path) -> list[Path]:
-    """Each configuration's accuracy, with its interval, over what it adds in parameters.
+    """Draws each configuration's accuracy, with its interval, over the parameters that it adds.
 
-    table: `tables.configurations`; a panel for each backbone and data with several. Points carry
-    their line's number in the legend.
+    `table` comes from `tables.configurations`. The figure has a panel for each backbone and data
+    with several configurations. Each point carries the number of its line in the legend.
     """
     several = [(key, rows) for key, rows in table.groupby(["backbone", "data"]) if len(rows) > 1]
     if not several:
@@ -254,7 +267,7 @@ def _cost_point(axis, rank: int, row, added: int):
 
 
 def by_class(classes, title: str, path: Path) -> Path:
-    """A bar for each class: columns class and accuracy."""
+    """Draws a bar for each class; `classes` has the columns class and accuracy."""
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(figsize=(8, 4))
         bars = axes.barh(classes["class"][::-1], classes["accuracy"][::-1], color=NUMBER)

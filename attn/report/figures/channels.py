@@ -1,4 +1,4 @@
-"""The figures of attention scores: of input channels, of every place, and how gates fared."""
+"""The figures of attention scores: of input channels, of every place, and of gate health."""
 
 from pathlib import Path
 
@@ -18,9 +18,10 @@ WIDE = 512  # pixels of a heat map's row
 
 
 def of_inputs(group: Group, tables: list[Table], folder: Path) -> list[Path]:
-    """Two figures for each configuration with attention on its input channels.
+    """Draws two figures for each configuration with attention on its input channels.
 
-    At the end, beside the channels' pictures, and over the epochs.
+    The first figure shows the scores at the end, beside the channels' pictures. The second figure
+    shows the scores over the epochs.
     """
     if group.scores.empty:
         return []
@@ -47,7 +48,7 @@ def of_inputs(group: Group, tables: list[Table], folder: Path) -> list[Path]:
 
 
 def _published(group: Group, run, tables: list[Table]) -> list[float]:
-    """The published scores, for their own experiment alone."""
+    """Returns the published scores for runs of their own experiment; empty for other runs."""
     for table in tables:
         if not table.scores or group.source == "synthetic":
             continue
@@ -59,9 +60,10 @@ def _published(group: Group, run, tables: list[Table]) -> list[float]:
 
 
 def of_input(pictures, runs, scores, title: str, path: Path, published=()) -> Path:
-    """Above, one test image's channels (C, S, S); below, each run's score of each channel.
+    """Draws one test image's channels (C, S, S) above each run's score of each channel.
 
-    runs: run, seed, attention; scores: run, channel, images, mean, sd.
+    `runs` has the columns run, seed and attention. `scores` has the columns run, channel, images,
+    mean and sd.
     """
     channels, everything = len(pictures), scores["images"].max()
     names = [channel_name(channel) for channel in range(channels)]
@@ -95,7 +97,7 @@ def of_input(pictures, runs, scores, title: str, path: Path, published=()) -> Pa
 
 
 def _points(axes, runs, scores, images: int, shift: float, **style):
-    """The runs side by side: each one's mean score over the images, with their sd."""
+    """Draws the runs side by side: each run's mean scores over the images, with their sd."""
     seeds = sorted(runs["seed"])
     for run, seed in zip(runs["run"], runs["seed"], strict=True):
         mine = scores[scores["run"] == run]
@@ -113,7 +115,10 @@ def _points(axes, runs, scores, images: int, shift: float, **style):
 
 
 def over_epochs(runs, scores, title: str, path: Path) -> Path:
-    """Each input channel's score: thin a seed, thick the seeds' mean; epoch 0 is untrained."""
+    """Draws each input channel's score over epochs: thin for a seed, thick for the seeds' mean.
+
+    Epoch 0 is the untrained network.
+    """
     counts = scores.groupby("epoch")["images"].max()
     scores = scores[scores["images"] == scores["epoch"].map(counts)]
     with plt.rc_context(STYLE):
@@ -135,9 +140,9 @@ def over_epochs(runs, scores, title: str, path: Path) -> Path:
 
 
 def by_layer(group: Group, folder: Path) -> list[Path]:
-    """Heat maps for per_block and per_stage, a figure a backbone and location.
+    """Draws heat maps for per_block and per_stage, a figure for each backbone and location.
 
-    A panel is a configuration, a row a place, its channels in the order of their scores.
+    A panel is a configuration. A row is a place, with its channels in the order of their scores.
     """
     if group.scores.empty:
         return []
@@ -169,9 +174,9 @@ def _rows_of(scores: pd.DataFrame) -> dict:
 
 
 def heat_maps(panels: list[tuple], title: str, path: Path) -> Path:
-    """A panel for each (name, {place: its channels' mean scores, highest first}).
+    """Draws a panel for each (name, {place: its channels' mean scores, highest first}).
 
-    Rows are as wide as each other, however many channels they have.
+    All rows have the same width, however many channels they have.
     """
     columns = min(3, len(panels))
     lines = [panels[i : i + columns] for i in range(0, len(panels), columns)]
@@ -203,7 +208,7 @@ def _short(place: str) -> str:
 
 
 def health(gates: pd.DataFrame, title: str, path: Path) -> list[Path]:
-    """Gate health (`tables.gates`): the first mean score to the last, spread and saturation."""
+    """Draws gate health (`tables.gates`): first and last mean score, spread and saturation."""
     if gates.empty:
         return []
     several = gates["backbone"].nunique() > 1
@@ -242,7 +247,10 @@ def _health_name(row, several: bool) -> str:
 
 
 def by_place(scores, title: str, path: Path) -> Path:
-    """A box for each place of attention: its channels' mean scores (columns module, mean)."""
+    """Draws a box for each place of attention, of the mean scores of its channels.
+
+    `scores` has the columns module and mean.
+    """
     modules = list(dict.fromkeys(scores["module"]))
     means = [scores.loc[scores["module"] == module, "mean"] for module in modules]
     with plt.rc_context(STYLE):

@@ -1,5 +1,6 @@
 """The figures of what was seen inside trained networks: gates over images, scores by class, and
-whether a channel's score says how much is lost without it."""
+whether a channel's score says how much is lost without the channel.
+"""
 
 from pathlib import Path
 
@@ -15,7 +16,7 @@ FEW = 4  # images, where there are many places
 
 
 def of_group(group: Group, folder: Path) -> list[Path]:
-    """The figures of the group's inspected networks, one of each kind a backbone and location.
+    """Draws the figures of the group's inspected networks, by backbone and location.
 
     Maps and classes are those of one network of each configuration.
     """
@@ -33,7 +34,10 @@ def of_group(group: Group, folder: Path) -> list[Path]:
 
 
 def _maps_of(group: Group, runs: pd.DataFrame):
-    """Images (N, 3, S, S), and by a name each configuration's first and last map (N, h, w)."""
+    """Returns images (N, 3, S, S), and by name each configuration's first and last map (N, h, w).
+
+    A configuration's name and the map's place make the name.
+    """
     images, maps = None, {}
     for key, mine in runs.groupby("configuration", sort=False):
         start = f"maps/{key}/"
@@ -47,7 +51,7 @@ def _maps_of(group: Group, runs: pd.DataFrame):
 
 
 def _classes_of(group: Group, runs: pd.DataFrame) -> dict:
-    """By a name, a configuration's scores by class at its last place."""
+    """Returns by name each configuration's scores by class at its last place."""
     if group.classes.empty:
         return {}
     found = {}
@@ -69,9 +73,9 @@ def _configuration(run) -> str:
 
 
 def gates_over_images(images, maps: dict, title: str, path: Path) -> Path:
-    """Below images (N, 3, S, S) the gates over them, a line for each place (N, h, w).
+    """Draws images (N, 3, S, S), and below them for each place a line of its gates (N, h, w).
 
-    Every place has its own scale, as many gates stay near 0.5.
+    The gates lie over the images. Every place has its own scale, as many gates stay near 0.5.
     """
     with plt.rc_context(STYLE):
         rows, columns = len(maps) + 1, len(images)
@@ -94,7 +98,7 @@ def gates_over_images(images, maps: dict, title: str, path: Path) -> Path:
 
 
 def _gates_at(axes, images, gates, place: str):
-    """One place's gates (N, h, w) over the images; what has been drawn last."""
+    """Draws one place's gates (N, h, w) over the images, and returns the last gate's drawing."""
     scale = {"vmin": gates.min(), "vmax": gates.max(), "cmap": "viridis", "alpha": 0.7}
     for axis, image, gate in zip(axes, images, gates, strict=True):
         extent = (0, *image.shape[1:], 0)
@@ -109,9 +113,11 @@ def _short(place: str) -> str:
 
 
 def by_class(panels: dict, title: str, path: Path) -> Path:
-    """Each class's mean score minus the mean of all; by a name, rows module, channel, class, score.
+    """Draws each class's mean score minus the mean of all classes, a panel for each name.
 
-    Of more channels than MOST_CHANNELS those that differ most between classes.
+    `panels` holds by name a frame with the columns module, channel, class and score. Where there
+    are more channels than MOST_CHANNELS, a panel shows the channels that differ most between
+    classes.
     """
     with plt.rc_context(STYLE):
         columns = min(2, len(panels))
@@ -149,7 +155,10 @@ def _classes_panel(figure, axis, name: str, rows: pd.DataFrame):
 
 
 def lost_against_score(group: Group, folder: Path) -> list[Path]:
-    """The accuracy lost without a channel over its score and score x sd, a row a configuration."""
+    """Draws the accuracy lost without a channel over the channel's score and over its score x sd.
+
+    There is a figure for each backbone and location, with a row for each configuration.
+    """
     if group.importance.empty:
         return []
     merged = group.importance.merge(group.runs, on="run")
@@ -189,7 +198,11 @@ def _lost_panels(axes, mine: pd.DataFrame, location: str):
 
 
 def _kinds(rows: pd.DataFrame, location: str):
-    """(label, style, rows) of what is drawn in one colour: a mechanism, or an input channel."""
+    """Returns (label, style, rows) for each colour of the figure.
+
+    At `first` each colour channel has its colour, and all noise channels share a colour. Elsewhere
+    the mechanism has its colour.
+    """
     style = look(rows["attention"].iloc[0])
     style = {"marker": style["marker"], "color": style["color"], "linestyle": ""}
     if location != "first":

@@ -1,4 +1,4 @@
-"""How every figure looks: one colour for one thing, told apart by colour-blind readers."""
+"""The look of every figure: a thing has one colour, and colour-blind readers tell colours apart."""
 
 import textwrap
 from pathlib import Path
@@ -41,7 +41,10 @@ STYLE = {
 
 
 def look(attention: str) -> dict:
-    """Colour and marker of a mechanism, by its label or name (cbam+kernel=3 is cbam)."""
+    """Returns the colour and marker of a mechanism, by its label or name.
+
+    The label cbam+kernel=3 counts as cbam.
+    """
     name = attention.partition("+")[0]
     mechanisms = [choice for choice in choices("attention") if choice != "none"]
     if name not in mechanisms:
@@ -55,12 +58,12 @@ def channel_colour(name: str) -> str:
 
 
 def whole_epochs(axis):
-    """Epochs are counted, also where there is only one."""
+    """Sets the ticks of the epoch axis to whole numbers, also where there is only one epoch."""
     axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
 
 
 def finish(figure, heading: str, path: Path) -> Path:
-    """Puts the heading above the figure, writes it as PNG and forgets it."""
+    """Puts the heading above the figure, writes the figure as PNG and closes it."""
     _set_heading(figure, heading.split("\n"))
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
@@ -69,7 +72,10 @@ def finish(figure, heading: str, path: Path) -> Path:
 
 
 def _set_heading(figure, lines: list[str]):
-    """Breaks the lines that are wider than the figure, which grows by what that adds."""
+    """Sets the heading, and breaks its lines that are wider than the figure.
+
+    The figure grows by the height of the added lines.
+    """
     text = figure.suptitle("", x=0.01, ha="left", fontsize=10)
     broken = []
     for line in lines:
