@@ -220,9 +220,7 @@ class Adjusted:
     too_small: float
 
 
-def verdict(
-    found: Estimate, p: Adjusted, direction: str, smallest: float, precise: float, minimum: int
-) -> str:
+def verdict(found: Estimate, p: Adjusted, direction: str, precise: float, minimum: int) -> str:
     """Says whether a statement holds, from the interval of its difference and the adjusted tests.
 
     direction: with `more` the statement is reproduced where the effect is above 0 at the level of a
@@ -235,7 +233,7 @@ def verdict(
     if found.n < minimum or math.isnan(found.low):
         return INCONCLUSIVE
     if direction == "less":
-        return verdict(-found, p, "more", smallest, precise, minimum)
+        return verdict(-found, p, "more", precise, minimum)
     excludes_zero = found.low > 0 or (direction == "either" and found.high < 0)
     if excludes_zero:  # where only the adjustment stands against it, that does not contradict it
         return REPRODUCED if p.effect < LOOK else INCONCLUSIVE
@@ -251,9 +249,7 @@ def no_worse_p(values, margin: float) -> float:
     return _below_p(-np.asarray(values, float), margin)
 
 
-def no_worse_verdict(
-    found: Estimate, p: Adjusted, margin: float, precise: float, minimum: int
-) -> str:
+def no_worse_verdict(found: Estimate, p: Adjusted, precise: float, minimum: int) -> str:
     """Says whether a treatment is no more than a margin below its control.
 
     p.effect: the adjusted p of `no_worse_p`. p.too_small: the adjusted p of the test that the mean

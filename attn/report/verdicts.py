@@ -389,8 +389,8 @@ def _verdict(judged: Judged, minimum: int) -> str:
         return REPRODUCED if found.mean <= claim.margin else CONTRADICTED
     p = stats.Adjusted(judged.p_holm, judged.p_small_holm)
     if claim.direction == "no_worse":
-        return stats.no_worse_verdict(found, p, claim.margin, claim.precise, minimum)
-    return stats.verdict(found, p, claim.direction, claim.smallest, claim.precise, minimum)
+        return stats.no_worse_verdict(found, p, claim.precise, minimum)
+    return stats.verdict(found, p, claim.direction, claim.precise, minimum)
 
 
 def frame(judged: list[Judged]) -> pd.DataFrame:

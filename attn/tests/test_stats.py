@@ -141,12 +141,12 @@ def test_no_worse_is_a_one_sided_test_against_the_margin(rng):
     signs = scipy_stats.binomtest(4, 4, alternative="greater").pvalue
     assert stats.no_worse_p([-0.2] * 4, 0.3) == signs and stats.no_worse_p([-0.4] * 4, 0.3) == 1
     better, worse = Estimate(10, 1.2, 0.1, 1.1, 1.3), Estimate(10, -1.2, 0.1, -1.3, -1.1)
-    assert stats.no_worse_verdict(better, Adjusted(0.0, 1.0), 0.5, 0.5, 10) == REPRODUCED
-    assert stats.no_worse_verdict(worse, Adjusted(1.0, 0.0), 0.5, 0.5, 10) == CONTRADICTED
-    assert stats.no_worse_verdict(worse, Adjusted(1.0, 0.0), 0.5, 0.5, 11) == INCONCLUSIVE
-    assert stats.no_worse_verdict(worse, Adjusted(1.0, 0.04), 0.5, 0.5, 10) == INCONCLUSIVE
+    assert stats.no_worse_verdict(better, Adjusted(0.0, 1.0), 0.5, 10) == REPRODUCED
+    assert stats.no_worse_verdict(worse, Adjusted(1.0, 0.0), 0.5, 10) == CONTRADICTED
+    assert stats.no_worse_verdict(worse, Adjusted(1.0, 0.0), 0.5, 11) == INCONCLUSIVE
+    assert stats.no_worse_verdict(worse, Adjusted(1.0, 0.04), 0.5, 10) == INCONCLUSIVE
     wide = Estimate(10, -2.2, 1.0, -2.8, -1.6)
-    assert stats.no_worse_verdict(wide, Adjusted(1.0, 0.0), 0.5, 0.5, 10) == INCONCLUSIVE
+    assert stats.no_worse_verdict(wide, Adjusted(1.0, 0.0), 0.5, 10) == INCONCLUSIVE
 
 
 V = [  # mean, low, high, adjusted p of an effect and of a small one, direction; smallest 0.3
@@ -172,8 +172,8 @@ V = [  # mean, low, high, adjusted p of an effect and of a small one, direction;
 @pytest.mark.parametrize(("mean", "low", "high", "effect", "small", "direction", "expected"), V)
 def test_verdicts(mean, low, high, effect, small, direction, expected):
     found, p = Estimate(10, mean, 1.0, low, high), Adjusted(effect, small)
-    assert stats.verdict(found, p, direction, 0.3, 0.5, 10) == expected
-    assert stats.verdict(found, p, direction, 0.3, 0.5, 11) == INCONCLUSIVE  # too few seeds
+    assert stats.verdict(found, p, direction, 0.5, 10) == expected
+    assert stats.verdict(found, p, direction, 0.5, 11) == INCONCLUSIVE  # too few seeds
 
 
 @pytest.mark.parametrize("direction", ["more", "less", "either"])
@@ -257,7 +257,7 @@ def judged(values, families, direction, smallest):
         mine = families == family
         effects[mine], small[mine] = stats.holm(effects[mine]), stats.holm(small[mine])
     return [
-        stats.verdict(stats.estimate(v), Adjusted(e, s), direction, smallest, 0.5, 10)
+        stats.verdict(stats.estimate(v), Adjusted(e, s), direction, 0.5, 10)
         for v, e, s in zip(values, effects, small, strict=True)
     ]
 
@@ -308,12 +308,12 @@ def test_a_bad_draw_of_noisy_runs_contradicts_nothing():
 def test_a_planted_effect_is_found_with_the_promised_power():
     n = stats.seeds_needed(1.0, 0.8)
     found = [
-        stats.verdict(f, Adjusted(p, stats.too_small_p(v, "more", 0.8)), "more", 0.8, 1.0, n)
+        stats.verdict(f, Adjusted(p, stats.too_small_p(v, "more", 0.8)), "more", 1.0, n)
         for f, p, v in simulated(0.8, n)
     ]
     assert found.count(REPRODUCED) / len(found) == pytest.approx(0.8, abs=0.035)
     none = [
-        stats.verdict(f, Adjusted(p, stats.too_small_p(v, "more", 0.8)), "more", 0.8, 1.0, n)
+        stats.verdict(f, Adjusted(p, stats.too_small_p(v, "more", 0.8)), "more", 1.0, n)
         for f, p, v in simulated(0.0, n)
     ]
     assert none.count(CONTRADICTED) / len(none) == pytest.approx(0.8, abs=0.035)
@@ -337,7 +337,7 @@ def test_the_rank_correlations_interval_covers_what_it_says(n, rho):
 @pytest.mark.slow
 def test_no_worse_is_rarely_said_of_what_is_worse():
     verdicts = [
-        stats.no_worse_verdict(found, Adjusted(stats.no_worse_p(values, 0.5), 1.0), 0.5, 0.5, 10)
+        stats.no_worse_verdict(found, Adjusted(stats.no_worse_p(values, 0.5), 1.0), 0.5, 10)
         for found, _, values in simulated(-0.5, 10)
     ]
     assert verdicts.count(REPRODUCED) / len(verdicts) == pytest.approx(stats.LOOK, abs=0.01)
