@@ -103,7 +103,7 @@ compgen -G "results/bench/nvidia*/bench.csv" >/dev/null || bench "$(least 180)" 
 # The post's two tables, in one call from their start on: how long they take is a figure of its own.
 [ "$(left)" -le 300 ] || runs "accuracy seeds=5" "noise data=rgb_noise seeds=5"
 [ "$(left)" -le 60 ] || bench "$(left)"
-for script in step_profile:profile formats:formats; do
+for script in step_profile:profile memory_format:formats; do
     [ "$(left)" -le 60 ] || compgen -G "results/bench/nvidia*/${script#*:}.md" >/dev/null || {
         phase "${script%:*}"
         timeout "$(left)" "$PYTHON" "scripts/${script%:*}.py" || failed=$?

@@ -135,8 +135,9 @@ def test_a_figure_of_other_numbers_is_noticed(tmp_path):
         frame = pd.read_csv(path)
         frame.assign(test_accuracy=frame["test_accuracy"] / 2).to_csv(path, index=False)
     report(wrong, wrong, publish=True)
-    drawn = [path for path in _figures(wrong) if path.name.startswith(("noise", "claims"))]
-    assert drawn
+    drawn = [path for path in _figures(wrong) if path.parent.name == "post"]
+    drawn = [path for path in drawn if path.name.startswith(("noise", "claims", "parameters"))]
+    assert len(drawn) >= 3
     for path in drawn:
         assert compare_images(tmp_path / "right" / path, wrong / path, tol=1)
 
