@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,9 +45,18 @@ def load(source: str = "cifar10", root: str | None = None, fetch: bool = True) -
 
     found = sources.synthetic() if source == "synthetic" else sources.find(root, fetch)
     folder = ROOT / "data" / ".cache" / found.key
-    if not (folder / "source.json").exists():
-        _store(folder, found)
+    if (folder / "source.json").exists():
+        try:
+            return _open(folder)
+        except Damaged as error:
+            print(f"{folder} is damaged ({error}): decoding again", file=sys.stderr)
+            shutil.rmtree(folder, ignore_errors=True)
+    _store(folder, found)
     return _open(folder)
+
+
+class Damaged(Exception):
+    """A decoded copy in the cache that is not as it was written; the message says how."""
 
 
 def _store(folder: Path, found):
@@ -60,7 +70,8 @@ def _store(folder: Path, found):
     try:
         for name, array in arrays.items():
             np.save(partial / f"{name}.npy", array)
-        (partial / "source.json").write_text(json.dumps({"source": found.source}))
+        about = {"source": found.source, "fingerprint": _fingerprint(arrays)}
+        (partial / "source.json").write_text(json.dumps(about))
         os.sync()
         partial.rename(folder)
     except OSError:
@@ -78,21 +89,32 @@ def _canonical(images, labels):
 
 @functools.lru_cache(maxsize=1)  # a sweep's cells share it
 def _open(folder: Path) -> Dataset:
-    arrays = {
-        f"{split}-{kind}": np.load(folder / f"{split}-{kind}.npy", mmap_mode="c")
-        for split in SPLITS
-        for kind in ("images", "labels")
-    }
-    digest = hashlib.sha256()
-    for array in arrays.values():
-        digest.update(array.data)
+    """Opens a decoded copy. Raises Damaged where it is not what was written."""
+    try:
+        about = json.loads((folder / "source.json").read_text())
+        names = [f"{split}-{kind}" for split in SPLITS for kind in ("images", "labels")]
+        arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="c") for name in names}
+        fingerprint = _fingerprint(arrays)
+        whole = fingerprint == about["fingerprint"]
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise Damaged(" ".join(str(error).split()) or type(error).__name__) from None
+    if not whole:
+        raise Damaged("its pixels or labels are not those that were decoded")
     tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
     return Dataset(
         images={split: tensors[f"{split}-images"] for split in SPLITS},
         labels={split: tensors[f"{split}-labels"] for split in SPLITS},
-        source=json.loads((folder / "source.json").read_text())["source"],
-        fingerprint=digest.hexdigest(),
+        source=about["source"],
+        fingerprint=fingerprint,
     )
+
+
+def _fingerprint(arrays: dict[str, np.ndarray]) -> str:
+    """Returns the SHA-256 of all pixels and labels."""
+    digest = hashlib.sha256()
+    for array in arrays.values():
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
 
 
 def subset(labels: torch.Tensor, count: int | None) -> torch.Tensor:

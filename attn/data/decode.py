@@ -3,20 +3,24 @@
 import hashlib
 import io
 import lzma
+import os
 import pickle
+import posixpath
 import tarfile
 import zlib
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from torchvision.datasets import CIFAR10
 from tqdm import tqdm
 
 from attn.data.dataset import SPLITS
 from attn.errors import DataError
 from attn.names import CLASSES
+
+EIGHT_BITS = ("RGB", "RGBA", "L", "LA", "P", "PA", "1")  # Pillow's modes
 
 
 def check_md5(name: str, data: bytes, expected: str):
@@ -40,41 +44,115 @@ def decode_batches(read: Callable[[str], bytes]):
 
 
 def decode_image_tar(path: Path):
-    """Decodes the image files in a tar of class folders, in any compression."""
+    """Decodes the image files in a tar of class folders, in any compression.
+
+    A file that comes twice counts as its last copy, and a link as the file that it leads to.
+    """
     try:
-        return _decode_images(path, _tar_members(path))
+        return _decode_images(path, *_read_tar(path))
     except (tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, OSError) as error:
         raise DataError(f"{path} is truncated or damaged: {error}") from None
 
 
-def _tar_members(path: Path):
+def _read_tar(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Returns the images of a tar by their names, and the names of other files."""
+    images, others, links = {}, [], {}
     # A stream: seeking in a compressed tar would decompress it again for each image.
     with tarfile.open(path, "r|*") as tar:
-        for member in tar:
-            if member.isfile():
-                yield member.name, tar.extractfile(member).read()
+        for member in _shown(path, tar):
+            name = str(PurePosixPath(member.name))
+            if member.issym():
+                links[name] = posixpath.normpath(f"{posixpath.dirname(name)}/{member.linkname}")
+            elif member.islnk():
+                links[name] = str(PurePosixPath(member.linkname))
+            elif member.isfile() and _is_image(path, name):
+                images[name] = _decode_image(f"{path}: {name}", tar.extractfile(member).read())
+            elif member.isfile():
+                others.append(name)
+    for name, target in links.items():
+        reached = {
+            n: image for n, image in images.items() if n == target or n.startswith(f"{target}/")
+        }
+        if not reached:
+            raise DataError(f"{path}: {_text(name)} is a link to {_text(target)}, no image there")
+        images |= {name + n.removeprefix(target): image for n, image in reached.items()}
+    return images, others
 
 
 def decode_image_folder(path: Path):
-    """Decodes the image files in class folders."""
-    return _decode_images(path, ((str(f.relative_to(path)), f.read_bytes()) for f in files(path)))
+    """Decodes the image files in class folders; links are followed."""
+    images, others = {}, []
+    for file in _shown(path, files(path)):
+        name = file.relative_to(path).as_posix()
+        if not _is_image(path, name):
+            others.append(name)
+            continue
+        try:
+            content = file.read_bytes()
+        except OSError as error:
+            raise DataError(f"{path}: {_text(name)} cannot be read: {error.strerror}") from None
+        images[name] = _decode_image(f"{path}: {_text(name)}", content)
+    return _decode_images(path, images, others)
 
 
 def files(path: Path) -> list[Path]:
-    """Returns every file below the two splits' folders."""
-    return sorted(f for split in SPLITS for f in (path / split).rglob("*") if f.is_file())
+    """Returns every file below the two splits' folders, through links to folders too."""
+    found = []
+    for split in SPLITS:
+        for folder, _, names in os.walk(path / split, followlinks=True):
+            found += [Path(folder, name) for name in names]
+    return sorted(found)
 
 
-def _decode_images(path: Path, members):
-    """Decodes members, which yields (name, content), into {split: (images, labels)}."""
-    decoded = {split: ([], []) for split in SPLITS}
-    for name, data in tqdm(
-        members, desc=f"decoding {path.name}", unit=" images", disable=None, leave=False
-    ):
-        split, label = _split_and_label(path, name)
-        decoded[split][0].append(_decode_image(f"{path}: {name}", data))
-        decoded[split][1].append(label)
-    for split, (images, labels) in decoded.items():
+def _shown(path: Path, members):
+    """Shows the progress of decoding a source."""
+    return tqdm(members, desc=f"decoding {path.name}", unit=" files", disable=None, leave=False)
+
+
+def _text(name: str) -> str:
+    """Returns a file's name as it can be printed, whatever its bytes are."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def _is_image(path: Path, name: str) -> bool:
+    """Returns whether a file is an image in a class folder, .../train/airplane/0000.jpg.
+
+    Raises DataError where an image lies in a folder of train/ or test/ that is no class.
+    """
+    parts = PurePosixPath(name).parts
+    hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
+    known = PurePosixPath(name).suffix.lower() in Image.registered_extensions()
+    if hidden or not known or len(parts) < 3 or parts[-3] not in SPLITS:
+        return False
+    if parts[-2] not in CLASSES:
+        raise DataError(
+            f"{path}: {_text(name)} is not in a class folder. "
+            f"Expected train/CLASS/FILE or test/CLASS/FILE, CLASS one of: {', '.join(CLASSES)}"
+        )
+    return True
+
+
+def _decode_images(path: Path, images: dict, others: list[str]):
+    """Sorts images (3, 32, 32) by their names into {split: (images, labels)}; counts `others`.
+
+    Raises DataError where the names are of several trees, or where a class lacks images.
+    """
+    trees = sorted({str(PurePosixPath(name).parents[2]) for name in images})
+    if len(trees) > 1:
+        several = ", ".join(_text(tree) for tree in trees[:5])
+        raise DataError(f"{path} holds {len(trees)} trees of class folders ({several}): keep one")
+    if others:
+        some = ", ".join(_text(name) for name in others[:3])
+        print(
+            f"{path}: left out, as no image of a class: {len(others)} of its files, such as {some}"
+        )
+    found = {split: ([], []) for split in SPLITS}
+    for name, image in images.items():
+        *_, split, kind, _ = PurePosixPath(name).parts
+        found[split][0].append(image)
+        found[split][1].append(CLASSES.index(kind))
+    decoded = {}
+    for split, (pixels, labels) in found.items():
         counts = {name: labels.count(label) for label, name in enumerate(CLASSES)}
         few, many = min(counts, key=counts.get), max(counts, key=counts.get)
         if counts[few] < counts[many]:  # a tar that was cut may end without an error
@@ -84,26 +162,26 @@ def _decode_images(path: Path, members):
             )
         if not labels:
             raise DataError(f"{path} is incomplete: no image in {split}/")
-        decoded[split] = np.stack(images), np.array(labels, np.int64)
+        decoded[split] = np.stack(pixels), np.array(labels, np.int64)
     return decoded
 
 
-def _split_and_label(path: Path, name: str):
-    """Returns the split and the label of a file: ("train", 0) of .../train/airplane/0000.jpg."""
-    parts = Path(name).parts
-    if len(parts) < 3 or parts[-3] not in SPLITS or parts[-2] not in CLASSES:
-        raise DataError(
-            f"{path}: {name} is not in a class folder. "
-            f"Expected train/CLASS/FILE or test/CLASS/FILE, CLASS one of: {', '.join(CLASSES)}"
-        )
-    return parts[-3], CLASSES.index(parts[-2])
-
-
 def _decode_image(name: str, data: bytes):
+    """Decodes an image file to (3, 32, 32) uint8. Raises DataError where pixels would be lost."""
     try:
-        image = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
-    except (OSError, ValueError) as error:  # ValueError: some truncated files
+        image = Image.open(io.BytesIO(data))
+        image.load()
+    except UnidentifiedImageError:
+        raise DataError(f"{name} is not a whole image: its format is not known") from None
+    except (OSError, ValueError, SyntaxError) as error:  # some truncated files
         raise DataError(f"{name} is not a whole image: {error}") from None
-    if image.shape != (32, 32, 3):
-        raise DataError(f"{name} is {image.shape[1]}x{image.shape[0]}; CIFAR-10 images are 32x32")
-    return image.transpose(2, 0, 1)
+    if image.mode not in EIGHT_BITS:
+        raise DataError(
+            f"{name} has more than 8 bits a channel (Pillow's mode {image.mode}); scale it to 8 "
+            "bits, as with numpy: (pixels / 257).astype('uint8')"
+        )
+    if image.has_transparency_data and image.convert("RGBA").getextrema()[3][0] < 255:
+        raise DataError(f"{name} is transparent in places; put it on a background first")
+    if image.size != (32, 32):
+        raise DataError(f"{name} is {image.width}x{image.height}; CIFAR-10 images are 32x32")
+    return np.asarray(image.convert("RGB")).transpose(2, 0, 1)

@@ -5,14 +5,16 @@ searched, and then CIFAR-10 is fetched.
 """
 
 import hashlib
+import lzma
 import os
 import shutil
 import sys
 import tarfile
 import tempfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from torchvision.datasets import CIFAR10
 from torchvision.datasets.utils import download_url
@@ -23,6 +25,7 @@ from attn.data.decode import (
     decode_batches,
     decode_image_folder,
     decode_image_tar,
+    files,
 )
 from attn.errors import DataError, DataMissing
 
@@ -82,9 +85,7 @@ def _missing(tried: list[str]):
 
 def _look(root: Path) -> Source | None:
     if root.is_file():
-        if not _is_tar_name(root.name):
-            raise DataError(f"{root} is no archive: name {ARCHIVE} or a tar of class folders")
-        return _archive(root) if root.name == ARCHIVE else _image_tar(root)
+        return _tar(root)
     if (root / ARCHIVE).is_file():
         return _archive(root / ARCHIVE)
     for folder in (root / FOLDER, root):
@@ -96,7 +97,47 @@ def _look(root: Path) -> Source | None:
     if len(tars) > 1:
         names = ", ".join(path.name for path in tars)
         raise DataError(f"{root} holds {len(tars)} archives ({names}): name one with data.root=")
-    return _image_tar(tars[0]) if tars else None
+    return _tar(tars[0]) if tars else None
+
+
+# What a file may be instead, by its first bytes.
+OTHERS = {
+    b"PK\x03\x04": "a zip archive: unpack it",
+    b"7z\xbc\xaf": "a 7z archive: unpack it",
+    b"Rar!": "a RAR archive: unpack it",
+    b"PAR1": "a Parquet file: write its images into class folders",
+    b"\x89HDF": "an HDF5 file: write its images into class folders",
+}
+
+
+def _tar(path: Path) -> Source:
+    """Returns what a tar is by its content, whatever its name: the official archive, or images.
+
+    Raises DataError where the file is something else.
+    """
+    if path.name == ARCHIVE:
+        return _archive(path)
+    with path.open("rb") as file:
+        start = file.read(4)
+    if start in OTHERS:
+        raise DataError(f"{path} is {OTHERS[start]}")
+    top = _top(path)
+    if top == "cifar-100-python":
+        raise DataError(f"{path} is CIFAR-100: bring CIFAR-10")
+    if top == "cifar-10-batches-bin":
+        raise DataError(f"{path} is the binary version: bring the Python version, {ARCHIVE}")
+    if top is None and not _is_tar_name(path.name):
+        raise DataError(f"{path} is no archive: name {ARCHIVE} or a tar of class folders")
+    return _archive(path) if top == FOLDER else _image_tar(path)
+
+
+def _top(path: Path) -> str | None:
+    """Returns the folder of a tar's first member; None where the file is no whole tar."""
+    try:
+        with tarfile.open(path, "r|*") as tar:
+            return next((PurePosixPath(member.name).parts[0] for member in tar), None)
+    except (tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, OSError, IndexError):
+        return None
 
 
 def _is_tar_name(name: str) -> bool:
@@ -104,8 +145,13 @@ def _is_tar_name(name: str) -> bool:
 
 
 def _key(*paths: Path) -> str:
-    state = [(str(p.resolve()), p.stat().st_size, p.stat().st_mtime_ns) for p in paths]
+    state = [(str(path.resolve()), *_state(path.stat())) for path in paths]
     return hashlib.sha256(repr(state).encode()).hexdigest()[:16]
+
+
+def _state(found: os.stat_result) -> tuple[int, ...]:
+    """Returns what changes with a file's content, even where its time is put back."""
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def _archive(path: Path) -> Source:
@@ -144,14 +190,13 @@ def _image_folder(root: Path) -> Source:
 
 
 def _folder_key(root: Path) -> str:
-    """Hashes every file's name, size and time; 60,000 files take most of a second."""
-    digest = hashlib.sha256(str(root.resolve()).encode())
-    for split in SPLITS:
-        for folder in sorted(os.scandir(root / split), key=lambda entry: entry.name):
-            if folder.is_dir():
-                for file in sorted(os.scandir(folder), key=lambda entry: entry.name):
-                    state = file.stat()
-                    digest.update(f"{file.path} {state.st_size} {state.st_mtime_ns}".encode())
+    """Hashes every file's name, size and time. Raises DataError for a link to nothing."""
+    digest = hashlib.sha256(os.fsencode(root.resolve()))
+    for file in files(root):
+        try:
+            digest.update(os.fsencode(file) + repr(_state(file.stat())).encode())
+        except FileNotFoundError:
+            raise DataError(f"{root}: {file.relative_to(root)} is a link to nothing") from None
     return digest.hexdigest()[:16]
 
 

@@ -5,6 +5,7 @@ import hashlib
 import io
 import os
 import pickle
+import shutil
 import tarfile
 
 import numpy as np
@@ -212,6 +213,139 @@ def test_foreign_and_missing_members_are_named(tmp_path):
         load(root=str(path))
     path = image_tar(tmp_path / "images.tar", mode="w", change=drop)
     with pytest.raises(DataError, match="0 images in test/frog, 2 in test/airplane"):
+        load(root=str(path))
+
+
+def unpacked(tmp_path, images=None):
+    """The images of a small tar as class folders."""
+    with tarfile.open(image_tar(tmp_path / "packed.tar", images, "w")) as packed:
+        packed.extractall(tmp_path / "folder", filter="data")
+    (tmp_path / "packed.tar").unlink()
+    return tmp_path / "folder"
+
+
+def packed(path, *folders):
+    with tarfile.open(path, "w") as tar:
+        for folder in folders:
+            tar.add(folder, folder.name)
+    return path
+
+
+def counts(data):
+    return len(data.images["train"]), len(data.images["test"])
+
+
+def test_several_trees_are_a_question_in_a_folder_and_in_a_tar(tmp_path):
+    """They had been counted together, as twice as many images."""
+    folder = unpacked(tmp_path)
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    with pytest.raises(DataError, match=r"holds 2 trees of class folders \(copy, folder\)"):
+        load(root=str(packed(tmp_path / "two.tar", folder, copy)))
+    shutil.copytree(copy, folder / "train" / "old")
+    for path in (folder, packed(tmp_path / "within.tar", folder)):
+        with pytest.raises(DataError, match="holds 2 trees of class folders"):
+            load(root=str(path))
+
+
+def test_files_that_are_no_images_are_left_out_aloud(tmp_path, capsys):
+    folder = unpacked(tmp_path)
+    expected = load(root=str(folder))
+    others = ["train/airplane/._0.png", "train/cat/Thumbs.db", "train/labels.txt"]
+    others += ["train/__MACOSX/airplane/0.png", "train/.hidden/0.png"]
+    for name in others:
+        (folder / name).parent.mkdir(exist_ok=True, parents=True)
+        (folder / name).write_bytes(b"\0\5\x16\7")
+    for path in (folder, packed(tmp_path / "a.tar", folder)):
+        data = load(root=str(path))
+        assert data.fingerprint == expected.fingerprint
+        assert (
+            "left out, as no image of a class: 5 of its files, such as" in capsys.readouterr().out
+        )
+
+
+def test_links_count_as_what_they_lead_to(tmp_path):
+    folder, links = unpacked(tmp_path), tmp_path / "links"
+    expected = load(root=str(folder))
+    for split in ("train", "test"):
+        (links / split).mkdir(parents=True)
+        for name in CLASSES:
+            (links / split / name).symlink_to(folder / split / name)
+    assert load(root=str(links)).fingerprint == expected.fingerprint
+    cat = folder / "train" / "cat"
+    (cat / "1.png").unlink()
+    (cat / "1.png").symlink_to("0.png")  # in a tar too
+    same = [load(root=str(path)) for path in (folder, packed(tmp_path / "a.tar", folder))]
+    assert same[0].fingerprint == same[1].fingerprint != expected.fingerprint
+    (cat / "0.png").rename(tmp_path / "0.png")
+    with pytest.raises(DataError, match=r"train/cat/1\.png is a link to nothing"):
+        load(root=str(folder))
+    with pytest.raises(DataError, match=r"folder/train/cat/1\.png is a link to folder/train/cat/0"):
+        load(root=str(packed(tmp_path / "b.tar", folder)))
+
+
+def test_the_last_of_several_members_of_a_name_counts(tmp_path):
+    folder = unpacked(tmp_path)
+    tar = packed(tmp_path / "a.tar", folder)
+    Image.fromarray(pictures(5)[0]).save(folder / "train" / "cat" / "0.png")
+    with tarfile.open(tar, "a") as more:
+        more.add(folder / "train" / "cat" / "0.png", "folder/train/cat/0.png")
+    assert load(root=str(tar)).fingerprint == load(root=str(folder)).fingerprint
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda i: Image.fromarray(np.asarray(i.convert("L")).astype(np.uint16) * 257), "8 bits a"),
+        (lambda i: Image.merge("RGBA", (*i.split(), i.getchannel(0))), "is transparent in places"),
+        (lambda i: i.resize((31, 32)), "is 31x32; CIFAR-10 images are 32x32"),
+    ],
+)
+def test_images_whose_pixels_would_be_lost_are_refused(tmp_path, change, message):
+    """Deep grey images had turned white, and trained."""
+    folder = unpacked(tmp_path)
+    path = folder / "train" / "dog" / "0.png"
+    with Image.open(path) as image:
+        change(image.convert("RGB")).save(path)
+    with pytest.raises(DataError, match=rf"train/dog/0\.png .*{message}"):
+        load(root=str(folder))
+    path.write_bytes(b"no image")
+    with pytest.raises(DataError, match="is not a whole image: its format is not known"):
+        load(root=str(folder))
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "remove", "source"])
+def test_a_damaged_copy_in_the_cache_is_made_again_aloud(tmp_path, capsys, damage):
+    """A flipped byte had trained under another hash without a word."""
+    root = str(unpacked(tmp_path))
+    first = load(root=root)
+    dataset._open.cache_clear()
+    (path,) = (tmp_path / "repository").rglob("train-images.npy")
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    if damage == "source":
+        (path.parent / "source.json").write_text("{}")
+    else:
+        path.write_bytes({"flip": content, "cut": content[:-9], "remove": b""}[damage])
+    assert load(root=root).fingerprint == first.fingerprint
+    assert "is damaged (" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("top", "message"),
+    [
+        ("cifar-10-batches-py", "is damaged: its MD5 is"),
+        ("cifar-100-python", "is CIFAR-100: bring CIFAR-10"),
+        ("cifar-10-batches-bin", "is the binary version"),
+    ],
+)
+def test_an_archive_is_known_by_its_content(tmp_path, top, message):
+    (tmp_path / top).mkdir()
+    (tmp_path / top / "batches.meta").write_bytes(b"no pickle")
+    path = packed(tmp_path / "cifar-10-python (1).tar.gz", tmp_path / top)
+    with pytest.raises(DataError, match=message):
+        load(root=str(path))
+    path.write_bytes(b"PK\x03\x04 and so on")
+    with pytest.raises(DataError, match="is a zip archive: unpack it"):
         load(root=str(path))
 
 
