@@ -21,6 +21,7 @@ SOURCES = {
     "images": "CIFAR-10 as image files (not the official pixels)",
     "synthetic": "SYNTHETIC images, not CIFAR-10",
 }
+WHOLE = (50_000, 10_000)  # CIFAR-10's images for training and testing
 DEMONSTRATION = "quick"
 PAIR = ["environment", "seed"]  # what two runs that are compared have in common
 # The data files, but for runs.csv each with a column `run`.
@@ -89,12 +90,30 @@ class Group:
         return self.runs["source"].iloc[0]
 
     @property
+    def count(self) -> str:
+        """Returns how many images the data have; empty where these are CIFAR-10's numbers.
+
+        Data whose training images older runs did not count pass for whole.
+        """
+        known = self.runs.get("train_images", pd.Series(dtype=float)).dropna()
+        trained = int(known.iloc[0]) if len(known) else WHOLE[0]
+        tested = int(self.epochs["test_images"].max()) if "test_images" in self.epochs else WHOLE[1]
+        different = (trained, tested) != WHOLE
+        return f"{trained:,} training and {tested:,} test images" if different else ""
+
+    @property
+    def comparable(self) -> bool:
+        """Returns whether numbers that are published of CIFAR-10 may stand beside these runs'."""
+        return self.source != "synthetic" and not self.count
+
+    @property
     def title(self) -> str:
         plain = (self.recipe, f"{self.recipe}-synthetic")
         several = "" if self.name in plain else f" ({self.name})"
         environments = self.runs["environment"].nunique()
         mixed = f", computed in {environments} environments" if environments > 1 else ""
-        return f"recipe {self.recipe}{several}, {SOURCES[self.source]}{mixed}"
+        count = f", {self.count}" if self.count and self.source != "synthetic" else ""
+        return f"recipe {self.recipe}{several}, {SOURCES[self.source]}{count}{mixed}"
 
     def write(self, folder: Path):
         folder.mkdir(parents=True, exist_ok=True)

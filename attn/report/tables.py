@@ -122,7 +122,7 @@ def _commands(group: Group, table: Table, backbones: list[str]) -> str:
         command = table.command() if own else table.command(group.recipe, backbone)
         lines.append(f"`{command}` trains the rows of {backbone}.")
     own = group.recipe == table.recipe and table.backbone in backbones
-    if not own or len(backbones) > 1 or group.source == "synthetic":
+    if not own or len(backbones) > 1 or not group.comparable:
         lines.append(
             f"Numbers of recipe `{table.recipe}` with {table.backbone} on CIFAR-10 alone can be "
             f"held against published ones; `{table.command()}` trains them."
@@ -145,7 +145,7 @@ def accuracy(group: Group, table: Table) -> pd.DataFrame:
         for row in table.rows:
             for label, chosen in configurations_of(row, runs):
                 entry = {"backbone": backbone, "model": label, **_summary(chosen, baseline)}
-                if published and group.source != "synthetic":
+                if published and group.comparable:
                     entry["published"] = row.published
                 entry["missing"] = "; ".join(missing(group, backbone, row, _seeds(table, runs)))
                 entry["runs"] = " ".join(chosen["run"])

@@ -62,7 +62,9 @@ class Judged:
             return f"another {group.recipe}"
         if self.backbone != table.backbone:
             return self.backbone
-        return group.source if group.source == "synthetic" else ""
+        if group.source == "synthetic":
+            return group.source
+        return group.count and f"another dataset of {group.count}"
 
     @property
     def own(self) -> bool:

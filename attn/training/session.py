@@ -328,6 +328,7 @@ class Session:
             },
             self.shared.revision,
             {
+                "train_images": len(self.shared.data.labels["train"]),
                 "mode": self.trainer.mode,
                 "strict": self.run.config.strict,
                 "memory_format": str(self.trainer.inputs.memory_format).removeprefix("torch."),

@@ -50,7 +50,7 @@ def of_inputs(group: Group, tables: list[Table], folder: Path) -> list[Path]:
 def _published(group: Group, run, tables: list[Table]) -> list[float]:
     """Returns the published scores for runs of their own experiment; empty for other runs."""
     for table in tables:
-        if not table.scores or group.source == "synthetic":
+        if not table.scores or not group.comparable:
             continue
         row = table.row(table.scores["row"])
         own = (run["recipe"], run["backbone"]) == (table.recipe, table.backbone)

@@ -49,6 +49,7 @@ ELSE = [
     {"recipe": "post+lr=0.1"},
     {"backbone": "resnet20"},
     {"source": "synthetic"},
+    {"source": "images", "train_images": 200},
 ]
 
 

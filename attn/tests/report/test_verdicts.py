@@ -399,3 +399,12 @@ def test_two_groups_of_the_published_experiment_are_two_answers(tmp_path):
     assert "not the official pixels" in images and "not the official pixels" not in archive
     frame = pd.read_csv(tmp_path / "out" / "verdicts.csv").dropna(subset="group")
     assert frame.loc[frame["n"] == 10, "group"].nunique() == 2
+
+
+def test_fewer_images_than_cifar10s_are_another_dataset(tmp_path):
+    """Forty images of a user's own had made a page titled "The published experiment"."""
+    pair_up(tmp_path, -0.01, source="images", train_images=40)
+    group = group_of(tmp_path)
+    gain = next(one for one in judge(group, CLAIMS) if one.found.n)
+    assert not gain.own and "another dataset of 40 training and 10,000 test images" in gain.text
+    assert "40 training and 10,000 test images" in group.title
