@@ -32,7 +32,7 @@ def main(cfg):
 
         if cfg.checkpoint:
             device = choose_device(cfg)
-            from attn.report.checkpoint import report_checkpoint
+            from attn.report.network import report_checkpoint
             from attn.runs.load import find
             from attn.runs.look import inspect_all, look_into
 

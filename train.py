@@ -30,11 +30,11 @@ def main(cfg):
         from attn.training import ahead
         from attn.training.launch import launch
 
-        data = load(cfg.data.source, cfg.data.root)
-        configuration = checked(cfg, data.fingerprint)
-        if configuration is None:
+        if (configuration := checked(cfg)) is None:
             return
         pretrained.weights(configuration)  # fetched, or refused, before anything long starts
+        data = load(cfg.data.source, cfg.data.root)
+        configuration = check(cfg, data.fingerprint)
         samples = subset(data.labels["train"], cfg.recipe.images)  # refused now, not later
         check_last_batch(configuration, len(samples))
         check_count(data.labels["test"], cfg.recipe.test_images)
@@ -43,7 +43,7 @@ def main(cfg):
         launch(runs, device, cfg.compile, compiling)
 
 
-def checked(cfg, fingerprint: str):
+def checked(cfg):
     """Returns the checked configuration, or None for an impossible cell of a sweep.
 
     An impossible cell is recorded and skipped.
@@ -52,7 +52,7 @@ def checked(cfg, fingerprint: str):
 
     cell = sweep.running()
     try:
-        configuration, reason = check(cfg, fingerprint), None
+        configuration, reason = check(cfg), None
     except Impossible as error:
         if cell is None:
             raise

@@ -39,7 +39,13 @@ def build(*words: str, seed: int = 0):
     Returns a torch module, (B, C, S, S) -> (B, 10), untrained. Raises UserError where a word is
     wrong, with the choices.
     """
+    from attn.config.cli import register
     from attn.config.sweep import configuration
+    from attn.config.words import check_words
+    from attn.network import pretrained
     from attn.network.build import build
 
-    return build(configuration(*words), seed)
+    register()
+    check_words(list(words))
+    made = configuration(*words)
+    return build(made, seed, weights=pretrained.weights(made))

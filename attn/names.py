@@ -6,6 +6,26 @@ CLASSES = (
 )
 COLOURS = 3  # the first input channels; those after them are noise
 POST_IMAGES = 64  # as many as the post's figure of scores
+# The mechanisms in the order of their colours in figures: new names go last.
+MECHANISMS = (
+    "se",
+    "gsop",
+    "sk",
+    "scse",
+    "cse",
+    "sse",
+    "bam",
+    "cbam",
+    "cbam_channel",
+    "split",
+    "aff",
+    "iaff",
+    "shuffle",
+    "coord",
+    "static",
+    "random",
+    "mlp",
+)
 # Where attention may stand: at an end of the network, by the seam there, or inside of it.
 ENDS = {"first": "input", "last": "features"}
 INSIDE = ("per_block", "per_stage")

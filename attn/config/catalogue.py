@@ -88,8 +88,14 @@ def varied(experiment: str) -> dict:
 
     Raises UserError where the experiment does not say what it varies.
     """
-    hydra = read("experiment", experiment).get("hydra") or {}
+    values = read("experiment", experiment)
+    hydra = values.get("hydra") or {}
     params = (hydra.get("sweeper") or {}).get("params") or {}
+    for group in GROUPS.keys() & values.keys():
+        raise UserError(
+            f"configs/experiment/{experiment}.yaml: {group}={values[group]}: a choice goes under "
+            "`hydra:`, `sweeper:` and `params:`, also where it is the only choice"
+        )
     if hydra.get("mode") != "MULTIRUN" or not params:
         raise UserError(
             f"configs/experiment/{experiment}.yaml: it takes `mode: MULTIRUN` under `hydra:`, and "

@@ -4,7 +4,7 @@ Nothing heavy is imported here, so --help and tab completion answer at once.
 """
 
 import functools
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from omegaconf import OmegaConf
 
@@ -64,8 +64,8 @@ def check(cfg, fingerprint: str = "") -> Config:
         fingerprint=fingerprint,
         labels={g: label(g, chosen, backbone["name"]) for g, chosen in groups.items()},
     )
-    key = config.key
-    if key not in _known_to_build:  # main asks again for what cells.check has asked
+    key = replace(config, fingerprint="").key
+    if key not in _known_to_build:  # main asks again for what sweep.check_all has asked
         _try_to_build(config)
         _known_to_build.add(key)
     return config

@@ -99,11 +99,23 @@ def one_line_errors():
 
 @contextmanager
 def refusing():
-    """Ends the program with one sentence where the command line is wrong."""
+    """Ends the program with what is wrong on the command line, without a traceback."""
     try:
         yield
     except (UserError, HydraException, OmegaConfBaseException) as error:
-        raise SystemExit(str(error).partition("\n")[0]) from None
+        if os.environ.get("HYDRA_FULL_ERROR"):
+            raise
+        raise SystemExit(_reason(error)) from None
+
+
+def _reason(error: Exception) -> str:
+    """Returns what an error says; Hydra names the key and the value in the error's cause alone."""
+    if isinstance(error, OmegaConfBaseException):
+        key = f"{error.full_key}: " if error.full_key else ""
+        return key + str(error).partition("\n")[0]
+    if isinstance(error.__cause__, OmegaConfBaseException):
+        return f"{str(error).partition(chr(10))[0]} {_reason(error.__cause__)}"
+    return str(error)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from attn.config.check import Impossible, check, choose_device, chosen_seeds
 from attn.config.cli import register
 from attn.config.schema import Config
 from attn.config.values import check_noise
-from attn.config.words import catalogue_open, check_words, elements, parsed
+from attn.config.words import catalogue_open, check_words, elements, parsed, varied
 from attn.errors import UserError
 
 
@@ -25,14 +25,14 @@ def split(words: list[str]) -> list[list[str]]:
 
     Raises UserError where a word, or the experiment's file, is wrong.
     """
-    overrides = parsed(words)
+    overrides, axes = parsed(words), {}
     given = {override.key_or_group: override for override in overrides}
     if "experiment" in given:
-        varied = catalogue.varied(*elements(given["experiment"])).items()
-        varied = [f"{key}={values}" for key, values in varied if key not in given]
-        overrides = parsed(varied) + overrides
-    axes = [[f"{o.get_key_element()}={value}" for value in elements(o)] for o in overrides]
-    return [list(cell) for cell in itertools.product(*axes)]
+        overrides = varied(*elements(given["experiment"])) + overrides
+    for override in overrides:  # the last word of a key counts, in the place of the first
+        key = override.get_key_element()
+        axes[key] = [f"{key}={value}" for value in elements(override)]
+    return [list(cell) for cell in itertools.product(*axes.values())]
 
 
 def composed(words: list[str]):

@@ -12,7 +12,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, QuotedString
 from hydra.errors import HydraException
 
-from attn.config.catalogue import CONFIGS, GROUPS, choices, read, varied
+from attn.config import catalogue
+from attn.config.catalogue import CONFIGS, GROUPS, choices, read
 from attn.config.schema import Data, Noise, Recipe, Train
 from attn.config.values import TAKES
 from attn.errors import UserError
@@ -46,14 +47,16 @@ def _parsed(parser: OverridesParser, word: str) -> Override:
         raise UserError(f"{word}: write key=value, as in recipe=quick; a list without spaces")
     try:
         (override,) = parser.parse_overrides([word])
-        if override.is_sweep_override():
-            list(elements(override))  # glob() and choice() are carried out here
-        return override
+        found = elements(override)  # glob() is carried out here
     except HydraException as error:
         reasons = [line for line in str(error).splitlines() if line.startswith("HydraException")]
         hint = f": {reasons[0].partition(': ')[2]}" if reasons else ""
         quoted = f"such signs need quotes inside quotes: \"{key}='{value}'\""
         raise UserError(f"{word}: Hydra cannot read it{hint}; {quoted}") from None
+    if not found:
+        known = f" {', '.join(choices(key))}" if key in GROUPS else " nothing"
+        raise UserError(f"{word}: it finds none; there is{known}")
+    return override
 
 
 def elements(override: Override) -> list[str]:
@@ -115,8 +118,19 @@ def _chosen(given: dict[str, list[str]]) -> dict[str, list[str]]:
     defaults = yaml.safe_load((CONFIGS / "train.yaml").read_text())["defaults"]
     chosen = {k: [v] for d in defaults if isinstance(d, dict) for k, v in d.items() if v}
     for experiment in given.get("experiment", ()):
-        chosen |= {key: values.split(",") for key, values in varied(experiment).items()}
+        chosen |= {override.key_or_group: elements(override) for override in varied(experiment)}
     return chosen | given
+
+
+def varied(experiment: str) -> list[Override]:
+    """Returns the words of what an experiment varies. Raises UserError, with the file's name."""
+    try:
+        overrides = parsed([f"{k}={v}" for k, v in catalogue.varied(experiment).items()])
+        _check_choices(overrides, GROUPS)
+    except UserError as error:
+        where = f"configs/experiment/{experiment}.yaml: "
+        raise UserError(where + str(error).removeprefix(where)) from None
+    return overrides
 
 
 def _unknown(key: str, types: dict, groups: dict) -> str:

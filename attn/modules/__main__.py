@@ -4,10 +4,11 @@ import sys
 
 from attn.config import cli
 from attn.network.mechanisms import show
+from attn.report.formats import markdown
 
 if __name__ == "__main__":
     with cli.stoppable():
         if cli.is_question(sys.argv[1:]):
             print(__doc__)
         else:
-            show(sys.argv[1:])
+            show(sys.argv[1:], markdown)

@@ -10,8 +10,8 @@ block, and their ResNet-50 has reduction 16 in the last two stages.
 import torch
 from torch import nn
 
+from attn.modules.arguments import hidden_width
 from attn.modules.numeric import full, full_precision, gated, mean
-from attn.modules.width import hidden_width
 from attn.network.scores import Scores
 
 

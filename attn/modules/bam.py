@@ -10,8 +10,8 @@ of 8 x 8 and less the convolutions of dilation 4 see mostly padding.
 import torch
 from torch import nn
 
+from attn.modules.arguments import hidden_width, one_of
 from attn.modules.numeric import full, full_precision, gated, mean
-from attn.modules.width import hidden_width, one_of
 from attn.network.scores import Scores
 
 COMBINE = {"mul": torch.mul, "add": torch.add}

@@ -18,8 +18,8 @@ saturate the gate.
 import torch
 from torch import nn
 
+from attn.modules.arguments import hidden_width, one_of
 from attn.modules.numeric import full, full_precision, gated, maximum, mean
-from attn.modules.width import hidden_width, one_of
 from attn.network.scores import Scores
 
 

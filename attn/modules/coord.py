@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from attn.modules.arguments import hidden_width
 from attn.modules.numeric import full_precision, gated, mean
-from attn.modules.width import hidden_width
 from attn.network.scores import Scores
 
 

@@ -10,9 +10,9 @@ where SE does.
 import torch
 from torch import nn
 
+from attn.modules.arguments import one_of
 from attn.modules.numeric import full, full_precision, gated
 from attn.modules.se import SE
-from attn.modules.width import one_of
 from attn.network.scores import Scores
 
 COMBINE = {"max": torch.maximum, "sum": torch.add}

@@ -7,8 +7,8 @@ has no biases: `bias` chooses, and the default is the authors' form.
 import torch
 from torch import nn
 
+from attn.modules.arguments import hidden_width
 from attn.modules.numeric import full_precision, gated, mean
-from attn.modules.width import hidden_width
 from attn.network.scores import Scores
 
 

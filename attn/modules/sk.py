@@ -10,9 +10,9 @@ residuals are not in the paper.
 import torch
 from torch import nn
 
+from attn.modules.arguments import hidden_width
 from attn.modules.convolution import like
 from attn.modules.numeric import full_precision, mean
-from attn.modules.width import hidden_width
 from attn.network.scores import Scores
 
 

@@ -11,9 +11,9 @@ from functools import reduce
 import torch
 from torch import nn
 
+from attn.modules.arguments import hidden_width
 from attn.modules.convolution import like
 from attn.modules.numeric import full_precision, mean
-from attn.modules.width import hidden_width
 from attn.network.scores import Scores
 from attn.network.seams import CannotStand
 

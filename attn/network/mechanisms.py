@@ -14,14 +14,16 @@ from attn.modules import MECHANISMS
 from attn.network.build import multiply_adds
 from attn.network.place import attach
 from attn.network.seams import CannotStand
-from attn.report.formats import markdown
 
 SIZE = 32  # of the images, in the networks' form for them
 GOLDEN = catalogue.CONFIGS.parent / "attn" / "modules" / "golden.yaml"
 
 
-def show(names: list[str]):
-    """Prints a description of each named mechanism, or of all, and then tables of their costs."""
+def show(names: list[str], as_text):
+    """Prints a description of each named mechanism, or of all, and then tables of their costs.
+
+    as_text(frame): a table as it is printed.
+    """
     unknown = set(names) - set(MECHANISMS)
     if unknown:
         sys.exit(f"{', '.join(sorted(unknown))}: choose some of {', '.join(MECHANISMS)}")
@@ -29,7 +31,7 @@ def show(names: list[str]):
         print(describe(name))
     for quantity, frame in costs(names or list(MECHANISMS)).items():
         print(f"{quantity} at the published place, 10 classes, {SIZE} x {SIZE}, cifar stem\n")
-        print(markdown(frame))
+        print(as_text(frame))
 
 
 def describe(name: str) -> str:

@@ -179,7 +179,10 @@ def _named(group: str, text: str) -> dict:
     values = catalogue.flat(DEFAULTS[group]) | catalogue.flat(file)
     for word in changes:
         key, _, value = word.partition("=")
-        key, value = key.partition(".")[2], yaml.safe_load(value)
+        try:
+            key, value = key.partition(".")[2], yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise UserError(f"{word}: it cannot be read; a list is written [1,2]") from None
         if key not in values:
             raise UserError(f"{word}: there is no such key; choose of {', '.join(values)}")
         if values[key] is not None and type(value) is not type(values[key]):

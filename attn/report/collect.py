@@ -4,7 +4,6 @@ import json
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
@@ -14,6 +13,7 @@ from attn.config.catalogue import recipe_key
 from attn.config.schema import Config
 from attn.names import COLOURS, of_input_channels
 from attn.report.group import FRAMES, KEY, NAMES, ORDER, SOURCES, Group, read_csv
+from attn.runs.files import UNREADABLE
 from attn.runs.folder import Run
 
 PARTS = ("channel", "spatial", "height", "width", "first")  # scores beside a mechanism's main one
@@ -32,7 +32,6 @@ SEEN = {
     "classes": ["module", "channel", "class", "score"],
     "swap": ["colour", "noise", "slot", "usual", "swapped"],
 }
-UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, BadZipFile)
 
 
 class Damaged(Exception):

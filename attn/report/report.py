@@ -12,7 +12,7 @@ from attn.errors import RunError
 from attn.report import formats, placement, tables, verdicts, wording
 from attn.report.claims import Claim, Table, load
 from attn.report.collect import collect
-from attn.report.figures import accuracy, channels, inspection
+from attn.report.figures import accuracy, channels, inspection, places
 from attn.report.group import Group, named, published, write_csv
 from attn.report.page import write_page
 from attn.report.verdicts import Judged
@@ -140,7 +140,7 @@ def write_tables(
         if len(frame):
             shown.append(_write(folder, entry, group, frame, remake))
         else:  # of runs that are gone
-            for kind in ("csv", "md"):
+            for kind in ("csv", "md", "tex"):  # LaTeX of an earlier version
                 (folder / f"{entry.id}.{kind}").unlink(missing_ok=True)
     return Section(group, verdicts.judge(group, claims), shown)
 
@@ -221,7 +221,7 @@ def write_verdicts(sections: list[Section], claims: list[Claim], out: Path):
 def _draw(section: Section, definitions: list[Table], folder: Path) -> list[Path]:
     group = section.group
     configurations, gates = tables.configurations(group), tables.gates(group)
-    for old in folder.glob("*.png"):
+    for old in [*folder.glob("*.png"), *folder.glob("*.svg")]:  # SVG of an earlier version
         old.unlink()  # of runs that are no longer here
     forests = []
     for backbone in dict.fromkeys(one.backbone for one in section.judged):
@@ -236,7 +236,7 @@ def _draw(section: Section, definitions: list[Table], folder: Path) -> list[Path
     return [
         *forests,
         *accuracy.over_epochs(group, definitions, folder),
-        *placement.figures(group, folder),
+        *places.figures(group, folder),
         *accuracy.against_parameters(
             configurations, f"Accuracy against parameters\n{title}", folder / "parameters.png"
         ),

@@ -474,8 +474,9 @@ ENTRIES = [
         "content",
         "Does the score follow the content or the place?",
         content.table,
-        names=("backbone", "data", "attention", "n"),
+        names=("backbone", "data", "attention"),
         columns=[
+            _as_it_is("n"),
             *(_number(f"score, {n}", f"score_{part}", 3) for part, n in content.PARTS.items()),
             _number(content.FOLLOWS, "follows_content"),
             _interval("95% interval", ""),

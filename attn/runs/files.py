@@ -5,10 +5,13 @@ import io
 import os
 import tempfile
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
 PARTIAL = ".partial"
+# What reading a damaged file may raise.
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, BadZipFile)
 
 
 def write(path: Path, data: bytes | str):

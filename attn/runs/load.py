@@ -2,7 +2,6 @@
 
 import difflib
 from pathlib import Path
-from zipfile import BadZipFile
 
 import torch
 import yaml
@@ -15,9 +14,9 @@ from attn.evaluation.predict import Predictor, split_inputs
 from attn.modules import MECHANISMS
 from attn.network.build import build
 from attn.runs import checkpoint
+from attn.runs.files import UNREADABLE
 
 CPU = torch.device("cpu")
-UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, BadZipFile)
 
 
 def find(name: str, runs: Path) -> Path:
@@ -47,6 +46,8 @@ def read_run(path: Path):
 
     Raises RunError where a file cannot be read, or where the files do not belong together.
     """
+    if not path.exists():
+        raise RunError(f"{path}: there is no such run folder")
     folder = path if path.is_dir() else path.parent
     if path.is_file() and path.name != checkpoint.NAME:
         raise RunError(f"checkpoint={path}: name the run folder, or its {checkpoint.NAME}")

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 import attn
+import attn.names
 from attn.tests.conftest import ROOT
 
 PROGRAMS = ("train.py", "eval.py", "scripts/", "attn/modules/__main__.py")
@@ -23,7 +24,7 @@ ROOMS = {
     "data": ("errors", "names", "draws"),
     "backbones": ("network.seams",),
     "modules": ("network.seams", "network.scores"),
-    "network": ("errors", "names", "draws", "config", "backbones", "modules", "report.formats"),
+    "network": ("errors", "names", "draws", "config", "backbones", "modules"),
     "evaluation": ("config.schema", "names", "compute", "draws", "data", "network"),
     "runs": (
         *("errors", "names", "config", "compute", "data", "network", "modules", "evaluation"),
@@ -37,14 +38,14 @@ ROOMS = {
 }
 # What a room may import within a function besides: a check builds the network that it is asked of.
 LATER = {
-    "__init__": ("config.sweep", "network.build"),
+    "__init__": ("config", "network"),
     "config": ("backbones", "modules", "network"),
 }
 # Who may import a library, by the beginnings of paths from the root.
 LIBRARIES = {
-    "hydra": ("train.py", "eval.py", "scripts/status.py", "attn/config/"),
+    "hydra": ("train.py", "eval.py", "attn/config/"),
     "omegaconf": ("attn/config/",),
-    "matplotlib": ("attn/report/figures/", "attn/report/placement.py"),
+    "matplotlib": ("attn/report/figures/",),
     "torch": (
         *("attn/draws.py", "attn/config/", "attn/compute/", "attn/data/", "attn/backbones/"),
         *("attn/modules/", "attn/network/", "attn/evaluation/", "attn/runs/", "attn/training/"),
@@ -148,3 +149,12 @@ def test_importing_the_package_is_instant_and_its_face_is_whole():
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
     with pytest.raises(AttributeError, match="attn has no train; it has BACKBONES, "):
         attn.train  # noqa: B018
+
+
+def test_the_report_needs_no_torch():
+    code = "import attn.report.report, attn.report.network, sys; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+def test_the_colours_of_mechanisms_are_in_a_fixed_order():
+    assert tuple(attn.MECHANISMS) == attn.names.MECHANISMS

@@ -9,10 +9,12 @@ import sys
 
 import pytest
 
+import attn
 from attn.config import sweep
 from attn.config.catalogue import choices
 from attn.config.check import check
 from attn.data import load
+from attn.errors import UserError
 from attn.runs.folder import Run
 from attn.tests.conftest import NOISY, ROOT, TINY, folders, program, rows
 
@@ -283,3 +285,19 @@ def test_where_nobody_reads_its_words_a_program_ends_in_silence(trained, tmp_pat
         process.stdout.close()
         assert process.stderr.read() == b""
     assert process.returncode == 1
+
+
+def test_status_without_data_says_where_it_looked(tmp_path):
+    nowhere = os.environ | {"CIFAR10_ROOT": str(tmp_path / "nowhere")}
+    done = program("scripts/status.py", "experiment=noise", "data.root=/nowhere", env=nowhere)
+    assert done.returncode == 1 and "data.root=/nowhere: no such folder" in done.stderr
+    assert "Bring your own copy" in done.stderr
+
+
+def test_the_library_refuses_wrong_words_as_the_programs_do(tmp_path):
+    with pytest.raises(UserError, match="backbone=resnet21: choose one of mobilenet_v2"):
+        attn.build("backbone=resnet21")
+    with pytest.raises(UserError, match="attentoin: there is no such key here. Did you mean att"):
+        attn.build("attentoin=se")
+    with pytest.raises(UserError, match="nothing-here: there is no such run folder"):
+        attn.load_run(tmp_path / "nothing-here")

@@ -10,6 +10,7 @@ import matplotlib.pyplot as plt
 from matplotlib.ticker import MaxNLocator
 
 from attn.config.catalogue import choices
+from attn.names import MECHANISMS
 from attn.stats import CONTRADICTED, INCONCLUSIVE, NO_VERDICT, NOT_RUN, REPRODUCED
 
 # Paul Tol's muted colours, a mechanism each; where they are used up again with another marker.
@@ -46,7 +47,8 @@ def look(attention: str) -> dict:
     The label cbam+kernel=3 counts as cbam.
     """
     name = attention.partition("+")[0]
-    mechanisms = [choice for choice in choices("attention") if choice != "none"]
+    added = [choice for choice in choices("attention") if choice not in (*MECHANISMS, "none")]
+    mechanisms = [*MECHANISMS, *added]
     if name not in mechanisms:
         return {"color": BASELINE, "marker": "o"}
     cycle, hue = divmod(mechanisms.index(name), len(MUTED))

@@ -1,13 +1,14 @@
 """Wrong command lines: each ends in one line, without a traceback, before a folder is made."""
 
 import random
+import shutil
 from pathlib import Path
 
 import pytest
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from attn.config import catalogue, cli, sweep
+from attn.config import catalogue, cli, sweep, words
 from attn.config.schema import Eval, Train
 from attn.config.words import check_words
 from attn.errors import UserError
@@ -21,6 +22,7 @@ TOP = {
     "compile": bool,
     "runs": str,
 }
+PARAMS = "hydra:\n  mode: MULTIRUN\n  sweeper:\n    params:\n      "
 NUMBERS = ["epochs", "batch_size", "size", "lr", "momentum", "weight_decay", "warmup", "images"]
 
 
@@ -107,6 +109,44 @@ def test_what_no_single_run_can_mean_ends_in_one_line(tmp_path, words, message):
     assert message.replace("FILE", str(tmp_path / "file")) in refusal(words)
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("attention: half", "wrong.yaml: attention=half: a choice goes under `hydra:`, `sweeper:`"),
+        (PARAMS + "attention: halve", "wrong.yaml: attention=halve: choose one of aff, "),
+        (PARAMS + "attention: glob(z*)", "wrong.yaml: attention=glob(z*): it finds none; there is"),
+        (PARAMS + "location: a=b", "wrong.yaml: location=a=b: Hydra cannot read it"),
+    ],
+)
+def test_a_mistake_in_an_experiment_is_named_with_its_file(tmp_path, monkeypatch, text, message):
+    configs = shutil.copytree(catalogue.CONFIGS, tmp_path / "configs")
+    (configs / "experiment" / "wrong.yaml").write_text(f"# @package _global_\n{text}\n")
+    for module in (catalogue, words):
+        monkeypatch.setattr(module, "CONFIGS", configs)
+    assert message in refusal(["experiment=wrong"])
+
+
+def test_an_experiment_may_vary_a_group_by_a_function(tmp_path, monkeypatch):
+    configs = shutil.copytree(catalogue.CONFIGS, tmp_path / "configs")
+    text = f"# @package _global_\n{PARAMS}attention: glob(cb*)\n"
+    (configs / "experiment" / "some.yaml").write_text(text)
+    for module in (catalogue, words):
+        monkeypatch.setattr(module, "CONFIGS", configs)
+    sweep.check_all(["experiment=some", "recipe=quick"])
+    assert [cell[0] for cell in sweep.split(["experiment=some"])] == [
+        "attention=cbam",
+        "attention=cbam_channel",
+    ]
+
+
+def test_the_last_word_of_a_key_counts_in_the_place_of_the_first():
+    cells = sweep.split(["location=first,last", "attention=se,cbam", "location=none", "seeds=2"])
+    assert cells == [["location=none", f"attention={a}", "seeds=2"] for a in ("se", "cbam")]
+    placed = sweep.split(["experiment=placement", "attention=se,bam"])
+    assert placed[0][0] == "attention=se" and placed[-1][0] == "attention=bam"
+    sweep.check_all(["seeds=2", "seeds=3", "location=none"])
+
+
 def test_a_sweep_may_describe_the_noise_of_some_of_its_cells():
     sweep.check_all(["experiment=noise", "data.noise.kind=gaussian"])
 
@@ -120,7 +160,7 @@ def test_home_is_this_users():
 
 
 def test_right_words_pass():
-    for words in (
+    for right in (
         [
             "recipe=quick",
             "backbone=resnet20",
@@ -133,6 +173,6 @@ def test_right_words_pass():
         ["attention=glob(*)", "seeds=3", "data.root='/a,b'"],
         ["location=choice(first,last)", "attention=sort(se,cbam)", "seeds=range(0,3)", "-m"],
     ):
-        check_words(words)
+        check_words(right)
     check_words(["publish=true", "runs=elsewhere"], Eval)
     assert TOP.keys() == {k for k in Train.__annotations__ if k not in catalogue.GROUPS}

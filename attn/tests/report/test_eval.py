@@ -9,7 +9,7 @@ import pytest
 
 from attn.errors import RunError
 from attn.evaluation.inspect import Inspection
-from attn.report.checkpoint import report_checkpoint
+from attn.report.network import report_checkpoint
 from attn.runs import look
 from attn.runs.load import CPU, find, read_run
 from attn.runs.look import inspect_all, look_into

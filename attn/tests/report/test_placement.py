@@ -5,6 +5,7 @@ import zlib
 import pytest
 
 from attn.report import placement
+from attn.report.figures import places
 from attn.report.formats import MINUS
 from attn.tests.made_up import group_of, run
 
@@ -65,7 +66,7 @@ def test_stages_data_and_backbones_are_rows_of_their_own(root):
         ["resnet20", "rgb", "all"],
     ]
     assert shown["first"].tolist() == ["+2.00", "+2.00", "+12.50", "+2.00"]
-    assert len(placement.figures(group_of(root), root)) == 3
+    assert len(places.figures(group_of(root), root)) == 3
 
 
 def test_of_several_configurations_of_a_name_the_largest_is_shown(root):
@@ -88,8 +89,8 @@ def test_the_median_is_of_the_mechanisms_that_stand_at_every_place(root, monkeyp
     median = ["mobilenet_v2", "rgb", "", "median of 3", "", "+2.00", "+5.00", ""]
     assert shown.iloc[-1].tolist() == median
     drawn = []
-    monkeypatch.setattr(placement, "finish", lambda *drawing: drawn.append(drawing))
-    placement.figures(group_of(root), root)
+    monkeypatch.setattr(places, "finish", lambda *drawing: drawn.append(drawing))
+    places.figures(group_of(root), root)
     ((figure, heading, _),) = drawn
     dotted = [
         [line.get_xdata()[0] for line in panel.lines if line.get_linestyle() == ":"]
@@ -104,15 +105,15 @@ def test_the_median_is_of_the_mechanisms_that_stand_at_every_place(root, monkeyp
 def test_what_has_no_baseline_has_no_row(tmp_path):
     sweep(tmp_path)
     assert placement.table(group_of(tmp_path)).empty
-    assert placement.figures(group_of(tmp_path), tmp_path) == []
+    assert places.figures(group_of(tmp_path), tmp_path) == []
 
 
 def test_the_figure_has_a_panel_a_place_and_says_what_is_chance(root, monkeypatch):
     sweep(root)
     sweep(root, "cbam", {"last": (0.02, 0.0), "per_block": (0.01, 0.03)})
     drawn = []
-    monkeypatch.setattr(placement, "finish", lambda *drawing: drawn.append(drawing))
-    placement.figures(group_of(root), root)
+    monkeypatch.setattr(places, "finish", lambda *drawing: drawn.append(drawing))
+    places.figures(group_of(root), root)
     ((figure, heading, path),) = drawn
     assert path.name == "placement-mobilenet_v2-rgb.png"
     assert [panel.get_title(loc="left") for panel in figure.axes] == ["first", "last", "per_block"]
@@ -131,6 +132,6 @@ def test_the_figure_has_a_panel_a_place_and_says_what_is_chance(root, monkeypatc
 def test_a_seed_alone_does_not_tell_what_is_chance(root, monkeypatch):
     sweep(root, gains={"first": (0.01,), "last": (0.02,)})
     headings = []
-    monkeypatch.setattr(placement, "finish", lambda figure, heading, path: headings.append(heading))
-    placement.figures(group_of(root), root)
+    monkeypatch.setattr(places, "finish", lambda figure, heading, path: headings.append(heading))
+    places.figures(group_of(root), root)
     assert "One seed alone does not tell" in headings[0] and "Grey" not in headings[0]

@@ -1,0 +1,88 @@
+"""What attention gains, by its place: a panel a place, a line a mechanism."""
+
+from collections import Counter
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+
+from attn import stats
+from attn.report.figures.style import STYLE, finish, look
+from attn.report.formats import counted
+from attn.report.group import Group
+from attn.report.placement import PLACES, differences, medians
+
+
+def figures(group: Group, folder: Path) -> list[Path]:
+    """Draws a figure for each backbone and data, with a panel for each place.
+
+    A panel has a line for each mechanism, with the mechanism's seeds and their mean.
+    """
+    frame = differences(group)
+    if frame.empty:
+        return []
+    return [
+        _figure(mine, group.title, folder / f"placement-{backbone}-{data}.png")
+        for (backbone, data), mine in frame.groupby(["backbone", "data"])
+    ]
+
+
+def _figure(frame: pd.DataFrame, title: str, path: Path) -> Path:
+    stages = frame["stages"].map(lambda stages: "" if stages == "all" else f" {stages}")
+    lines, labels = pd.factorize(frame["attention"] + stages)
+    frame = frame.assign(line=lines)
+    places = [place for place in PLACES if place in set(frame["location"])]
+    median, (note, half) = medians(frame), _chance(frame)
+    with plt.rc_context(STYLE):
+        size = (2 + 2.4 * len(places), 1.3 + 0.25 * len(labels))
+        grid = {"sharex": True, "sharey": True, "squeeze": False}
+        figure, panels = plt.subplots(1, len(places), figsize=size, **grid)
+        for panel, place in zip(panels[0], places, strict=True):
+            _panel(panel, frame[frame["location"] == place], half)
+            panel.set_title(place, loc="left", fontsize=10)
+            if place in median:
+                panel.axvline(median[place], color="black", linewidth=1, linestyle=":")
+        panels[0][0].set_yticks(range(len(labels)), labels)
+        panels[0][0].set_ylim(len(labels) - 0.5, -0.5)
+        figure.supxlabel("test accuracy, points above no attention", fontsize=10)
+        if len(median):
+            note += f" Dotted: {median.name} mechanisms that stand at every place."
+        heading = f"What attention gains, by its place: {frame['backbone'].iloc[0]}, "
+        return finish(figure, f"{heading}{frame['data'].iloc[0]}\n{title}\n{note}", path)
+
+
+def _panel(panel, frame: pd.DataFrame, half: float):
+    for line, mine in frame.groupby("line"):
+        style, found = look(mine["attention"].iloc[0]), stats.estimate(mine["difference"])
+        colour = style["color"]
+        panel.plot(mine["difference"], np.full(len(mine), line), "|", color=colour, ms=7)
+        if found.n > 2:
+            panel.plot([found.low, found.high], [line, line], color=colour, linewidth=1.5)
+        fill = "white" if found.n < stats.SMOKE else colour
+        panel.plot(found.mean, line, style["marker"], color=colour, mfc=fill, ms=6)
+    panel.axvspan(-half, half, color="0.92", zorder=0, linewidth=0)
+    panel.axvline(0, color="black", linewidth=0.8)
+    panel.grid(axis="y", alpha=0.25)
+
+
+def _chance(frame: pd.DataFrame) -> tuple[str, float]:
+    """Returns what the figure shows, in words, and how far the mean of a cell goes by chance.
+
+    This distance is the half width of a t-interval with the cells' common sd. The mean of each cell
+    of two seeds stays within the distance in 92% of sweeps (simulated in test_stats.py). As cells
+    share the baseline, their means exceed the distance together.
+    """
+    cells = [cell["difference"] for _, cell in frame.groupby(["line", "location"])]
+    marks = f"Ticks: seeds. Marks: means, hollow of fewer than {stats.SMOKE} seeds."
+    sd, freedom = stats.pooled_sd(cells)
+    if not freedom:
+        return f"{marks} One seed alone does not tell what is chance.", 0.0
+    ((usual, _),) = Counter(len(cell) for cell in cells).most_common(1)
+    half = stats.half_width(sd, usual, freedom)
+    chance = (
+        f"Grey: ±{half:.1f} points, where over 90% of means of {counted(usual, 'seed')} lie by "
+        f"chance, as seeds of a cell have an sd of {sd:.2f} points over all {len(cells)} cells; "
+        "cells share the baseline, so many outside on one side are one finding."
+    )
+    return f"{marks} Bars: 95% intervals, from three seeds on. {chance}", half
