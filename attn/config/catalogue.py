@@ -39,6 +39,13 @@ def read(group: str, choice: str) -> dict:
     return values
 
 
+def defaults() -> dict[str, str]:
+    """Returns train.yaml's choice of each group that has one."""
+    listed = yaml.safe_load((CONFIGS / "train.yaml").read_text())["defaults"]
+    every = [pair for entry in listed if isinstance(entry, dict) for pair in entry.items()]
+    return {group: choice for group, choice in every if group in GROUPS and choice}
+
+
 BY_BACKBONE = re.compile(r"\$\{by_backbone:(\{.*\})\}")
 
 

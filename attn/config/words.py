@@ -5,7 +5,6 @@ import typing
 from contextlib import contextmanager
 from typing import Any, get_type_hints
 
-import yaml
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -115,8 +114,7 @@ def _types_of(overrides: list[Override]) -> dict:
 
 def _chosen(given: dict[str, list[str]]) -> dict[str, list[str]]:
     """Returns {group: its choices}, from the command line, else the experiment, else train.yaml."""
-    defaults = yaml.safe_load((CONFIGS / "train.yaml").read_text())["defaults"]
-    chosen = {k: [v] for d in defaults if isinstance(d, dict) for k, v in d.items() if v}
+    chosen = {group: [choice] for group, choice in catalogue.defaults().items()}
     for experiment in given.get("experiment", ()):
         chosen |= {override.key_or_group: elements(override) for override in varied(experiment)}
     return chosen | given

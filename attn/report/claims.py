@@ -88,8 +88,11 @@ class Table:
         The table is trained as published, or with another recipe and backbone.
         """
         words = [f"experiment={self.id}"]
-        words += command_words("recipe", recipe) if recipe else []
-        words += command_words("backbone", backbone) if backbone else []
+        alone = catalogue.defaults() | catalogue.varied(self.id)  # what the experiment trains
+        for group, asked in {"recipe": recipe, "backbone": backbone}.items():
+            own = getattr(self, group)
+            if asked or own != alone[group]:
+                words += command_words(group, asked or own)
         return " ".join(["python train.py", *words])
 
 

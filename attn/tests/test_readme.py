@@ -7,7 +7,9 @@ import sys
 
 import pytest
 
+from attn.config import catalogue, sweep, words
 from attn.config.catalogue import choices
+from attn.report import claims
 from attn.tests.conftest import ROOT, TINY, folders
 
 READMES = [
@@ -93,6 +95,21 @@ def test_a_network_that_is_not_trained_in_python():
     code += "print(sum(p.numel() for p in network.parameters()))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout == f"torch.Size([8, 16, 1, 1])\n{272474 + 2373}\n", done.stderr
+
+
+def test_an_experiment_and_a_claim_of_ones_own(tmp_path, monkeypatch):
+    configs = shutil.copytree(ROOT / "configs", tmp_path / "configs")
+    experiment, entries = (block for block in blocks("yaml") if "se_places" in block)
+    (configs / "experiment" / "se_places.yaml").write_text(experiment)
+    for module in (catalogue, words):
+        monkeypatch.setattr(module, "CONFIGS", configs)
+    cells = sweep.split(["experiment=se_places"])
+    assert [cell[1] for cell in cells] == [f"location={w}" for w in ("none", "first", "last")]
+    (configs / "mine.yaml").write_text(entries)
+    (table,), (claim,) = claims.load(configs / "mine.yaml")
+    assert claim.table is table and table.command() == (
+        "python train.py experiment=se_places recipe=quick backbone=resnet20"
+    )
 
 
 @pytest.mark.parametrize("readme", READMES, ids=lambda path: path.parent.name)
