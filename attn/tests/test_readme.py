@@ -75,7 +75,7 @@ def test_mistakes_in_a_mechanism_of_ones_own_are_named(copy, tmp_path):
 @pytest.mark.slow
 def test_an_experiment_that_varies_nothing_is_named(copy, tmp_path):
     experiment = tmp_path / "configs" / "experiment" / "plain.yaml"
-    experiment.write_text("# @package _global_\nattention: [se, mine]\n")
+    experiment.write_text("# @package _global_\nlocation: first\n")
     done = copy("train.py", "experiment=plain", *TINY)
     assert done.returncode == 1
     assert done.stderr.startswith("configs/experiment/plain.yaml: it takes `mode: MULTIRUN`")
