@@ -29,3 +29,9 @@ def plain(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror and (error.filename or error.errno == ENOSPC):
         return f"{error.filename or 'writing a file'}: {error.strerror}"
     return ""
+
+
+def one_of(key: str, value, known, error: type[Exception] = UserError):
+    """Raises an error, with the choices, where the value is none of the known values."""
+    if value not in list(known):  # a value such as a list has no hash
+        raise error(f"{key}={value}: choose one of {', '.join(map(str, known))}")

@@ -15,9 +15,8 @@ from attn.config.values import (
     check_data,
     check_recipe,
     checked_arguments,
-    one_of,
 )
-from attn.errors import UserError
+from attn.errors import UserError, one_of
 from attn.names import INSIDE, LOCATIONS
 
 MOST_SEEDS = 1000

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from attn.config.catalogue import choices
 from attn.config.schema import PLACING, Config, Data, Noise, Recipe
-from attn.errors import UserError
+from attn.errors import UserError, one_of
 
 TAKES = {int: "a whole number", float: "a number", str: "a word", bool: "true or false"}
 PRECISIONS = ("fp32", "tf32", "bf16")
@@ -15,11 +15,6 @@ SOURCES = ("cifar10", "synthetic")
 NOISES = ("uniform", "gaussian", "image")
 AUGMENTATIONS = ("none", "crop_flip")
 FROM_ELSEWHERE = ("channels", "replaced", "num_classes")  # arguments that no YAML gives
-
-
-def one_of(key: str, value, known):
-    if value not in known:
-        raise UserError(f"{key}={value}: choose one of {', '.join(known)}")
 
 
 def at_least(key: str, value, least):

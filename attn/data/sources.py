@@ -1,4 +1,4 @@
-"""Where CIFAR-10 comes from: official archive or folder, class folders or their tar, download.
+"""Finds CIFAR-10: the official archive or folder, class folders or their tar, or a download.
 
 An explicit `data.root` is the only place that is searched. Else CIFAR10_ROOT and then data/ are
 searched, and then CIFAR-10 is fetched.

@@ -1,4 +1,4 @@
-"""What only a trained network can tell of its scores, class by class and over images.
+"""Looks into a trained network for what its scores mean, class by class and over images.
 
 Does a channel's score say how much is lost without the channel? Does the score follow the
 contents of the channel?

@@ -1,4 +1,4 @@
-"""Checks of a mechanism's numbers; each raises ValueError with the value and the choices.
+"""Checks a mechanism's numbers; a wrong number is a ValueError with the value.
 
 `attn.network.place.attach` puts the mechanism's name and place before that message.
 """
@@ -16,9 +16,3 @@ def hidden_width(channels: int, reduction: int, least: int = 1) -> int:
             f"reduction={reduction} is below 1; 1 keeps the width, 16 divides it by 16"
         )
     return max(least, channels // reduction)
-
-
-def one_of(key: str, value, choices):
-    """Raises ValueError where the value is none of the choices."""
-    if value not in choices:
-        raise ValueError(f"{key}={value}: choose one of {', '.join(map(str, choices))}")

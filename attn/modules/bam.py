@@ -10,7 +10,8 @@ of 8 x 8 and less the convolutions of dilation 4 see mostly padding.
 import torch
 from torch import nn
 
-from attn.modules.arguments import hidden_width, one_of
+from attn.errors import one_of
+from attn.modules.arguments import hidden_width
 from attn.modules.numeric import full, full_precision, gated, mean
 from attn.network.scores import Scores
 
@@ -38,8 +39,8 @@ class BAM(nn.Module):
         bn: str = "hidden",
     ):
         super().__init__()
-        one_of("combine", combine, COMBINE)
-        one_of("bn", bn, BN)
+        one_of("combine", combine, COMBINE, ValueError)
+        one_of("bn", bn, BN, ValueError)
         if dilation < 1:
             raise ValueError(f"dilation={dilation} is below 1; 4 is usual")
         self.hidden = hidden = hidden_width(channels, reduction)

@@ -18,7 +18,8 @@ saturate the gate.
 import torch
 from torch import nn
 
-from attn.modules.arguments import hidden_width, one_of
+from attn.errors import one_of
+from attn.modules.arguments import hidden_width
 from attn.modules.numeric import full, full_precision, gated, maximum, mean
 from attn.network.scores import Scores
 
@@ -52,7 +53,7 @@ class ChannelAttention(nn.Module):
         self.hidden = hidden = hidden_width(channels, reduction)
         names = pools.split("+")
         for name in names:
-            one_of("pools", name, POOLS)
+            one_of("pools", name, POOLS, ValueError)
         if len(set(names)) < len(names):
             raise ValueError(f"pools={pools} has one twice")
         self.pools = [POOLS[name] for name in names]
@@ -121,7 +122,7 @@ class CBAM(nn.Module):
         order: str = "channel_spatial",
     ):
         super().__init__()
-        one_of("order", order, ORDERS)
+        one_of("order", order, ORDERS, ValueError)
         self.order = order
         self.channel = ChannelAttention(channels, reduction, bias, pools)
         self.spatial = SpatialAttention(kernel, spatial_bn)

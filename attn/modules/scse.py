@@ -10,7 +10,7 @@ where SE does.
 import torch
 from torch import nn
 
-from attn.modules.arguments import one_of
+from attn.errors import one_of
 from attn.modules.numeric import full, full_precision, gated
 from attn.modules.se import SE
 from attn.network.scores import Scores
@@ -60,7 +60,7 @@ class SCSE(nn.Module):
 
     def __init__(self, channels: int, reduction: int = 2, combine: str = "max"):
         super().__init__()
-        one_of("combine", combine, COMBINE)
+        one_of("combine", combine, COMBINE, ValueError)
         self.combine = COMBINE[combine]
         self.channel = ChannelSE(channels, reduction)
         self.position = SpatialSE(channels)

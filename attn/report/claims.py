@@ -10,7 +10,7 @@ from attn.config import catalogue
 from attn.config.labels import DEFAULTS, label
 from attn.config.schema import Recipe
 from attn.config.values import TAKES
-from attn.errors import UserError
+from attn.errors import UserError, one_of
 from attn.names import LOCATIONS
 from attn.stats import DIRECTIONS, MOST_SEEDS
 
@@ -177,7 +177,7 @@ def _named(group: str, text: str) -> dict:
     YAML's.
     """
     chosen, *changes = command_words(group, text)
-    _one_of(group, chosen.partition("=")[2], catalogue.choices(group))
+    one_of(group, chosen.partition("=")[2], catalogue.choices(group), ClaimError)
     file = catalogue.read(group, chosen.partition("=")[2])
     values = catalogue.flat(DEFAULTS[group]) | catalogue.flat(file)
     for word in changes:
@@ -236,15 +236,15 @@ def _table(entry: dict) -> Table:
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise ClaimError("rows is a list of {model: ..., data: ..., location: ...}")
     table = _fill(Table, entry, rows=[_row(row) for row in rows])
-    _one_of("id", table.id, catalogue.choices("experiment"))
-    _one_of("recipe", table.recipe, catalogue.choices("recipe"))
-    _one_of("backbone", table.backbone, catalogue.choices("backbone"))
+    one_of("id", table.id, catalogue.choices("experiment"), ClaimError)
+    one_of("recipe", table.recipe, catalogue.choices("recipe"), ClaimError)
+    one_of("backbone", table.backbone, catalogue.choices("backbone"), ClaimError)
     models = [row.model for row in table.rows]
     if len(set(models)) < len(models):
         raise ClaimError("two rows have the same model")
-    _one_of("baseline", table.baseline, models)
+    one_of("baseline", table.baseline, models, ClaimError)
     if table.scores:
-        _one_of("scores.row", table.scores.get("row"), models)
+        one_of("scores.row", table.scores.get("row"), models, ClaimError)
         values = table.scores.get("values") or [None]
         for value in values:
             _number("scores.values", value)
@@ -261,7 +261,7 @@ def _row(entry: dict) -> Row:
     row.stages = str(row.stages)
     if not re.fullmatch(r"all|between|[1-9](\+[1-9])*", row.stages):
         raise ClaimError(f"row {row.model}: stages={row.stages}: write all, between, 1 or 1+2")
-    _one_of("location", row.location, LOCATIONS)
+    one_of("location", row.location, LOCATIONS, ClaimError)
     for group in ("data", "attention"):
         text = getattr(row, group)
         try:
@@ -276,20 +276,20 @@ def _row(entry: dict) -> Row:
 
 
 def _claim(entry: dict, tables: dict) -> Claim:
-    _one_of("table", entry.get("table"), tables)
+    one_of("table", entry.get("table"), tables, ClaimError)
     table = tables[entry["table"]]
     rows = {row.model: row for row in table.rows}
     made = {"table": table}
     for part in ("treatment", "control"):
         if part == "treatment" or entry.get(part) is not None:
-            _one_of(part, entry.get(part), rows)
+            one_of(part, entry.get(part), rows, ClaimError)
             made[part] = rows[entry[part]]
     if entry.get("interaction") is not None:
         made["interaction"] = _interaction(entry["interaction"], rows)
     claim = _fill(Claim, entry, **made)
     claim.source = claim.source or table.source
-    _one_of("metric", claim.metric, METRICS)
-    _one_of("direction", claim.direction, DIRECTIONS)
+    one_of("metric", claim.metric, METRICS, ClaimError)
+    one_of("direction", claim.direction, DIRECTIONS, ClaimError)
     if type(claim.minimum) is not int or not 1 <= claim.minimum <= MOST_SEEDS:
         raise ClaimError(f"minimum={claim.minimum}: it takes a whole number from 1 to {MOST_SEEDS}")
     for key in ("published", "smallest", "margin", "against"):
@@ -319,7 +319,7 @@ def _interaction(entry, rows: dict) -> list[Row]:
     if not isinstance(entry, dict) or entry.keys() != {"treatment", "control"}:
         raise ClaimError("interaction: it takes a treatment and a control, which are rows")
     for part, model in entry.items():
-        _one_of(f"interaction.{part}", model, rows)
+        one_of(f"interaction.{part}", model, rows, ClaimError)
     return [rows[entry["treatment"]], rows[entry["control"]]]
 
 
@@ -327,11 +327,6 @@ def _needs(claim: Claim, key: str, needed: bool):
     value = getattr(claim, key)
     if needed and (value is None or value <= 0):
         raise ClaimError(f"{key}={value}: this claim takes a number above 0")
-
-
-def _one_of(name: str, value, choices):
-    if value not in list(choices):
-        raise ClaimError(f"{name}={value}: choose one of {', '.join(map(str, choices))}")
 
 
 def _number(name: str, value):

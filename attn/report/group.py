@@ -90,7 +90,7 @@ class Group:
         return self.runs["source"].iloc[0]
 
     @property
-    def count(self) -> str:
+    def other_size(self) -> str:
         """Returns how many images the data have; empty where these are CIFAR-10's numbers.
 
         Data whose training images older runs did not count pass for whole.
@@ -104,7 +104,7 @@ class Group:
     @property
     def comparable(self) -> bool:
         """Returns whether numbers that are published of CIFAR-10 may stand beside these runs'."""
-        return self.source != "synthetic" and not self.count
+        return self.source != "synthetic" and not self.other_size
 
     @property
     def title(self) -> str:
@@ -112,7 +112,7 @@ class Group:
         several = "" if self.name in plain else f" ({self.name})"
         environments = self.runs["environment"].nunique()
         mixed = f", computed in {environments} environments" if environments > 1 else ""
-        count = f", {self.count}" if self.count and self.source != "synthetic" else ""
+        count = f", {self.other_size}" if self.other_size and self.source != "synthetic" else ""
         return f"recipe {self.recipe}{several}, {SOURCES[self.source]}{count}{mixed}"
 
     def write(self, folder: Path):

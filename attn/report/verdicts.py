@@ -64,7 +64,7 @@ class Judged:
             return self.backbone
         if group.source == "synthetic":
             return group.source
-        return group.count and f"another dataset of {group.count}"
+        return group.other_size and f"another dataset of {group.other_size}"
 
     @property
     def own(self) -> bool:

@@ -23,7 +23,7 @@ ROOMS = {
     "compute": ("errors", "config.schema"),
     "data": ("errors", "names", "draws"),
     "backbones": ("network.seams",),
-    "modules": ("network.seams", "network.scores"),
+    "modules": ("errors", "network.seams", "network.scores"),
     "network": ("errors", "names", "draws", "config", "backbones", "modules"),
     "evaluation": ("config.schema", "names", "compute", "draws", "data", "network"),
     "runs": (

@@ -1,4 +1,4 @@
-"""What a person sees while runs train: a line per epoch, and in a terminal a bar for each run."""
+"""Shows a person how runs train: a line per epoch, and in a terminal a bar for each run."""
 
 import sys
 import time

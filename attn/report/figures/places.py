@@ -1,4 +1,4 @@
-"""What attention gains, by its place: a panel a place, a line a mechanism."""
+"""Draws what attention gains, by its place: a panel a place, a line a mechanism."""
 
 from collections import Counter
 from pathlib import Path
