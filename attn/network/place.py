@@ -42,7 +42,7 @@ def places(network: nn.Module, location: str, seam: str, stages="all") -> list:
     if location in ENDS:
         if seam == "conv":
             raise CannotStand(
-                f"location={location}: it replaces a convolution, and there is none; "
+                f"location={location}: this mechanism replaces a convolution, and none is there; "
                 f"choose one of {', '.join(INSIDE)}"
             )
         return [(network, ENDS[location])]
