@@ -14,8 +14,12 @@ from attn.config import cli, sweep
 from attn.config.check import Impossible, check, choose_device, chosen_seeds
 from attn.config.cli import one_line_errors, register
 from attn.training import workers
+from attn.training.cells import Cells
+
+BUSY = 75  # the exit status where other processes train some of the runs: ask again later
 
 register()
+cells = Cells()
 
 
 @hydra.main(version_base="1.3", config_path="configs", config_name="train")
@@ -39,8 +43,9 @@ def main(cfg):
         check_last_batch(configuration, len(samples))
         check_count(data.labels["test"], cfg.recipe.test_images)
         runs = [Run(configuration, seed, Path(cfg.runs)) for seed in seeds]
-        compiling = ahead.compiling(sys.argv[1:], sweep.number(), device)
-        launch(runs, device, cfg.compile, compiling)
+        cell = sweep.number()
+        compiling = ahead.compiling(configuration, cells.after(cell), device)
+        launch(runs, device, cfg.compile, compiling, cells, cell)
 
 
 def checked(cfg):
@@ -59,6 +64,8 @@ def checked(cfg):
         configuration, reason = None, str(error)
     if cell is not None:
         note_skipped(Path(cfg.runs), cell, reason)
+    if reason:
+        print(f"\n{cells.place(sweep.number())}skipped: {cell}: {reason}")
     return configuration
 
 
@@ -70,5 +77,11 @@ if __name__ == "__main__":
         if not cli.is_question(words):
             if "device=cuda" not in words:
                 workers.start()
-            sweep.check_all(words)
+            cells = Cells(sweep.check_all(words))
         main()
+        if cells.commands:
+            runs = [word for word in words if word.startswith("runs=")]
+            print("\nnext: " + " ".join(["python eval.py", *runs[-1:]]))
+        if cells.busy:
+            print("other processes train some of the runs; ask again later", file=sys.stderr)
+            sys.exit(BUSY)

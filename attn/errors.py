@@ -19,6 +19,10 @@ class RunError(UserError):
     """A run folder that cannot be used as asked."""
 
 
+class BusyError(RunError):
+    """A run folder that another process has locked."""
+
+
 def plain(error: Exception) -> str:
     """Returns one line for an error that a person can mend: a mistake, or a full disk.
 

@@ -32,6 +32,11 @@ INSIDE = ("per_block", "per_stage")
 LOCATIONS = ("none", *ENDS, *INSIDE)
 
 
+def channel_name(channel: int) -> str:
+    """Returns the name of an input channel: R, G, B, noise 1 and so on."""
+    return "RGB"[channel] if channel < COLOURS else f"noise {channel - COLOURS + 1}"
+
+
 def of_input_channels(module: str) -> bool:
     """Returns whether a mechanism, by its module name, scores each of the network's input channels.
 

@@ -98,6 +98,14 @@ class Config:
         """Returns the stages as text: all, between, or numbers such as 1+2+3."""
         return self.stages if isinstance(self.stages, str) else "+".join(map(str, self.stages))
 
+    @property
+    def title(self) -> str:
+        """Returns what people call the configuration."""
+        names, place = self.labels, self.location
+        attention = "no attention" if place == "none" else f"{names['attention']} at {place}"
+        stages = "" if self.stages == "all" else f" in stages {self.stages_text}"
+        return f"{names['backbone']}, {attention}{stages}, {names['data']}, {names['recipe']}"
+
     def identity(self) -> dict:
         """Returns the values that decide the numbers, and no others: no paths, no names."""
         values = asdict(replace(self, labels={}))

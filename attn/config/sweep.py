@@ -90,11 +90,12 @@ def _set(cfg, key: str, value):
         raise UserError(f"{key}: {message}") from None
 
 
-def check_all(words: list[str]):
-    """Raises UserError, or an error of Hydra's, where any cell of the command line is wrong.
+def check_all(words: list[str]) -> list[list[str]]:
+    """Returns the command line of every cell, in the order of Hydra's sweeper.
 
-    The check comes before Hydra makes a folder and before the first cell trains. Impossible cells
-    of a sweep are left to the sweep.
+    Raises UserError, or an error of Hydra's, where any cell is wrong. The check comes before Hydra
+    makes a folder and before the first cell trains. Impossible cells of a sweep are left to the
+    sweep.
     """
     check_words(words)
     sweep, every = cli.is_sweep(words), split(words)
@@ -111,6 +112,7 @@ def check_all(words: list[str]):
         except Impossible:
             if not sweep:
                 raise
+    return every
 
 
 def _several_seeds(every: list[list[str]]) -> list[str]:

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from attn.names import COLOURS
 from attn.runs.environment import of_older
 from attn.runs.files import write, write_arrays
 
@@ -243,7 +242,3 @@ def read_csv(path: Path) -> pd.DataFrame:
 
 def write_csv(path: Path, frame: pd.DataFrame, **options):
     write(path, frame.to_csv(index=False, lineterminator="\n", **options))
-
-
-def channel_name(channel: int) -> str:
-    return "RGB"[channel] if channel < COLOURS else f"noise {channel - COLOURS + 1}"

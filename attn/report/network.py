@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from attn.names import of_input_channels
+from attn.names import channel_name, of_input_channels
 from attn.report import content
 from attn.report.figures import accuracy, channels, inspection
 from attn.report.formats import markdown
-from attn.report.group import SOURCES, channel_name, write_csv
+from attn.report.group import SOURCES, write_csv
 from attn.runs import files
 
 

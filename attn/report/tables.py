@@ -7,11 +7,11 @@ from dataclasses import dataclass, field, replace
 import pandas as pd
 
 from attn import stats
-from attn.names import COLOURS
+from attn.names import COLOURS, channel_name
 from attn.report import content, placement
 from attn.report.claims import Row, Table
 from attn.report.formats import BEST, counted, interval, number, whole
-from attn.report.group import CONFIGURATION, PAIR, Group, by_pair, channel_name, with_variant
+from attn.report.group import CONFIGURATION, PAIR, Group, by_pair, with_variant
 from attn.report.verdicts import BOUNDS, end_scores, missing, one_configuration, with_metrics
 
 

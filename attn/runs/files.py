@@ -43,10 +43,16 @@ def remove_partial(folder: Path):
 
 
 def append_rows(path: Path, rows: list[dict]):
-    """Appends rows to a CSV file; a new file gets its header first."""
+    """Appends rows to a CSV file; a new file gets its header first.
+
+    A file keeps the columns with which it began: a column that a later version of this code added
+    is left out.
+    """
+    there = path.exists()
+    columns = path.read_text().partition("\n")[0].split(",") if there else rows[0].keys()
     text = io.StringIO()
-    writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
-    if not path.exists():
+    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
+    if not there:
         writer.writeheader()
     writer.writerows(rows)
     with path.open("a") as file:

@@ -21,7 +21,7 @@ import yaml
 
 from attn.config.catalogue import recipe_key
 from attn.config.schema import NUMERICS, Config
-from attn.errors import RunError
+from attn.errors import BusyError, RunError
 from attn.runs import checkpoint, environment, files
 
 
@@ -37,16 +37,24 @@ class Run:
 
         The name ends in the hash that the seeds of one configuration share.
         """
+        return self._named(str(self.seed))
+
+    @property
+    def pattern(self) -> Path:
+        """Returns the folders of all seeds of the configuration, as a shell takes them."""
+        return self.root / self._named("*")
+
+    def _named(self, seed: str) -> str:
         labels = self.config.labels
         places = [labels["attention"], self.config.location]
         if self.config.location == "none":
             places = ["none"]
         if self.config.stages != "all":
             places.append(f"stages{self.config.stages_text}")
-        words = [labels["backbone"], *places, labels["data"], labels["recipe"], f"s{self.seed}"]
+        words = [labels["backbone"], *places, labels["data"], labels["recipe"]]
         # Without = and , the folder can be a value on the command line.
-        text = "-".join([*words, self.config.key]).replace("=", "").replace(",", "+")
-        return re.sub(r"[^\w.+-]", "_", text)
+        text = "-".join(words).replace("=", "").replace(",", "+")
+        return "-".join([re.sub(r"[^\w.+-]", "_", text), f"s{seed}", self.config.key])
 
     @property
     def folder(self) -> Path:
@@ -58,10 +66,15 @@ class Run:
 
         A damaged summary is written again from the checkpoint.
         """
+        return self.accuracy is not None
+
+    @property
+    def accuracy(self) -> float | None:
+        """Returns the test accuracy of a finished run, from 0 to 1; None for any other run."""
         try:
-            return "test_accuracy" in json.loads((self.folder / "summary.json").read_text())
-        except (FileNotFoundError, ValueError, TypeError):
-            return False
+            return json.loads((self.folder / "summary.json").read_text())["test_accuracy"]
+        except (FileNotFoundError, ValueError, TypeError, LookupError):
+            return None
 
     @property
     def epochs_done(self) -> int:
@@ -94,13 +107,13 @@ class Run:
     def locked(self):
         """Holds the right to write the folder; the system takes it back however the process ends.
 
-        Raises RunError, which names the holder, where another process has that right.
+        Raises BusyError, which names the holder, where another process has that right.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         with open(self.folder / ".lock", "a+") as file:
             if not _lock(file):
                 file.seek(0)
-                raise RunError(f"{self.name} is being trained by {file.read().strip()}")
+                raise BusyError(f"is being trained by {file.read().strip()}")
             file.truncate(0)
             file.write(f"process {os.getpid()} on {socket.gethostname()}")
             file.flush()
@@ -191,7 +204,6 @@ def note_skipped(root: Path, cell: str, reason: str | None):
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     files.write(path, json.dumps({"cell": cell, "reason": reason}) + "\n")
-    print(f"skipped: {cell}: {reason}")
 
 
 def skipped(root: Path) -> list[str]:

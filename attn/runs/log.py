@@ -3,19 +3,23 @@
 from pathlib import Path
 
 import torch
+import yaml
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
-from attn.names import of_input_channels
+from attn.names import COLOURS, channel_name, of_input_channels
 
 CURVES = {
     "train_loss": "loss/train",
+    "test_loss": "loss/test",
     "train_accuracy": "accuracy/train",
     "test_accuracy": "accuracy/test",
     "lr": "learning_rate",
     "images_per_second": "images_per_second",
 }
 HPARAMS = ("backbone", "attention", "location", "stages", "data", "recipe", "seed", "precision")
+COUNTS = ("parameters", "multiply_adds")
+GAP = "score/gap"  # the lowest score of a colour minus the highest of a noise channel
 
 
 class Log:
@@ -27,10 +31,11 @@ class Log:
     def __init__(self, folder: Path, epochs_done: int):
         self.writer = SummaryWriter(str(folder), purge_step=epochs_done + 1)
 
-    def pictures(self, channels: torch.Tensor):
-        """Adds a picture of each channel of one test image, (C, H, W) uint8, side by side."""
-        for channel, picture in enumerate(channels):
-            self.writer.add_image(f"input/channel_{channel}", picture[None], 0)
+    def begin(self, config: dict, channels: torch.Tensor):
+        """Adds the configuration as text, and a test image's channels (C, H, W) side by side."""
+        text = yaml.safe_dump(config, sort_keys=False).replace("\n", "\n    ")
+        self.writer.add_text("configuration", f"    {text}", 0)  # indented: Markdown's code
+        self.writer.add_image("input channels", torch.cat(tuple(channels), 1)[None], 0)
 
     def epoch(self, epoch: int, metrics: dict):
         for name, tag in CURVES.items():
@@ -38,16 +43,29 @@ class Log:
         self.writer.flush()
 
     def scores(self, epoch: int, scores: dict):
-        """Adds the mean score of each input channel.
+        """Adds the mean score of each input channel, and histograms of the scores of every place.
 
-        A gate elsewhere has too many channels for curves.
+        scores: {module: (mean, ...)}, each (C,), over test images. A histogram counts channels.
         """
-        for module in filter(of_input_channels, scores):
-            for channel, mean in enumerate(scores[module][0]):
-                self.writer.add_scalar(f"score/channel_{channel}", mean, epoch + 1)
+        for module, (mean, *_) in scores.items():
+            self.writer.add_histogram(f"gate/{module}", mean, epoch + 1)
+            if of_input_channels(module):
+                self._inputs(epoch, mean)
 
-    def finish(self, summary: dict):
+    def _inputs(self, epoch: int, mean: torch.Tensor):
+        for channel, score in enumerate(mean):
+            name = channel_name(channel).replace(" ", "_")
+            self.writer.add_scalar(f"score/{name}", score, epoch + 1)
+        if len(mean) > COLOURS:
+            gap = mean[:COLOURS].min() - mean[COLOURS:].max()
+            self.writer.add_scalar(GAP, gap, epoch + 1)
+
+    def finish(self, summary: dict, epochs: int):
+        """Adds the run's settings and results to the table of hyperparameters."""
+        for name in COUNTS:
+            self.writer.add_scalar(name, summary[name], epochs)
         values = {name: summary[name] for name in HPARAMS}
-        for part in hparams(values, {"accuracy/test": summary["test_accuracy"]}):
+        metrics = dict.fromkeys(("accuracy/test", "loss/test", GAP, *COUNTS), 0.0)  # names alone
+        for part in hparams(values, metrics):
             self.writer.file_writer.add_summary(part)
         self.writer.close()

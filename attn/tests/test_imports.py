@@ -55,7 +55,7 @@ LIBRARIES = {
     "torch.utils.tensorboard": ("attn/runs/log.py",),
 }
 # What programs import before they know what they are asked: nothing that takes a second.
-LIGHT = ("attn.config", "attn.errors", "attn.names", "attn.training.workers")
+LIGHT = ("attn.config", "attn.errors", "attn.names", "attn.training.cells", "attn.training.workers")
 
 
 def parsed():

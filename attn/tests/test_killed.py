@@ -9,6 +9,7 @@ import time
 
 import pytest
 import torch
+import yaml
 
 from attn.tests.conftest import NOISY, ROOT, TINY, folders, program, rows
 
@@ -65,10 +66,11 @@ def test_a_run_whose_process_is_killed_has_failed_and_stops_no_other(tmp_path):
     process = start("train.py", *words)
     wait_for(lambda: len(list(tmp_path.glob("*/metrics.csv"))) == 2, process)
     killed, other = folders(tmp_path)
+    seed = yaml.safe_load((killed / "config.yaml").read_text())["seed"]
     os.kill(int((killed / ".lock").read_text().split()[1]), signal.SIGKILL)
     output = process.communicate(timeout=120)[0]
     assert process.returncode == 1 and "Traceback" not in output
-    assert f"{killed.name}  FAILED: its process ended with status -9" in output
+    assert f"seed {seed}  FAILED: its process ended with status -9" in output
     assert (other / "summary.json").exists() and not (killed / "summary.json").exists()
 
 

@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import runpy
 import shutil
+import statistics
 import subprocess
 import sys
 
@@ -53,14 +55,26 @@ def test_train_makes_the_runs_of_an_experiment(trained):
 def test_tensorboard_gets_curves_scores_pictures_and_hparams(trained):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    events = EventAccumulator(str(folders(trained[0])[0])).Reload()
+    events = EventAccumulator(str(folders(trained[0])[0]), {"histograms": 0}).Reload()
     tags = events.Tags()
-    scores = {f"score/channel_{channel}" for channel in range(6)}
+    channels = ["R", "G", "B", "noise_1", "noise_2", "noise_3"]
+    scores = {f"score/{name}" for name in [*channels, "gap"]} | {"parameters", "multiply_adds"}
     curves = {"loss/train", "accuracy/train", "accuracy/test", "learning_rate", "images_per_second"}
+    curves |= {"loss/test"}
     assert set(tags["scalars"]) >= scores | curves
     assert [point.step for point in events.Scalars("accuracy/test")] == [1, 2]
-    assert set(tags["images"]) == {f"input/channel_{channel}" for channel in range(6)}
+    (picture,) = (events.Images(tag)[0] for tag in tags["images"])
+    assert (picture.height, picture.width) == (32, 6 * 32)
+    (module,) = tags["histograms"]
+    assert module == "gate/seams.input"
+    assert [point.step for point in events.Histograms(module)] == [0, 1, 2]
+    assert events.Histograms(module)[-1].histogram_value.num == 6
+    ends = {name: events.Scalars(f"score/{name}")[-1].value for name in [*channels, "gap"]}
+    colours, noise = ([ends[name] for name in part] for part in (channels[:3], channels[3:]))
+    assert ends["gap"] == pytest.approx(min(colours) - max(noise))
     assert any("hparams" in tag for tag in events.summary_metadata)
+    (text,) = events.Tensors("configuration/text_summary")
+    assert b"fingerprint: " in text.tensor_proto.string_val[0]
 
 
 def test_the_same_command_again_does_nothing(trained):
@@ -71,7 +85,7 @@ def test_the_same_command_again_does_nothing(trained):
 
     before = times()
     again = program("train.py", *TINY, *NOISY, "seeds=2", f"runs={root}")
-    assert again.returncode == 0 and again.stdout.count("finished") == 2
+    assert again.returncode == 0 and "finished before: 2 of 2" in again.stdout
     assert len(before) > 20 and times() == before
 
 
@@ -257,15 +271,31 @@ def test_missing_data_end_in_a_message_before_a_run_is_made(tmp_path):
     assert "Traceback" not in done.stderr and not folders(tmp_path)
 
 
-def test_a_run_that_fails_does_not_stop_its_neighbour(tmp_path):
-    """Seed 0's folder is held by this process: it fails; seed 1 goes through."""
+def test_a_run_that_another_process_trains_is_busy_and_has_not_failed(tmp_path):
+    """Seed 0's folder is held by this process; seed 1 goes through. The exit status is its own."""
     config = check(sweep.composed([*TINY, *NOISY]), load("synthetic").fingerprint)
     mine, other = (Run(config, seed, tmp_path) for seed in (0, 1))
     with mine.locked():
         done = program("train.py", *TINY, *NOISY, "seeds=2", f"runs={tmp_path}")
-    assert done.returncode == 1 and f"1 of 2 runs failed: {mine.name}" in done.stderr
-    assert f"is being trained by process {os.getpid()}" in done.stdout
+    assert done.returncode == 75 and "ask again later" in done.stderr
+    assert f"seed 0  is being trained by process {os.getpid()}" in done.stdout
+    assert "FAILED" not in done.stdout and not (mine.folder / "error.txt").exists()
     assert other.finished and not mine.finished
+
+
+def test_a_sweep_says_where_it_is_what_came_out_and_what_to_do_next(tmp_path):
+    words = ["-m", *TINY, "location=none,last", "attention=se,sk", "seeds=2", f"runs={tmp_path}"]
+    said = program("train.py", *words).stdout
+    places = [line.partition(":")[0] for line in said.splitlines() if line.startswith("cell")]
+    assert places == [f"cell {n} of 4" for n in (1, 2, 3, 4)]
+    assert "cell 4 of 4: skipped: recipe=quick" in said and "location=last attention=sk: " in said
+    assert "finished before: 2 of 2" in said  # no attention is the same with se and with sk
+    found = [json.loads(path.read_text()) for path in tmp_path.glob("*-none-*/summary.json")]
+    values = [100 * summary["test_accuracy"] for summary in found]
+    mean, sd = statistics.mean(values), statistics.stdev(values)
+    assert said.count(f"test accuracy {mean:.2f}%, sd {sd:.2f} over 2 seeds: {tmp_path}") == 2
+    assert re.search(r"about \d+ seconds for the 3 cells left", said)
+    assert said.endswith(f"\nnext: python eval.py runs={tmp_path}\n")
 
 
 def test_help_answers_without_torch():

@@ -17,6 +17,7 @@ from attn.compute.precision import is_compiled
 from attn.config import sweep
 from attn.config.check import Impossible, check, chosen_seeds
 from attn.config.cli import register
+from attn.config.schema import Config
 from attn.data import Dataset, load, subset
 from attn.draws import Draws
 from attn.errors import plain
@@ -32,13 +33,13 @@ PATIENCE = 300  # seconds after which whoever waits compiles by himself
 
 
 @contextmanager
-def compiling(words: list[str], cell: int | None, device: torch.device):
+def compiling(running: Config, after: list[list[str]], device: torch.device):
     """Compiles, while the context is open, for the next cell that has a run to train.
 
-    words: a sweep's command line. cell: the number, from 0, of the cell that is running; None where
-    there is no sweep, and so no next cell.
+    running: the configuration that trains in the context. after: the words of the cells that train
+    after it in this process.
     """
-    process = None if cell is None else _started(words, cell, device)
+    process = _started(running, after, device) if after else None
     try:
         yield
         if process:
@@ -48,10 +49,11 @@ def compiling(words: list[str], cell: int | None, device: torch.device):
             process.terminate()
 
 
-def _started(words: list[str], cell: int, device: torch.device):
+def _started(running: Config, after: list[list[str]], device: torch.device):
     try:
         workers.start()
-        process = workers.CONTEXT.Process(target=_work, args=(words, cell, device), daemon=True)
+        words = running.key, after, device
+        process = workers.CONTEXT.Process(target=_work, args=words, daemon=True)
         process.start()
         return process
     except OSError as error:  # no reason not to train
@@ -62,17 +64,18 @@ def _explain(error: Exception):
     print(f"the next configuration is not compiled ahead: {plain(error) or repr(error)}")
 
 
-def _work(words: list[str], cell: int, device: torch.device):
+def _work(running: str, after: list[list[str]], device: torch.device):
     """Runs in the process that compiles ahead."""
     workers.end_with_parent()
-    compile_after(words, cell, device)
+    compile_first(running, after, device)
 
 
-def compile_after(words: list[str], cell: int, device: torch.device):
-    """Compiles for the first cell after number `cell` that has a run to train.
+def compile_first(running: str, cells: list[list[str]], device: torch.device):
+    """Compiles for the first of the cells that has a run to train.
 
-    cell: -1 starts with the first cell of all. An error here is printed and stops nothing. The same
-    error occurs again where the run trains, and stops the run there.
+    running: the key of the configuration that trains meanwhile, which is passed over; empty for
+    none. An error here is printed and stops nothing. The same error occurs again where the run
+    trains, and stops the run there.
     """
     register()
     try:
@@ -80,22 +83,21 @@ def compile_after(words: list[str], cell: int, device: torch.device):
             os.nice(19)  # who trains, or compiles for what trains now, goes first
             if torch.cuda.mem_get_info(device)[0] < ENOUGH:
                 return
-        _compile_first(sweep.split(words), cell, device)
+        _compile_first(running, cells, device)
     except Exception as error:
         _explain(error)
 
 
-def _compile_first(every: list[list[str]], cell: int, device: torch.device):
-    running = check(sweep.composed(every[cell])).key if cell >= 0 else None
-    for words in every[cell + 1 :]:
+def _compile_first(running: str, cells: list[list[str]], device: torch.device):
+    for words in cells:
         cfg = sweep.composed(words)
         try:
-            if check(cfg).key == running:
-                continue
+            data = load(cfg.data.source, cfg.data.root)
+            configuration = check(cfg, data.fingerprint)
         except Impossible:
             continue
-        data = load(cfg.data.source, cfg.data.root)
-        configuration = check(cfg, data.fingerprint)
+        if configuration.key == running:
+            continue
         runs = [Run(configuration, seed, Path(cfg.runs)) for seed in chosen_seeds(cfg)]
         left = [run for run in runs if not run.finished]
         if left:
@@ -113,4 +115,5 @@ def _compile(run: Run, data: Dataset, device: torch.device, asked: bool | None):
 
 
 if __name__ == "__main__":  # python -m attn.training.ahead WORDS, beside a sweep that comes before
-    compile_after(sys.argv[1:], -1, torch.device("cuda"))
+    register()
+    compile_first("", sweep.split(sys.argv[1:]), torch.device("cuda"))

@@ -5,9 +5,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Note:
-    """Something that a person should know."""
+    """Something that a person should know.
+
+    of_all: whether it is true of every run of the configuration.
+    """
 
     text: str
+    of_all: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,4 +56,11 @@ class Failed:
     reason: str
 
 
-Event = Note | Started | Stepped | EpochEnded | Finished | Failed
+@dataclass(frozen=True)
+class Busy:
+    """Another process trains the run."""
+
+    reason: str
+
+
+Event = Note | Started | Stepped | EpochEnded | Finished | Failed | Busy

@@ -1,6 +1,7 @@
 """Trains a configuration's runs together: on a CPU in a process each, on a GPU on a stream each."""
 
 import sys
+import time
 import traceback
 from multiprocessing import connection
 
@@ -10,57 +11,60 @@ from attn.data import load
 from attn.errors import RunError, plain
 from attn.runs.folder import Run
 from attn.training import workers
+from attn.training.cells import Cells
 from attn.training.events import Failed
-from attn.training.progress import Progress
+from attn.training.progress import CPU_HINT, Progress
 from attn.training.session import train
 
 AT_ONCE = 10  # on one GPU, at most
-CPU_HINT = "recipe=quick backbone=resnet20 is meant for CPUs: it takes minutes."
 
 
-def launch(runs: list[Run], device: torch.device, compiled: bool | None, beside):
+def launch(runs: list[Run], device, compiled: bool | None, beside, cells: Cells, cell: int | None):
     """Trains every unfinished run of one configuration; a run that fails stops no other run.
 
-    beside: a context in which the runs on a GPU train. Raises RunError, after the last run, where
-    any run failed.
+    device: torch's device. beside: a context in which the runs on a GPU train. cell: the
+    configuration's number in its sweep, from 0; None outside of a sweep. Raises RunError, after the
+    last run, where any run failed.
     """
+    print(f"\n{cells.heading(runs, cell)}", flush=True)
     left = [run for run in runs if not run.finished]
-    for run in runs:
-        if run.finished:
-            print(f"{run.name}  finished")
-    if not left:
-        return
+    if len(left) < len(runs):
+        print(f"  finished before: {len(runs) - len(left)} of {len(runs)}")
+    failed, began = [], time.perf_counter()
     try:
-        if device.type == "cpu":
-            failed = _side_by_side(left, compiled)
-        else:
+        if left and device.type == "cpu":
+            failed = _side_by_side(left, compiled, cells)
+        elif left:
             with beside:
-                failed = _on_one_device(left, device, compiled)
+                failed = _on_one_device(left, device, compiled, cells)
     except KeyboardInterrupt:
         print("\nStopped. The same command goes on from the last checkpoint.", file=sys.stderr)
         sys.exit(130)  # an ordinary exception would let a sweep go on to its next cell
+    for line in cells.end(runs, cell, time.perf_counter() - began if left else 0):
+        print(f"  {line}", flush=True)
     if failed:
         raise RunError(f"{len(failed)} of {len(left)} runs failed: {', '.join(failed)}")
 
 
-def _on_one_device(runs: list[Run], device: torch.device, compiled) -> list[str]:
+def _on_one_device(runs: list[Run], device: torch.device, compiled, cells: Cells) -> list[str]:
     """Trains the runs in one process, with a stream for each; returns the names of failed runs."""
     waves = -(-len(runs) // AT_ONCE)
-    progress = Progress(waves)
+    progress = Progress(runs, cells.said, waves)
     data = load(runs[0].config.data.source, runs[0].config.data.root)
     for wave in range(waves):  # of one size: a small one would leave most of the GPU idle
         train(runs[wave::waves], data, device, progress.handle, compiled)
+    cells.busy += progress.busy
     return progress.failed
 
 
-def _side_by_side(runs: list[Run], compiled) -> list[str]:
+def _side_by_side(runs: list[Run], compiled, cells: Cells) -> list[str]:
     """Trains each run in a process of one thread; returns the names of failed runs.
 
     As many processes train at once as there are processors. A run has one thread even where it
     trains alone, as the number of threads changes the last bits of a convolution.
     """
     at_once = min(len(runs), workers.processors())
-    progress = Progress(waves=-(-len(runs) // at_once), hint=CPU_HINT)
+    progress = Progress(runs, cells.said, waves=-(-len(runs) // at_once), hint=CPU_HINT)
     full = at_once == workers.processors()
     free = [slot if full else None for slot in range(at_once)]  # a processor each if all are used
     waiting, working = list(runs), {}
@@ -83,6 +87,7 @@ def _side_by_side(runs: list[Run], compiled) -> list[str]:
     finally:
         for _, process, _ in working.values():
             process.terminate()
+    cells.busy += progress.busy
     return progress.failed
 
 

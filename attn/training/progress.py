@@ -5,29 +5,32 @@ import time
 
 from tqdm import tqdm
 
-from attn.training.events import EpochEnded, Event, Failed, Finished, Note, Started, Stepped
+from attn.runs.folder import Run
+from attn.training.events import Busy, EpochEnded, Event, Failed, Finished, Note, Started, Stepped
 
 SLOW_HOURS = 0.5
+CPU_HINT = "recipe=quick backbone=resnet20 is meant for CPUs: it takes minutes."
 
 
 class Progress:
-    """Shows the events of `attn.training.session.train`.
+    """Shows the events of `attn.training.session.train` for the runs of one configuration.
 
-    waves: the time that all runs of this configuration take, as a multiple of one run's time. hint:
-    a text that is said once, where that time turns out to be more than half an hour; empty for no
-    hint.
+    waves: the time that all runs take, as a multiple of one run's time. hint: a text that is said
+    once, where that time turns out to be more than half an hour; empty for no hint. said: the notes
+    that were shown before.
     """
 
-    def __init__(self, waves: int = 1, hint: str = ""):
+    def __init__(self, runs: list[Run], said: set, waves: int = 1, hint: str = ""):
         self.terminal = sys.stderr.isatty()
-        self.waves, self.hint = waves, hint
-        self.bars, self.starts, self.failed, self.noted = {}, {}, [], set()
+        self.names = {run.name: f"  seed {run.seed}" for run in runs}
+        self.waves, self.hint, self.said = waves, hint, said
+        self.bars, self.starts, self.failed, self.busy = {}, {}, [], []
 
     def handle(self, run: str, event: Event):
         """Shows an event of the run with that name."""
         match event:
-            case Note(text):
-                self._note(run, text)
+            case Note(text, of_all):
+                self._note("" if of_all else self.names[run], text)
             case Started(epoch, done, total):
                 self._start(run, epoch, done, total)
             case Stepped(done, total, loss):
@@ -37,24 +40,30 @@ class Progress:
             case Finished():
                 self.bars.pop(run).close()
             case Failed(reason):
-                self._failed(run, reason)
+                self.failed.append(run)
+                self._end(run, f"FAILED: {reason}")
+            case Busy(reason):
+                self.busy.append(run)
+                self._end(run, reason)
 
     def say(self, text: str):
         tqdm.write(text)
         sys.stdout.flush()
 
-    def _note(self, run, text):
+    def _note(self, name, text):
         """Shows a text once, however many runs have the same text."""
-        if text not in self.noted:
-            self.noted.add(text)
-            self.say(f"{run}: {text}")
+        if text not in self.said:
+            self.said.add(text)
+            self.say(f"{name}  {text}")
 
     def _start(self, run, epoch, done, total):
         self.starts[run] = time.perf_counter(), done
         if epoch:
-            self.say(f"{run}  goes on after epoch {epoch}")
+            self.say(f"{self.names[run]}  goes on after epoch {epoch}")
         bar = {"unit": " images", "unit_scale": True, "leave": False, "dynamic_ncols": True}
-        self.bars[run] = tqdm(desc=run, initial=done, total=total, disable=not self.terminal, **bar)
+        self.bars[run] = tqdm(
+            desc=self.names[run], initial=done, total=total, disable=not self.terminal, **bar
+        )
 
     def _step(self, run, done, total, loss):
         bar = self.bars[run]
@@ -65,21 +74,18 @@ class Progress:
             rate = (done - first) / (time.perf_counter() - began)
             hours = (total - first) / rate * self.waves / 3600
             if hours > SLOW_HOURS:
-                self.say(
-                    f"At this speed this configuration takes about {hours:.1f} hours. {self.hint}"
-                )
+                self._note("", f"takes about {hours:.1f} hours at this speed. {self.hint}")
             self.hint = ""
 
     def _epoch(self, run, epoch, epochs, metrics):
         tested = f"{metrics['test_accuracy']:.1%} of {metrics['test_images']:,}"
         self.say(
-            f"{run}  epoch {epoch + 1}/{epochs}  loss {metrics['train_loss']:.3f}  "
+            f"{self.names[run]}  epoch {epoch + 1}/{epochs}  loss {metrics['train_loss']:.3f}  "
             f"train {metrics['train_accuracy']:.1%}  test {tested}  "
             f"{metrics['images_per_second']:.0f} images/s"
         )
 
-    def _failed(self, run, reason):
-        self.failed.append(run)
-        self.say(f"{run}  FAILED: {reason}")
+    def _end(self, run, text):
+        self.say(f"{self.names[run]}  {text}")
         if run in self.bars:
             self.bars.pop(run).close()

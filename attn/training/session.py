@@ -4,13 +4,14 @@ import functools
 import time
 import traceback
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
+from torch.nn import functional
 
 from attn.data import Dataset
 from attn.draws import Draws
-from attn.errors import RunError, plain
+from attn.errors import BusyError, RunError, plain
 from attn.evaluation.predict import Predictor, evaluate, score_rows, untrained_scores
 from attn.names import POST_IMAGES
 from attn.network import pretrained
@@ -18,7 +19,7 @@ from attn.network.build import build, count, stem_norms
 from attn.runs import checkpoint, environment, files
 from attn.runs.folder import Run
 from attn.runs.log import Log
-from attn.training.events import EpochEnded, Failed, Finished, Note, Started, Stepped
+from attn.training.events import Busy, EpochEnded, Failed, Finished, Note, Started, Stepped
 from attn.training.shared import Shared
 from attn.training.trainer import run_epoch
 
@@ -126,6 +127,9 @@ def _claim(run: Run, device: torch.device, report, locks: ExitStack) -> Claim | 
         return claim
     except BrokenPipeError:
         raise
+    except BusyError as error:
+        tell(Busy(str(error)))
+        return None
     except Exception as error:
         tell(Failed(plain(error) or "".join(traceback.format_exception(error))))
         return None
@@ -163,12 +167,12 @@ class Session:
         network = build(self.run.config, self.run.seed, draws, shared.weights)
         self.size = count(network, self.run.config)
         if shared.compiled:
-            self.tell(Note("compiling the step, which may take a minute"))
+            self.tell(Note("compiling the step, which may take a minute", of_all=True))
         self.trainer = shared.trainer(network, draws)
         stream = self.trainer.stream if shared.captured else None
         self.predictor = Predictor(network, shared.inputs["test"], self.recipe, stream)
         for text in self._notes(network):
-            self.tell(Note(text))
+            self.tell(Note(text, of_all=True))
         self.epochs_done, self.seconds, self.train_seconds = self._restored(claim.state)
         self._record_environment()
         for name in ("metrics.csv", "scores.csv"):
@@ -176,7 +180,7 @@ class Session:
         self.log = Log(self.run.folder, self.epochs_done)
         if self.epochs_done == 0:
             example = int(shared.test_order[0])
-            self.log.pictures(shared.inputs["test"].pictures(example))
+            self.log.begin(asdict(self.run.config), shared.inputs["test"].pictures(example))
             first = shared.test_order[:UNTRAINED_IMAGES]
             self._write_scores(-1, untrained_scores(network, shared.inputs["test"], first))
         self.total = self.recipe.epochs * len(shared.samples)
@@ -260,6 +264,7 @@ class Session:
         self.seconds += (time.perf_counter() - began) / together
         self.train_seconds += seconds
         metrics |= {
+            "test_loss": functional.cross_entropy(logits, labels).item(),
             "test_accuracy": (logits.argmax(1) == labels).double().mean().item(),
             "test_images": len(labels),
             "images_per_second": len(self.shared.samples) / seconds,
@@ -335,7 +340,7 @@ class Session:
             },
         )
         self.claim.over = True
-        self.log.finish(summary)
+        self.log.finish(summary, self.epochs_done)
         self.tell(Finished())
 
 

@@ -6,10 +6,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from attn.names import COLOURS, POST_IMAGES, of_input_channels
+from attn.names import COLOURS, POST_IMAGES, channel_name, of_input_channels
 from attn.report.claims import Table
 from attn.report.figures.style import NOISE, STYLE, channel_colour, finish, look, whole_epochs
-from attn.report.group import CONFIGURATION, Group, channel_name, with_variant
+from attn.report.group import CONFIGURATION, Group, with_variant
 
 # Scores over the post's number of images, and over the whole test set.
 FEW = {"shift": -0.12, "fmt": "o", "markerfacecolor": "white"}

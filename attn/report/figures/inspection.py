@@ -7,9 +7,9 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from attn.names import CLASSES, COLOURS, of_input_channels
+from attn.names import CLASSES, COLOURS, channel_name, of_input_channels
 from attn.report.figures.style import STYLE, channel_colour, finish, look
-from attn.report.group import CONFIGURATION, Group, channel_name, with_variant
+from attn.report.group import CONFIGURATION, Group, with_variant
 
 MOST_CHANNELS = 64
 FEW = 4  # images, where there are many places

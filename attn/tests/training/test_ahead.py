@@ -11,8 +11,15 @@ from attn.tests.conftest import ROOT, TINY
 # Compiles ahead for the cells that come after the first, as a GPU would while that one trains.
 BESIDE = """
 import sys, torch
+from attn.config import sweep
+from attn.config.check import check
+from attn.config.cli import register
+from attn.data import load
 from attn.training import ahead
-with ahead.compiling(sys.argv[1:], 0, torch.device("cpu")):
+register()
+first, *after = sweep.split(sys.argv[1:])
+running = check(sweep.composed(first), load("synthetic").fingerprint)
+with ahead.compiling(running, after, torch.device("cpu")):
     pass
 """
 # The compiler's own count of what a run of the words' configuration found made.

@@ -1,0 +1,68 @@
+"""The cells of a command line, as they train one after another in a process."""
+
+import os
+import statistics
+
+
+class Cells:
+    """The cells of a command line, and what is known of those that have trained so far.
+
+    commands: the words of each cell. busy: the names of the runs that other processes train. said:
+    the notes that were shown.
+    """
+
+    def __init__(self, commands: list[list[str]] = ()):
+        self.commands, self.process = commands, os.getpid()
+        self.busy, self.said = [], set()
+        self.seconds = []  # of each cell that trained
+
+    def place(self, cell: int | None) -> str:
+        of = f" of {len(self.commands)}" if self.commands else ""
+        return "" if cell is None else f"cell {cell + 1}{of}: "
+
+    def heading(self, runs: list, cell: int | None) -> str:
+        """Returns the line above a cell's runs; cell: its number from 0, None outside a sweep."""
+        seeds = ", ".join(str(run.seed) for run in runs)
+        return f"{self.place(cell)}{runs[0].config.title}, seed{'s' * (len(runs) > 1)} {seeds}"
+
+    def end(self, runs: list, cell: int | None, seconds: float) -> list[str]:
+        """Returns the accuracy of a cell's finished runs, their folders and the time left, as text.
+
+        seconds: how long the cell trained; 0 for a cell that was finished before.
+        """
+        if seconds:
+            self.seconds.append(seconds)
+        lines = []
+        if found := mean_accuracy([run.accuracy for run in runs if run.finished]):
+            lines.append(f"{found}: {runs[0].pattern if len(runs) > 1 else runs[0].folder}")
+        left = len(self.after(cell))
+        if left and self.seconds:
+            took = duration(left * statistics.mean(self.seconds))
+            lines.append(f"about {took} for the {'cell' if left == 1 else f'{left} cells'} left")
+        return lines
+
+    def after(self, cell: int | None) -> list[list[str]]:
+        """Returns the cells that this process trains after a cell.
+
+        There are none outside of a sweep, nor in a job of a launcher that has sent this process a
+        single cell.
+        """
+        alone = cell is None or self.process != os.getpid()
+        return [] if alone else self.commands[cell + 1 :]
+
+
+def mean_accuracy(values: list[float]) -> str:
+    """Returns the mean of test accuracies with its sd as text; empty without any."""
+    if not values:
+        return ""
+    text = f"test accuracy {100 * statistics.mean(values):.2f}%"
+    if len(values) == 1:
+        return text
+    return f"{text}, sd {100 * statistics.stdev(values):.2f} over {len(values)} seeds"
+
+
+def duration(seconds: float) -> str:
+    """Returns a time as text, in hours from 90 minutes on, in minutes from 90 seconds on."""
+    if seconds >= 5400:
+        return f"{seconds / 3600:.1f} hours"
+    return f"{seconds / 60:.0f} minutes" if seconds >= 90 else f"{seconds:.0f} seconds"
