@@ -2,6 +2,7 @@
 
 python eval.py                           runs/ -> runs/_report/: report.html, a folder a recipe
 python eval.py publish=true              runs/ -> results/
+python eval.py runs=/cluster/runs out=here   what is made goes into another folder
 python eval.py checkpoint=runs/NAME      one network: accuracy by class, scores at every place
 python eval.py checkpoint=all            first looks into every network that was not looked into yet
 """
@@ -26,8 +27,9 @@ register()
 def main(cfg):
     with one_line_errors():
         runs = Path(cfg.runs)
-        out = Path("results") if cfg.publish else runs / "_report"
-        cli.check_writable(out, "publish=true" if cfg.publish else f"runs={cfg.runs}")
+        out = Path(cfg.out or ("results" if cfg.publish else runs / "_report"))
+        asked = "publish=true" if cfg.publish else f"runs={cfg.runs}"
+        cli.check_writable(out, f"out={cfg.out}" if cfg.out else asked, "out=")
         check_device(cfg.device)
 
         if cfg.checkpoint:
@@ -41,6 +43,7 @@ def main(cfg):
                     look = look_into(find(cfg.checkpoint, runs), device, Path(aside))
                     report_checkpoint(look, out)
                 return
+            cli.check_writable(runs, f"checkpoint=all runs={cfg.runs}")
             inspect_all(runs, device)
 
         from attn.report.report import report

@@ -43,3 +43,8 @@ def of_input_channels(module: str) -> bool:
     CBAM's channel part has a name of its own within CBAM.
     """
     return module in ("seams.input", "seams.input.channel")
+
+
+def of_final_features(module: str) -> bool:
+    """Returns whether a mechanism, by its module name, scores each of the final features."""
+    return module in ("seams.features", "seams.features.channel")

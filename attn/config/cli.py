@@ -53,15 +53,19 @@ def is_sweep(words: list[str]) -> bool:
     return bool(flags) or any(word.startswith("experiment=") for word in words)
 
 
-def check_writable(folder: Path, asked: str):
-    """Raises UserError, whose message begins with `asked`, where the folder cannot be written."""
+def check_writable(folder: Path, asked: str, key: str = ""):
+    """Raises UserError where the folder cannot be written.
+
+    The message begins with `asked`. key: the key that names another folder, where `asked` does not.
+    """
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not there.is_dir():
         raise UserError(f"{asked}: {there} is a file; name a folder")
     try:  # os.access says yes to an administrator, also of /proc
         tempfile.TemporaryFile(dir=there).close()
     except OSError:
-        raise UserError(f"{asked}: {there} cannot be written to; name another folder") from None
+        other = f"name another folder with {key}" if key else "name another folder"
+        raise UserError(f"{asked}: {there} cannot be written to; {other}") from None
 
 
 def reader_gone():

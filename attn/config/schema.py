@@ -63,6 +63,7 @@ class Eval:
     """The keys of configs/eval.yaml, typed."""
 
     runs: str = "runs"
+    out: str | None = None
     publish: bool = False
     checkpoint: str | None = None
     device: str = "auto"

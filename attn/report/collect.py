@@ -11,7 +11,7 @@ import yaml
 
 from attn.config.catalogue import recipe_key
 from attn.config.schema import Config
-from attn.names import COLOURS, of_input_channels
+from attn.names import COLOURS, of_final_features, of_input_channels
 from attn.report.group import FRAMES, KEY, NAMES, ORDER, SOURCES, Group, read_csv
 from attn.runs.files import UNREADABLE
 from attn.runs.folder import Run
@@ -67,6 +67,7 @@ class _Read:
     frames: dict[str, pd.DataFrame]  # by the names of the group's
     pictures: dict[str, np.ndarray]
     predictions: np.ndarray | None
+    ranked: np.ndarray | None  # scores of the final features, highest first
 
 
 def collect(root: Path) -> Collected:
@@ -110,6 +111,7 @@ def _finished(folder: Path) -> _Read:
         scores = _whole_scores(folder, summary["attention"] != "none")
         if len(scores):
             frames |= {"scores": _kept(scores), "health": _health(scores, epochs)}
+        ranked = _ranked(scores)
     with _reading("stem.csv", "delete it and summary.json, and train.py writes both again"):
         frames["stem"] = _stem(folder)
     for name, columns in SEEN.items():
@@ -120,7 +122,8 @@ def _finished(folder: Path) -> _Read:
             frames[name] = _last_place(rows) if name == "classes" else rows
     frames = {name: frame.assign(run=folder.name) for name, frame in frames.items()}
     with _reading("predictions.npz or maps.npz"):
-        return _Read(folder, summary, frames, _pictures(folder, scores), _predictions(folder))
+        pictures, predictions = _pictures(folder, scores), _predictions(folder)
+    return _Read(folder, summary, frames, pictures, predictions, ranked)
 
 
 def _summary(folder: Path) -> dict:
@@ -229,9 +232,10 @@ def _group(read: list[_Read], unfinished: pd.DataFrame) -> Group:
                 for picture, kind in start.items()
             }
     joined = {name: _joined(parts) for name, parts in frames.items()}
-    predictions = {run: by_name[run].predictions for run in runs["run"]}
-    predictions = {run: classes for run, classes in predictions.items() if classes is not None}
-    arrays = {"pictures": pictures, "predictions": predictions}
+    arrays = {"pictures": pictures}
+    for name in ("predictions", "ranked"):
+        found = {run: getattr(by_name[run], name) for run in runs["run"]}
+        arrays[name] = {run: array for run, array in found.items() if array is not None}
     return Group("", runs=runs, unfinished=unfinished, **joined, **arrays)
 
 
@@ -290,6 +294,18 @@ def _at_end(scores: pd.DataFrame) -> pd.DataFrame:
     """Returns the scores of the last epoch, over the whole test set."""
     last = scores[scores["epoch"] == scores["epoch"].max()]
     return last[last["images"] == last["images"].max()]
+
+
+def _ranked(scores: pd.DataFrame) -> np.ndarray | None:
+    """Returns the scores (C,) of the final features at the end, highest first, in float16.
+
+    The result is None where attention stands elsewhere.
+    """
+    if scores.empty:
+        return None
+    means = _at_end(scores)
+    means = means.loc[means["module"].map(of_final_features), "mean"].to_numpy(np.float16)
+    return np.sort(means)[::-1] if len(means) > 1 else None
 
 
 def _kept(scores: pd.DataFrame) -> pd.DataFrame:

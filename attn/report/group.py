@@ -26,7 +26,7 @@ PAIR = ["environment", "seed"]  # what two runs that are compared have in common
 # The data files, but for runs.csv each with a column `run`.
 INSPECTED = ("importance", "classes", "swap")
 FRAMES = ("runs", "epochs", "scores", "health", "stem", "unfinished", *INSPECTED)
-ARRAYS = ("pictures", "predictions")
+ARRAYS = ("pictures", "predictions", "ranked")
 # What a CSV would read as numbers: a hash such as 12345678, stages such as 1.
 TEXTS = dict.fromkeys((*KEY[:-1], *CONFIGURATION, "settings", "commit", "reason"), str)
 
@@ -47,7 +47,8 @@ class Group:
     `swap` holds the scores where two input channels are exchanged.
 
     `pictures` holds arrays by name (see `collect`). `predictions` holds, by run, the class (N,)
-    uint8 that the run gives each test image, in the dataset's order.
+    uint8 that the run gives each test image, in the dataset's order. `ranked` holds, by run with
+    attention at last, the mean scores (C,) of the final features, highest first.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Group:
     swap: pd.DataFrame
     pictures: dict[str, np.ndarray] = field(default_factory=dict)
     predictions: dict[str, np.ndarray] = field(default_factory=dict)
+    ranked: dict[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self):
         self.runs = self.runs.assign(

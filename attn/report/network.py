@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from attn.names import channel_name, of_input_channels
+from attn.names import CLASSES, channel_name, of_input_channels
 from attn.report import content
 from attn.report.figures import accuracy, channels, inspection
 from attn.report.formats import markdown
@@ -22,13 +22,32 @@ def report_checkpoint(look, out: Path):
     out = out / f"checkpoint-{look.run}"
     out.mkdir(parents=True, exist_ok=True)
     print(f"\n{title}\n\ntest accuracy {look.accuracy:.2%}\n")
-    classes = pd.DataFrame(look.classes)
-    _write(out / "classes", f"Accuracy by class: {title}", classes)
-    accuracy.by_class(classes, title, out / "classes.png")
+    _write(out / "classes", f"Accuracy by class: {title}", by_class(look.confusion))
+    names = list(CLASSES)
+    counts = pd.DataFrame(look.confusion, columns=names)
+    counts.insert(0, "class", names)
+    _write(out / "confusion", f"Classes (rows) and what they are taken for: {title}", counts)
+    accuracy.confusion(look.confusion, title, out / "confusion.png")
     if look.scores:
         _write_scores(out, title, pd.DataFrame(look.scores), look.picture)
         _draw_inspection(look.kept, out, title)
     print(f"tables and figures: {out}")
+
+
+def by_class(confusion: np.ndarray) -> pd.DataFrame:
+    """Returns each class's images, its accuracy in percent, and what it is most often taken for."""
+    images, right = confusion.sum(1), confusion.diagonal()
+    wrong = confusion - np.diag(right)
+    other = [CLASSES[row.argmax()] if row.any() else "" for row in wrong]
+    return pd.DataFrame(
+        {
+            "class": CLASSES,
+            "images": images,
+            "accuracy": 100 * right / images.clip(1),
+            "most often taken for": other,
+            "so often": wrong.max(1),
+        }
+    )
 
 
 def _draw_inspection(folder: Path, out: Path, title: str):

@@ -2,10 +2,12 @@
 
 import base64
 import html
+import re
 from collections import Counter
 from pathlib import Path
 
 import jinja2
+import pandas as pd
 
 from attn.report import wording
 from attn.report.claims import command_words
@@ -14,6 +16,7 @@ from attn.report.verdicts import Judged
 from attn.runs.files import write
 from attn.stats import CONTRADICTED, INCONCLUSIVE, NOT_RUN, REPRODUCED
 
+SETTING = ("backbone", "data", "location", "stages")
 TEMPLATE = Path(__file__).with_name("page.html")
 CAPTIONS = {  # by the beginning of a figure's name
     "claims": "Every claim: each seed's difference, their mean and 95% interval",
@@ -21,9 +24,10 @@ CAPTIONS = {  # by the beginning of a figure's name
     "parameters": "Accuracy against parameters",
     "scores-epochs": "Scores of the input channels over epochs",
     "scores-layers": "Scores by place and channel",
+    "scores-ranked": "Scores of the final features, by rank",
     "scores": "Scores of the input channels beside their pictures",
     "gates-": "Gates over test images",
-    "gates": "Gate health",
+    "health": "Gate health",
     "classes": "Scores by class",
     "importance": "What is lost without a channel, against its score",
 }
@@ -42,6 +46,8 @@ def write_page(sections, own: list[Judged], skipped: list[str], out: Path):
     counts = Counter(one.verdict for one in own)
     order = (REPRODUCED, CONTRADICTED, INCONCLUSIVE, NOT_RUN)
     text = environment.get_template(TEMPLATE.name).render(
+        published=_published(sections, {one.claim.table.id: one.claim.table for one in own}),
+        picture=_first_picture(sections),
         counts=[(word, counts[word]) for word in order],
         own=[_verdict(one) for one in own],
         sections=[_section(section) for section in sections],
@@ -50,6 +56,49 @@ def write_page(sections, own: list[Judged], skipped: list[str], out: Path):
         runs=counted(sum(len(section.group.runs) for section in sections), "run"),
     )
     write(out / "report.html", text)
+
+
+def _published(sections, tables: dict):
+    """Returns the published tables as HTML, with the accuracies of each section beside them."""
+    rows, results = [], {}
+    for table in tables.values():
+        if any(row.published is not None for row in table.rows):
+            rows += [
+                {"table": table.title, "model": row.model, "published": row.published}
+                for row in table.rows
+            ]
+            for section in sections:
+                for here, texts in _accuracies(section, table).items():
+                    results.setdefault(here, {}).update(texts)
+    frame = pd.DataFrame(rows)
+    for (title, backbone), texts in results.items():
+        here = zip(frame["table"], frame["model"], strict=True)
+        frame[f"{backbone}, {title}"] = [texts.get(key, "") for key in here]
+    frame["table"] = frame["table"].where(~frame["table"].duplicated(), "")
+    return jinja2.filters.Markup(html_table(frame))
+
+
+def _accuracies(section, table) -> dict:
+    """Returns {(title, backbone): {(table, model): accuracy as text}} of a section."""
+    found = {}
+    for shown in section.tables:
+        if shown.id == table.id:
+            for row in shown.frame.to_dict("records"):
+                if row["n"]:
+                    text = f"{row['accuracy, %']}, {row['95% interval']} (n={row['n']})"
+                    text = text.replace(",  (", " (")  # a single seed has no interval
+                    key = (section.group.title, row["backbone"])
+                    found.setdefault(key, {})[table.title, row["model"]] = text
+    return found
+
+
+def _first_picture(sections) -> dict | None:
+    """Returns the figure of the scores of colours and noise channels, if any run has them."""
+    for section in sections:
+        for path in section.figures:
+            if re.match(r"scores-(?!epochs|layers|ranked).*-rgb_noise", path.stem):
+                return _figure(path)
+    return None
 
 
 def code(text: str):
@@ -139,11 +188,24 @@ def _behind(one: Judged) -> list[tuple]:
 
 
 def _table(table, group) -> dict:
-    commands = group.runs.set_index("run")
+    """Returns the fields of a table.
+
+    What is the same in every row stands above the table, and what is missing below it, so that the
+    columns fit the page.
+    """
+    commands, frame = group.runs.set_index("run"), table.frame
+    alike = [name for name in SETTING if name in frame and frame[name].nunique() == 1]
+    if "stages" in alike and frame["stages"].iloc[0] != "all":
+        alike.remove("stages")
+    missing = [note for note in frame.get("missing", []) if note]
+    empty = [name for name in frame if (frame[name] == "").all()]
+    shown = frame.drop(columns={*alike, *empty, "missing"} & set(frame))
     return {
         "id": f"{group.name}-{table.id}",
         "title": table.title.partition(": recipe ")[0],
-        "html": jinja2.filters.Markup(html_table(table.frame)),
+        "alike": ", ".join(frame[name].iloc[0] for name in alike if name != "stages"),
+        "missing": missing,
+        "html": jinja2.filters.Markup(html_table(shown)),
         "caption": table.caption,
         "behind": [
             (label, command_of(commands.loc[runs[0]], commands.loc[runs, "seed"]), runs)

@@ -19,6 +19,8 @@ from attn.report.verdicts import Judged
 from attn.runs.files import write
 from attn.runs.folder import skipped
 
+MOST_CHANNELS = 9  # that fit beside each other in a terminal
+
 
 @dataclass
 class Shown:
@@ -237,12 +239,11 @@ def _draw(section: Section, definitions: list[Table], folder: Path) -> list[Path
         *forests,
         *accuracy.over_epochs(group, definitions, folder),
         *places.figures(group, folder),
-        *accuracy.against_parameters(
-            configurations, f"Accuracy against parameters\n{title}", folder / "parameters.png"
-        ),
+        *accuracy.against_parameters(configurations, title, folder),
         *channels.of_inputs(group, definitions, folder),
+        *channels.by_rank(group, folder),
         *channels.by_layer(group, folder),
-        *channels.health(gates, f"Gate health\n{title}", folder / "gates.png"),
+        *channels.health(gates, title, folder),
         *inspection.of_group(group, folder),
     ]
 
@@ -258,6 +259,32 @@ def _say_accuracies(section: Section, definitions: list[Table]):
             short = shown.frame[[name for name in columns if name in shown.frame]].copy()
             short.insert(0, "model", _models(shown))
             print(f"\n{titles[shown.id]}\n\n{formats.plain(short)}", end="")
+    if len(scores := _input_scores(section)):
+        heading = "Mean scores of the input channels, n1 and so on: of noise (more: inputs.md)"
+        print(f"\n{heading}\n\n{formats.plain(scores)}", end="")
+
+
+def _input_scores(section: Section) -> pd.DataFrame:
+    """Returns a row for each configuration that scores its input channels, a column a channel."""
+    found = {shown.id: shown.frame for shown in section.tables}
+    if "inputs" not in found:
+        return pd.DataFrame()
+    names = [
+        name for name in ("backbone", "data", "attention", "variant") if name in found["inputs"]
+    ]
+    rows = {}
+    for row in found["inputs"].to_dict("records"):
+        cells = rows.setdefault(tuple(row[name] for name in names), {"n": row["n"]})
+        cells[row["channel"].replace("noise ", "n")] = row["score"]
+    for row in found["separation"].to_dict("records") if "separation" in found else ():
+        gap = row["lowest colour minus highest noise"]
+        rows[tuple(row[name] for name in names)] |= {"AUC": row["AUC"], "gap": gap}
+    wide = pd.DataFrame(rows.values()).fillna("")
+    ends = [name for name in ("AUC", "gap") if name in wide]
+    shown = [name for name in wide if name not in ends][: 1 + MOST_CHANNELS] + ends
+    wide = wide[shown]
+    wide.insert(0, "model", [", ".join(filter(None, key)) for key in rows])
+    return wide
 
 
 def _models(shown: Shown) -> list[str]:

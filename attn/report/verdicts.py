@@ -9,6 +9,7 @@ import pandas as pd
 from attn import stats
 from attn.names import COLOURS, of_input_channels
 from attn.report.claims import COST, SCORES, Claim, Row
+from attn.report.formats import ranges
 from attn.report.group import DEMONSTRATION, Group, by_pair
 from attn.stats import CONTRADICTED, NO_VERDICT, NOT_RUN, REPRODUCED, Estimate
 
@@ -273,8 +274,8 @@ def missing(group: Group, backbone: str, row: Row, expected=()) -> list[str]:
     done = set(row.of(group.runs[group.runs["backbone"] == backbone])["seed"])
     reasons = {}
     for seed in sorted((set(expected) | notes.keys()) - done):
-        reasons.setdefault(notes.get(seed, "missing"), []).append(str(seed))
-    return [f"{row.model}, seeds {', '.join(s)}: {reason}" for reason, s in reasons.items()]
+        reasons.setdefault(notes.get(seed, "missing"), []).append(seed)
+    return [f"{row.model}, seeds {ranges(s)}: {reason}" for reason, s in reasons.items()]
 
 
 def _measure(group: Group, backbone: str, runs: pd.DataFrame, claim: Claim) -> Judged:

@@ -1,5 +1,6 @@
 """Inspects trained networks, and keeps in their run folders what only a trained network tells."""
 
+import os
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,8 +26,8 @@ CLASSES_CSV = "classes.csv"  # the last file that an inspection leaves in a run 
 class Look:
     """The results of one trained network on the whole test set.
 
-    classes: a row per class, with its number of images and its accuracy in percent. scores: rows of
-    `attn.evaluation.predict.score_rows`; empty without attention. picture: the input channels
+    confusion: how many images of each class (rows) are taken for each class (columns). scores: rows
+    of `attn.evaluation.predict.score_rows`; empty without attention. picture: the input channels
     (C, S, S) uint8 of one image. kept: the folder that holds the files of the inspection.
     """
 
@@ -34,7 +35,7 @@ class Look:
     epochs: str
     source: str
     accuracy: float
-    classes: list[dict]
+    confusion: np.ndarray
     scores: list[dict]
     picture: np.ndarray
     kept: Path
@@ -44,9 +45,9 @@ def look_into(path: Path, device: torch.device, aside: Path) -> Look:
     """Evaluates a checkpoint on the whole test set, and inspects its network where that has scores.
 
     path: a run folder or the checkpoint.pt in it. A finished run that was trained on these data
-    keeps the files of the inspection in its folder. The files of any other run go into the folder
-    `aside`. `look_into` needs the data, and no other run. Raises RunError where there is no whole
-    checkpoint.
+    keeps the files of the inspection in its folder. The files of any other run, or of a folder that
+    cannot be written, go into the folder `aside`. `look_into` needs the data, and no other run.
+    Raises RunError where there is no whole checkpoint.
     """
     folder = path if path.is_dir() else path.parent
     config, seed, state = read_run(path)
@@ -58,17 +59,18 @@ def look_into(path: Path, device: torch.device, aside: Path) -> Look:
     order = fixed_test_order(len(labels))
     with _one_thread():
         logits, scores = evaluate(predictor, order, {POST_IMAGES, len(order)})
-    right = logits.cpu().argmax(1) == labels[order]
+    taken = logits.cpu().argmax(1)
     rows = score_rows(scores)
-    kept = folder if same and (folder / "summary.json").exists() else aside
+    keeps = same and (folder / "summary.json").exists() and os.access(folder, os.W_OK)
+    kept = folder if keeps else aside
     if rows:
         inspect_run(kept, predictor)
     return Look(
         run=folder.name,
         epochs=f"{state['run']['epochs']} of {config.recipe.epochs} epochs",
         source=data.source,
-        accuracy=right.double().mean().item(),
-        classes=_classes(right, labels[order]),
+        accuracy=(taken == labels[order]).double().mean().item(),
+        confusion=_confusion(labels[order], taken),
         scores=rows,
         picture=predictor.inputs.pictures(int(order[0])).numpy(),
         kept=kept,
@@ -142,14 +144,10 @@ def _write(path: Path, rows: list[dict]):
     files.write(path, text)
 
 
-def _classes(right, labels) -> list[dict]:
-    rows = []
-    for label, name in enumerate(CLASSES):
-        mine = right[labels == label]
-        rows.append(
-            {"class": name, "images": len(mine), "accuracy": 100 * mine.double().mean().item()}
-        )
-    return rows
+def _confusion(labels, taken) -> np.ndarray:
+    counts = torch.zeros(len(CLASSES), len(CLASSES), dtype=torch.int64)
+    counts.index_put_((labels.long(), taken), torch.tensor(1), accumulate=True)
+    return counts.numpy()
 
 
 @contextmanager

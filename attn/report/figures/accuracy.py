@@ -1,15 +1,18 @@
 """The figures of accuracy: over epochs, by claim, against its cost, and by class."""
 
+import textwrap
 from collections import Counter
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.transforms import blended_transform_factory
 
 from attn import stats
+from attn.names import CLASSES
 from attn.report.claims import METRICS, Claim, Table
-from attn.report.figures.style import BOUND, NUMBER, STYLE, VERDICTS, finish, look, whole_epochs
+from attn.report.figures.style import BOUND, STYLE, VERDICTS, finish, look, whole_epochs
 from attn.report.group import Group, with_variant
 from attn.report.tables import configurations_of
 from attn.report.verdicts import Judged
@@ -44,8 +47,8 @@ def over_epochs(group: Group, tables: list[Table], folder: Path) -> list[Path]:
                 whole_epochs(panel)
                 panel.grid(alpha=0.3)
             panels[0][0].set_ylabel("test accuracy, %")
-            heading = f"{table.title}\n{group.title}\n{explained}{_tested(group)}"
-            paths.append(finish(figure, heading, folder / f"{table.id}-epochs.png"))
+            heading, path = f"{table.title}\n{group.title}", folder / f"{table.id}-epochs.png"
+            paths.append(finish(figure, heading, path, explained + _tested(group)))
     return paths
 
 
@@ -75,7 +78,7 @@ def _tested(group) -> str:
     fewest, most = group.epochs["test_images"].min(), group.epochs["test_images"].max()
     if fewest == most:
         return ""
-    return f"\nLast epoch: all {most:,} test images; before it: always the same {fewest:,}."
+    return f" Last epoch: all {most:,} test images; before it: always the same {fewest:,}."
 
 
 def _by_epoch(epochs, runs) -> pd.DataFrame:
@@ -134,45 +137,56 @@ def forest(judged: list[Judged], heading: str, path: Path) -> list[Path]:
     panels = [(claims, unit or "score") for unit, claims in units.items() if claims]
     with plt.rc_context(STYLE):
         heights = [len(p) + 0.8 for p, _ in panels]
-        size = (9.5, 0.42 * sum(heights) + 1.9)
+        size = (11, 0.5 * sum(heights) + 1.6)
         figure, axes = plt.subplots(
             len(panels), 1, figsize=size, squeeze=False, height_ratios=heights
         )
         for axis, (claims, unit) in zip(axes[:, 0], panels, strict=True):
             _forest_panel(axis, claims, unit)
-        axes[0, 0].legend(
-            handles=_forest_legend(any(_published(one) for one in shown)),
-            loc="lower left",
-            bbox_to_anchor=(-0.35, 1),
-            ncols=4,
-            frameon=False,
-            fontsize=8,
-        )
-        return [finish(figure, heading, path)]
+        handles = _forest_legend(any(_published(one) for one in shown))
+        above = blended_transform_factory(figure.transFigure, axes[0, 0].transAxes)
+        place = {"loc": "lower left", "bbox_to_anchor": (0.01, 1), "bbox_transform": above}
+        axes[0, 0].legend(handles=handles, ncols=4, frameon=False, fontsize=8, **place)
+        note = "An arrow: a seed, or an end of an interval, beyond the panel's edge."
+        return [finish(figure, heading, path, note)]
 
 
 def _forest_panel(axis, judged: list[Judged], unit: str):
-    names = [f"{one.claim.id} (n={one.found.n})" for one in judged]
+    names = [f"{textwrap.shorten(one.claim.statement, 110)} (n={one.found.n})" for one in judged]
+    most = 1.1 * _most(judged)
+    axis.set_xlim(-most, most)
     for y, one in enumerate(judged):
-        _forest_line(axis, y, one)
+        _forest_line(axis, y, one, most)
     axis.axvline(0, color="black", linewidth=0.8)
-    axis.set_yticks(range(len(names)), names)
+    lines = [textwrap.fill(name, 52, break_on_hyphens=False) for name in names]
+    axis.set_yticks(range(len(names)), lines, fontsize=7.5)
     axis.set_ylim(len(names) - 0.4, -0.6)
-    # By the seeds: two seeds' interval would leave the others a dot.
-    shown = [(*one.differences, *_bounds(one.claim), *_published(one)) for one in judged]
-    most = max(abs(value) for values in shown for value in values)
-    axis.set_xlim(-1.1 * most, 1.1 * most)
     axis.grid(axis="x", alpha=0.3)
     kinds = {True: "treatment minus control", False: "above what it is held against"}
     paired = {one.claim.control is not None for one in judged}
     axis.set_xlabel(f"{unit}, {' or '.join(kinds[kind] for kind in sorted(paired, reverse=True))}")
 
 
-def _forest_line(axis, y: int, one: Judged):
+def _most(judged: list[Judged]) -> float:
+    """Returns what a panel shows on either side of 0.
+
+    That is every mean, bound and published number, and nine of ten seeds: a single seed, or the
+    interval of two, would leave the others a dot.
+    """
+    told = [(one.found.mean, *_bounds(one.claim), *_published(one)) for one in judged]
+    seeds = np.abs(np.concatenate([one.differences for one in judged]))
+    return max(*(abs(value) for values in told for value in values), np.quantile(seeds, 0.9))
+
+
+def _forest_line(axis, y: int, one: Judged, most: float):
     colour, found, claim = VERDICTS[one.verdict], one.found, one.claim
-    beside = np.full(len(one.differences), y + 0.24)
-    axis.plot(one.differences, beside, "|", color="0.45", ms=6)
+    axis.plot(one.differences, np.full(len(one.differences), y + 0.24), "|", color="0.45", ms=6)
     axis.plot([found.low, found.high], [y, y], color=colour, linewidth=2.5, solid_capstyle="butt")
+    ends = [(found.low, y, colour), (found.high, y, colour)]
+    for x, height, shade in [*ends, *((x, y + 0.24, "0.45") for x in one.differences)]:
+        if abs(x) > most:
+            marker, edge = (">", most) if x > 0 else ("<", -most)
+            axis.plot(edge, height, marker, color=shade, ms=6, clip_on=False)
     axis.plot(found.mean, y, "o", color=colour, ms=6)
     for published in _published(one):
         axis.plot(published, y, "D", color="black", mfc="none", ms=6)
@@ -213,44 +227,48 @@ def _forest_legend(published: bool) -> list:
     ]
 
 
-def against_parameters(table: pd.DataFrame, heading: str, path: Path) -> list[Path]:
+def against_parameters(table: pd.DataFrame, title: str, folder: Path) -> list[Path]:
     """Draws each configuration's accuracy, with its interval, over the parameters that it adds.
 
-    `table` comes from `tables.configurations`. The figure has a panel for each backbone and data
-    with several configurations. Each point carries the number of its line in the legend.
+    `table` comes from `tables.configurations`. There is a figure for each backbone, data and
+    location, with the network without attention in each. Each point carries the number of its line
+    in the legend.
     """
-    several = [(key, rows) for key, rows in table.groupby(["backbone", "data"]) if len(rows) > 1]
-    if not several:
-        return []
+    paths = []
+    for (backbone, data), rows in table.groupby(["backbone", "data"]) if len(table) else ():
+        plain = rows["location"] == "none"
+        for location, attended in rows[~plain].groupby("location"):
+            shown = pd.concat([rows[plain], attended])
+            if len(shown) > 1:
+                heading = (
+                    f"Accuracy against parameters: {backbone}, {data}, attention at {location}"
+                )
+                path = folder / f"parameters-{backbone}-{data}-{location}.png"
+                paths.append(_costs(shown, f"{heading}\n{title}", path))
+    return paths
+
+
+def _costs(rows: pd.DataFrame, heading: str, path: Path) -> Path:
+    fewest, ranked = rows["parameters"].min(), rows.sort_values("mean", ascending=False)
     with plt.rc_context(STYLE):
-        heights = [max(3.2, 0.17 * len(rows) + 1) for _, rows in several]
-        size = (9.5, 1 + sum(heights))
-        figure, axes = plt.subplots(
-            len(several), 1, figsize=size, squeeze=False, height_ratios=heights
-        )
-        for axis, ((backbone, data), rows) in zip(axes[:, 0], several, strict=True):
-            fewest = rows["parameters"].min()
-            ranked = rows.sort_values("mean", ascending=False)
-            for rank, row in enumerate(ranked.itertuples(), 1):
-                _cost_point(axis, rank, row, row.parameters - fewest)
-            axis.set_title(f"{backbone}, {data}", loc="left", fontsize=10)
-            axis.set_xlabel(f"parameters above the fewest, {fewest:,}")
-            axis.set_ylabel("test accuracy, %")
-            axis.set_xscale("symlog", linthresh=LINEAR)
-            axis.set_xlim(left=-LINEAR / 3)
-            axis.grid(alpha=0.3)
-            axis.legend(
-                loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=7.5, ncols=1
-            )
+        figure, axis = plt.subplots(figsize=(9.5, max(4.2, 0.17 * len(rows) + 2)))
+        for rank, row in enumerate(ranked.itertuples(), 1):
+            _cost_point(axis, rank, row, row.parameters - fewest)
+        axis.set_xlabel(f"parameters above the fewest, {fewest:,}")
+        axis.set_ylabel("test accuracy, %")
+        axis.set_xscale("symlog", linthresh=LINEAR)
+        axis.set_xlim(left=-LINEAR / 3)
+        axis.grid(alpha=0.3)
+        place = {"loc": "center left", "bbox_to_anchor": (1, 0.5)}
+        axis.legend(frameon=False, fontsize=7.5, **place)
         note = f"Hollow: fewer than {stats.SMOKE} seeds. Bars: 95% intervals, from three seeds on."
-        return [finish(figure, f"{heading}\n{note}", path)]
+        return finish(figure, heading, path, note)
 
 
 def _cost_point(axis, rank: int, row, added: int):
     style = look(row.attention)
-    place = "" if row.location == "none" else f" {row.location}"
     stages = "" if row.stages == "all" else f" {row.stages}"
-    name = with_variant(f"{row.attention}{place}{stages}", row.variant)
+    name = with_variant(f"{row.attention}{stages}", row.variant)
     axis.annotate(rank, (added, row.mean), xytext=(5, 3), textcoords="offset points", fontsize=6)
     axis.errorbar(
         added,
@@ -266,12 +284,16 @@ def _cost_point(axis, rank: int, row, added: int):
     )
 
 
-def by_class(classes, title: str, path: Path) -> Path:
-    """Draws a bar for each class; `classes` has the columns class and accuracy."""
+def confusion(counts: np.ndarray, title: str, path: Path) -> Path:
+    """Draws how many images of each class are taken for each class; `counts` is (10, 10)."""
     with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(figsize=(8, 4))
-        bars = axes.barh(classes["class"][::-1], classes["accuracy"][::-1], color=NUMBER)
-        axes.bar_label(bars, fmt="%.1f", padding=3)
-        axes.set_xlim(0, 105)
-        axes.set_xlabel("test accuracy, %")
-        return finish(figure, f"Accuracy by class\n{title}", path)
+        figure, axis = plt.subplots(figsize=(7, 6.4))
+        shares = counts / counts.sum(1, keepdims=True).clip(1)
+        axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        for (row, column), count in np.ndenumerate(counts):
+            colour = "white" if shares[row, column] > 0.5 else "black"
+            axis.text(column, row, f"{count:,}", ha="center", va="center", fontsize=8, color=colour)
+        axis.set_xticks(range(len(CLASSES)), CLASSES, rotation=45, ha="right")
+        axis.set_yticks(range(len(CLASSES)), CLASSES)
+        axis.set(xlabel="taken for", ylabel="class")
+        return finish(figure, f"Classes, and what they are taken for\n{title}", path)

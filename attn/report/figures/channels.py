@@ -15,6 +15,7 @@ from attn.report.group import CONFIGURATION, Group, with_variant
 FEW = {"shift": -0.12, "fmt": "o", "markerfacecolor": "white"}
 ALL = {"shift": 0.12, "fmt": "s"}
 WIDE = 512  # pixels of a heat map's row
+MOST_PANELS = 9  # of heat maps in a figure
 
 
 def of_inputs(group: Group, tables: list[Table], folder: Path) -> list[Path]:
@@ -35,14 +36,14 @@ def of_inputs(group: Group, tables: list[Table], folder: Path) -> list[Path]:
         words = [first[column] for column in ("backbone", "attention", "data")]
         name = f"{'-'.join([*words, key])}.png".replace("=", "")
         what = with_variant(f"{words[1]} at first", first["variant"])
-        title = f"{what}, {words[0]}, {words[2]}\n{group.title}\n"
+        title = f"{what}, {words[0]}, {words[2]}\n{group.title}"
         picture = group.pictures.get(f"example/{key}")
         if picture is not None:
             listed = ", ".join(map(str, sorted(runs["seed"])))
             seeds = f"From left to right: seeds {listed}." if len(runs) > 1 else f"Seed {listed}."
             final = mine[mine["epoch"] == mine["epoch"].max()]
             path, known = folder / f"scores-{name}", _published(group, first, tables)
-            paths.append(of_input(picture, runs, final, title + seeds, path, known))
+            paths.append(of_input(picture, runs, final, title, path, known, seeds))
         paths.append(over_epochs(runs, mine, title, folder / f"scores-epochs-{name}"))
     return paths
 
@@ -59,7 +60,7 @@ def _published(group: Group, run, tables: list[Table]) -> list[float]:
     return []
 
 
-def of_input(pictures, runs, scores, title: str, path: Path, published=()) -> Path:
+def of_input(pictures, runs, scores, title: str, path: Path, published=(), note="") -> Path:
     """Draws one test image's channels (C, S, S) above each run's score of each channel.
 
     `runs` has the columns run, seed and attention. `scores` has the columns run, channel, images,
@@ -90,10 +91,9 @@ def of_input(pictures, runs, scores, title: str, path: Path, published=()) -> Pa
         below.grid(axis="y", alpha=0.3)
         place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.09), "ncols": 3}
         below.legend(frameon=False, fontsize=8, **place)
-        explained = (
-            "Above each picture: mean over runs and the whole test set. Bars: sd over images."
-        )
-        return finish(figure, f"Scores of the input channels: {title}\n{explained}", path)
+        explained = "Above a picture: mean over runs and the whole test set. Bars: sd over images."
+        heading = f"Scores of the input channels: {title}"
+        return finish(figure, heading, path, f"{explained} {note}".rstrip())
 
 
 def _points(axes, runs, scores, images: int, shift: float, **style):
@@ -136,11 +136,46 @@ def over_epochs(runs, scores, title: str, path: Path) -> Path:
         axis.grid(alpha=0.3)
         axis.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
         note = f"Thin: a seed (n={len(runs)}). Thick: their mean. Epoch 0: untrained."
-        return finish(figure, f"Scores over epochs: {title}{note}", path)
+        return finish(figure, f"Scores over epochs: {title}", path, note)
+
+
+def by_rank(group: Group, folder: Path) -> list[Path]:
+    """Draws the scores of the final features, highest first, a line for each run.
+
+    There is a figure for each backbone, with a panel for each data.
+    """
+    runs = group.runs[group.runs["run"].isin(list(group.ranked))]
+    paths = []
+    for backbone, mine in runs.groupby("backbone"):
+        panels = list(mine.groupby("data"))
+        with plt.rc_context(STYLE):
+            size = (1.5 + 5.5 * len(panels), 4.4)
+            figure, axes = plt.subplots(1, len(panels), figsize=size, squeeze=False, sharey=True)
+            for axis, (data, rows) in zip(axes[0], panels, strict=True):
+                for _, alike in rows.groupby(CONFIGURATION, sort=False):
+                    _ranks(axis, alike, group.ranked)
+                axis.set_title(data, loc="left", fontsize=10)
+                axis.set_xlabel("channel, by its score")
+                axis.grid(alpha=0.3)
+                axis.legend(frameon=False, fontsize=8)
+            axes[0, 0].set_ylabel("mean score over the test set")
+            heading = f"Scores of the final features: {backbone}, attention at last\n{group.title}"
+            path = folder / f"scores-ranked-{backbone}.png"
+            paths.append(finish(figure, heading, path, "A line a run, its highest score first."))
+    return paths
+
+
+def _ranks(axis, runs: pd.DataFrame, ranked: dict):
+    first = runs.iloc[0]
+    name = f"{with_variant(first['attention'], first['variant'])} (n={len(runs)})"
+    for run in runs["run"]:
+        scores, colour = ranked[run].astype(float), look(first["attention"])["color"]
+        axis.plot(np.arange(1, len(scores) + 1), scores, color=colour, linewidth=1, label=name)
+        name = None  # in the legend once
 
 
 def by_layer(group: Group, folder: Path) -> list[Path]:
-    """Draws heat maps for per_block and per_stage, a figure for each backbone and location.
+    """Draws heat maps for per_block and per_stage, by backbone and location, MOST_PANELS a figure.
 
     A panel is a configuration. A row is a place, with its channels in the order of their scores.
     """
@@ -154,9 +189,11 @@ def by_layer(group: Group, folder: Path) -> list[Path]:
             (_panel_title(runs.loc[i]), _rows_of(group.scores[group.scores["run"] == run]))
             for i, run in runs["run"].items()
         ]
-        path = folder / f"scores-layers-{backbone}-{location}.png"
         title = f"Scores by place and channel: {backbone}, {location}\n{group.title}"
-        paths.append(heat_maps(panels, title, path))
+        for page in range(0, len(panels), MOST_PANELS):
+            number = f"-{page // MOST_PANELS + 1}" if len(panels) > MOST_PANELS else ""
+            path = folder / f"scores-layers-{backbone}-{location}{number}.png"
+            paths.append(heat_maps(panels[page : page + MOST_PANELS], title, path))
     return paths
 
 
@@ -200,17 +237,23 @@ def heat_maps(panels: list[tuple], title: str, path: Path) -> Path:
         bar = figure.colorbar(drawn, ax=axes, shrink=min(1, 3 / max(2.2, sum(heights))), pad=0.01)
         bar.set_label("mean score over the whole test set")
         note = "A row is a place with so many channels, the highest score to the left."
-        return finish(figure, f"{title}\n{note}", path)
+        return finish(figure, title, path, note)
 
 
 def _short(place: str) -> str:
     return place.replace(".seams", "").replace("features.", "f").replace("layer", "l")
 
 
-def health(gates: pd.DataFrame, title: str, path: Path) -> list[Path]:
-    """Draws gate health (`tables.gates`): first and last mean score, spread and saturation."""
-    if gates.empty:
-        return []
+def health(gates: pd.DataFrame, title: str, folder: Path) -> list[Path]:
+    """Draws gate health (`tables.gates`), a figure for each location."""
+    return [
+        _health(mine, f"Gate health: attention at {location}\n{title}", folder, location)
+        for location, mine in (gates.groupby("location") if len(gates) else ())
+    ]
+
+
+def _health(gates: pd.DataFrame, heading: str, folder: Path, location: str) -> Path:
+    """Draws first and last mean score, spread and saturation of the gates at a location."""
     several = gates["backbone"].nunique() > 1
     names = [_health_name(row, several) for row in gates.itertuples()]
     at = np.arange(len(names))
@@ -234,13 +277,13 @@ def health(gates: pd.DataFrame, title: str, path: Path) -> list[Path]:
         for axis in axes:
             axis.grid(axis="x", alpha=0.3)
         note = "Means over channels, places and seeds. Saturated: below 0.05 or above 0.95."
-        return [finish(figure, f"{title}\n{note}", path)]
+        return finish(figure, heading, folder / f"health-{location}.png", note)
 
 
 def _health_name(row, several: bool) -> str:
     stages = "" if row.stages == "all" else f" {row.stages}"
     words = [row.backbone] if several else []
-    words += [with_variant(row.attention, row.variant), row.location + stages]
+    words += [with_variant(row.attention, row.variant) + stages]
     words += [row.data] if row.data != "rgb" else []
     words += [row.part] if row.part != "gate" else []
     return f"{', '.join(words)} (n={row.n})"

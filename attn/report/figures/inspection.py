@@ -94,7 +94,7 @@ def gates_over_images(images, maps: dict, title: str, path: Path) -> Path:
             figure.colorbar(drawn, cax=bar, label="gate")
             bar.tick_params(labelsize=7)
         note = "Every row has its own scale; one network of each configuration."
-        return finish(figure, f"Gates over test images: {title}\n{note}", path)
+        return finish(figure, f"Gates over test images: {title}", path, note)
 
 
 def _gates_at(axes, images, gates, place: str):
@@ -130,7 +130,7 @@ def by_class(panels: dict, title: str, path: Path) -> Path:
             axis.set_visible(False)
         note = "A class's mean score minus the mean of the classes, by channel, whole test set; "
         note += "one network of each configuration."
-        return finish(figure, f"Scores by class: {title}\n{note}", path)
+        return finish(figure, f"Scores by class: {title}", path, note)
 
 
 def _classes_panel(figure, axis, name: str, rows: pd.DataFrame):
@@ -170,12 +170,10 @@ def lost_against_score(group: Group, folder: Path) -> list[Path]:
             figure, axes = plt.subplots(len(every), 2, figsize=size, squeeze=False, sharey="row")
             for pair, (_, mine) in zip(axes, every, strict=True):
                 _lost_panels(pair, mine, location)
-            heading = (
-                f"What is lost without a channel, against its score: {backbone}, {location}\n"
-                f"{group.title}\nA point is a channel of a run, permuted among test images."
-            )
+            heading = f"What is lost without a channel, against its score: {backbone}, {location}\n"
             path = folder / f"importance-{backbone}-{location}.png"
-            paths.append(finish(figure, heading, path))
+            note = "A point is a channel of a run, permuted among test images."
+            paths.append(finish(figure, heading + group.title, path, note))
     return paths
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from attn import stats
 from attn.report.figures.style import STYLE, finish, look
-from attn.report.formats import counted
+from attn.report.formats import counted, number
 from attn.report.group import Group
 from attn.report.placement import PLACES, differences, medians
 
@@ -34,25 +34,29 @@ def _figure(frame: pd.DataFrame, title: str, path: Path) -> Path:
     frame = frame.assign(line=lines)
     places = [place for place in PLACES if place in set(frame["location"])]
     median, (note, half) = medians(frame), _chance(frame)
+    means = frame.groupby(["line", "location"])["difference"].mean().abs()
+    most = 1.3 * max(half, means.quantile(0.9))  # one cell far away would leave the others a line
     with plt.rc_context(STYLE):
         size = (2 + 2.4 * len(places), 1.3 + 0.25 * len(labels))
         grid = {"sharex": True, "sharey": True, "squeeze": False}
         figure, panels = plt.subplots(1, len(places), figsize=size, **grid)
         for panel, place in zip(panels[0], places, strict=True):
-            _panel(panel, frame[frame["location"] == place], half)
+            _panel(panel, frame[frame["location"] == place], half, most)
             panel.set_title(place, loc="left", fontsize=10)
             if place in median:
                 panel.axvline(median[place], color="black", linewidth=1, linestyle=":")
         panels[0][0].set_yticks(range(len(labels)), labels)
         panels[0][0].set_ylim(len(labels) - 0.5, -0.5)
-        figure.supxlabel("test accuracy, points above no attention", fontsize=10)
+        middle = panels[0][(len(places) - 1) // 2]
+        middle.set_xlabel("test accuracy, points above no attention")
         if len(median):
             note += f" Dotted: {median.name} mechanisms that stand at every place."
         heading = f"What attention gains, by its place: {frame['backbone'].iloc[0]}, "
-        return finish(figure, f"{heading}{frame['data'].iloc[0]}\n{title}\n{note}", path)
+        return finish(figure, f"{heading}{frame['data'].iloc[0]}\n{title}", path, note)
 
 
-def _panel(panel, frame: pd.DataFrame, half: float):
+def _panel(panel, frame: pd.DataFrame, half: float, most: float):
+    panel.set_xlim(-most, most)
     for line, mine in frame.groupby("line"):
         style, found = look(mine["attention"].iloc[0]), stats.estimate(mine["difference"])
         colour = style["color"]
@@ -61,6 +65,11 @@ def _panel(panel, frame: pd.DataFrame, half: float):
             panel.plot([found.low, found.high], [line, line], color=colour, linewidth=1.5)
         fill = "white" if found.n < stats.SMOKE else colour
         panel.plot(found.mean, line, style["marker"], color=colour, mfc=fill, ms=6)
+        if abs(found.mean) > most:
+            edge, arrow, side = (most, ">", "right") if found.mean > 0 else (-most, "<", "left")
+            panel.plot(edge, line, arrow, color=colour, mfc=fill, ms=6, clip_on=False)
+            text = f"  {number(found.mean, 1, sign=True)}  "
+            panel.annotate(text, (edge, line), ha=side, va="center", fontsize=7)
     panel.axvspan(-half, half, color="0.92", zorder=0, linewidth=0)
     panel.axvline(0, color="black", linewidth=0.8)
     panel.grid(axis="y", alpha=0.25)
@@ -85,4 +94,5 @@ def _chance(frame: pd.DataFrame) -> tuple[str, float]:
         f"chance, as seeds of a cell have an sd of {sd:.2f} points over all {len(cells)} cells; "
         "cells share the baseline, so many outside on one side are one finding."
     )
-    return f"{marks} Bars: 95% intervals, from three seeds on. {chance}", half
+    bars = "Bars: 95% intervals, from three seeds on. Arrows: means beyond the edge."
+    return f"{marks} {bars} {chance}", half

@@ -64,27 +64,29 @@ def whole_epochs(axis):
     axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
 
 
-def finish(figure, heading: str, path: Path) -> Path:
-    """Puts the heading above the figure, writes the figure as PNG and closes it."""
-    _set_heading(figure, heading.split("\n"))
+def finish(figure, heading: str, path: Path, note: str = "") -> Path:
+    """Puts the heading above the figure and the note below it, writes it as PNG and closes it."""
+    _set_lines(figure, figure.suptitle("", x=0.01, ha="left", fontsize=10), heading)
+    if note:
+        style = {"x": 0.01, "ha": "left", "fontsize": 8, "color": NUMBER}
+        _set_lines(figure, figure.supxlabel("", **style), note, given=0)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
     plt.close(figure)
     return path
 
 
-def _set_heading(figure, lines: list[str]):
-    """Sets the heading, and breaks its lines that are wider than the figure.
+def _set_lines(figure, text, lines: str, given: int = 2):
+    """Sets the lines of a text, and breaks those that are wider than the figure.
 
-    The figure grows by the height of the added lines.
+    The figure grows by the height of the lines above the number for which it has room.
     """
-    text = figure.suptitle("", x=0.01, ha="left", fontsize=10)
     broken = []
-    for line in lines:
+    for line in lines.split("\n"):
         text.set_text(line)
         share = text.get_window_extent().width / (0.97 * figure.bbox.width)
         # Not all letters are as wide as each other.
         broken += [line] if share <= 1 else textwrap.wrap(line, int(0.95 * len(line) / share))
     text.set_text("\n".join(broken))
-    added = (len(broken) - len(lines)) * text.get_fontsize() * 1.2 / 72
+    added = max(0, len(broken) - given) * text.get_fontsize() * 1.3 / 72
     figure.set_figheight(figure.get_figheight() + added)

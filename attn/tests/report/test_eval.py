@@ -1,6 +1,7 @@
 """eval.py on what train.py left: reports, single networks, damage."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -49,6 +50,24 @@ def test_eval_makes_the_report_and_leaves_out_what_is_damaged(trained, tmp_path)
     assert "non-finite loss at step 3" in page and "SYNTHETIC" in page
 
 
+def test_eval_reads_a_folder_that_it_may_not_write_and_prints_the_scores(trained, tmp_path):
+    root, out = tmp_path / "runs", tmp_path / "out"
+    shutil.copytree(trained[0], root)
+    before = sorted(root.rglob("*"))
+    done = program("eval.py", f"runs={root}", f"out={out}")
+    assert done.returncode == 0, done.stderr
+    assert sorted(root.rglob("*")) == before and (out / "report.html").exists()
+    (folder,) = out.glob("*-synthetic")
+    means = {row["channel"]: float(row["score"]) for row in rows(folder / "inputs.csv")}
+    (line,) = re.findall(r"^resnet20, rgb_noise, cbam_channel +2 (.*)", done.stdout, re.M)
+    assert line.split()[:6] == [f"{value:.3f}" for value in means.values()]
+    (told,) = rows(folder / "separation.csv")
+    auc, gap = (float(told[name]) for name in ("noise_auc", "score_gap"))
+    assert line.split()[6:] == [f"{auc:.3f}", f"{gap:+.3f}".replace("-", "\N{MINUS SIGN}")]
+    refused = program("eval.py", f"runs={root}", "out=/proc/here")
+    assert "out=/proc/here: /proc cannot be written to; name another folder" in refused.stderr
+
+
 def test_eval_of_nothing_says_so(tmp_path):
     done = program("eval.py", f"runs={tmp_path}")
     assert done.returncode == 1
@@ -73,7 +92,14 @@ def test_eval_of_one_checkpoint(trained, tmp_path):
     ours = [row["mean"] for row in rows(out / "scores.csv") if row["images"] == "2000"]
     logged = [row["mean"] for row in rows(folder / "scores.csv") if row["images"] == "2000"]
     assert ours == logged
-    for name in ("classes", "places", "layers", "scores-input", "scores-classes"):
+    confusion = rows(out / "confusion.csv")
+    for row, counted in zip(confusion, classes, strict=True):
+        counts = {key: int(value) for key, value in row.items() if key != "class"}
+        right = counts.pop(row["class"])
+        assert float(counted["accuracy"]) == pytest.approx(100 * right / int(counted["images"]))
+        assert right + sum(counts.values()) == int(counted["images"])
+        assert int(counted["so often"]) == max(counts.values())
+    for name in ("confusion", "places", "layers", "scores-input", "scores-classes"):
         assert (out / f"{name}.png").stat().st_size > 10_000
     (folder / "checkpoint.pt").write_bytes(b"damaged")
     again = program("eval.py", f"checkpoint={folder}", f"runs={tmp_path}")
@@ -104,7 +130,7 @@ def test_eval_of_a_network_without_attention(trained, tmp_path):
     assert done.returncode == 0, done.stderr
     (out,) = (tmp_path / "_report").iterdir()
     assert {f.suffix for f in out.iterdir()} == {".csv", ".md", ".png"}
-    assert {f.stem for f in out.iterdir()} == {"classes"}
+    assert {f.stem for f in out.iterdir()} == {"classes", "confusion"}
 
 
 @pytest.mark.slow

@@ -15,6 +15,13 @@ from attn.tests.made_up import ATTENDED, group_of, run
 TABLES, CLAIMS = load()
 
 
+@pytest.fixture(autouse=True)
+def closed():
+    """Closes the figures that a test keeps open, of which pyplot complains from twenty on."""
+    yield
+    style.plt.close("all")
+
+
 @pytest.mark.parametrize(("source", "drawn"), [("archive", True), ("synthetic", False)])
 def test_the_score_figures_have_every_seed_and_the_posts_scores(
     tmp_path, monkeypatch, source, drawn
@@ -47,13 +54,13 @@ def test_the_forest_has_every_seeds_point_and_the_published_number(tmp_path, mon
     accuracy.forest(judged, "heading", Path("unused"))
     (axis,) = drawn[0].axes
     assert [label.get_text() for label in axis.get_yticklabels()] == [
-        "attention-recovers-noise (n=3)"
+        "With noise channels attention on the input beats\nnone. (n=3)"
     ]
     points = [line.get_xdata() for line in axis.lines]
     assert any(np.allclose(x, np.multiply(gains, 100)) for x in points if len(x) == 3)
     assert any(np.allclose(x, 0.61) for x in points if len(x) == 1)
     assert axis.get_xlim()[0] < 0.61 < axis.get_xlim()[1]
-    legend = [text.get_text() for text in axis.get_legend().get_texts()]
+    legend = [text.get_text() for text in drawn[0].axes[0].get_legend().get_texts()]
     assert "published" in legend
 
 
@@ -66,6 +73,52 @@ def test_a_forest_without_published_numbers_explains_none(tmp_path, monkeypatch)
     accuracy.forest(judge(group_of(tmp_path), CLAIMS), "heading", Path("unused"))
     legend = [text.get_text() for text in drawn[0].axes[0].get_legend().get_texts()]
     assert legend == ["a seed", "mean, 95% interval", "smallest effect of interest, or margin"]
+
+
+def test_a_seed_far_away_is_an_arrow_and_leaves_the_others_room(tmp_path, monkeypatch):
+    gains = [0.004, 0.006, 0.009, 0.005, 0.004, 0.007, 0.006, 0.005, 0.008, 0.006, -0.3]
+    for seed, gain in enumerate(gains):
+        run(tmp_path, seed, 0.5)
+        run(tmp_path, seed, 0.5 + gain, **ATTENDED)
+    drawn = []
+    monkeypatch.setattr(accuracy, "finish", lambda figure, *rest: drawn.append(figure))
+    accuracy.forest(judge(group_of(tmp_path), CLAIMS), "heading", Path("unused"))
+    (axis,) = drawn[0].axes
+    low, high = axis.get_xlim()
+    assert -30 < low < -2.2 and 0.9 < high < 30  # the mean is -2.2
+    arrows = [line for line in axis.lines if line.get_marker() in ("<", ">")]
+    ends = [line.get_xdata().item() for line in arrows]
+    assert ends == [low, high, low]  # both ends of the interval, and the seed
+
+
+def test_the_scores_of_the_final_features_are_a_line_for_every_run(tmp_path, monkeypatch):
+    means = {0: [0.2, 0.9, 0.5], 1: [0.4, 0.1, 0.8]}
+    last = ATTENDED | {"location": "last", "configuration": "c7", "data": "rgb"}
+    for seed, scores in means.items():
+        path = run(tmp_path, seed, 0.8, scores=scores, **last) / "scores.csv"
+        path.write_text(path.read_text().replace("seams.input", "seams.features"))
+    figures = []
+    monkeypatch.setattr(channels, "finish", lambda figure, *rest: figures.append(figure))
+    group = group_of(tmp_path)
+    assert len(channels.by_rank(group, tmp_path)) == 1
+    lines = [line.get_ydata().tolist() for line in figures[0].axes[0].lines]
+    assert lines == [pytest.approx(sorted(m, reverse=True), abs=1e-3) for m in means.values()]
+    group.write(tmp_path / "group")
+    assert group.read(tmp_path / "group").ranked.keys() == set(group.runs["run"])
+
+
+def test_many_heat_maps_are_several_figures(tmp_path, monkeypatch):
+    inside = {"location": "per_block", "data": "rgb"}
+    for number in range(channels.MOST_PANELS + 1):
+        name = {"configuration": f"k{number}", "attention": f"se+reduction={number + 1}"}
+        run(tmp_path, 0, 0.8, scores=[0.5, 0.6], **ATTENDED | inside | name)
+    panels = []
+    monkeypatch.setattr(
+        channels, "heat_maps", lambda some, title, path: panels.append(some) or path
+    )
+    paths = channels.by_layer(group_of(tmp_path), tmp_path)
+    assert [len(some) for some in panels] == [channels.MOST_PANELS, 1]
+    assert [path.stem[-2:] for path in paths] == ["-1", "-2"]
 
 
 def test_every_curve_has_a_band_from_three_seeds_on(tmp_path, monkeypatch):

@@ -91,13 +91,13 @@ def test_the_median_is_of_the_mechanisms_that_stand_at_every_place(root, monkeyp
     drawn = []
     monkeypatch.setattr(places, "finish", lambda *drawing: drawn.append(drawing))
     places.figures(group_of(root), root)
-    ((figure, heading, _),) = drawn
+    ((figure, _, _, note),) = drawn
     dotted = [
         [line.get_xdata()[0] for line in panel.lines if line.get_linestyle() == ":"]
         for panel in figure.axes
     ]
     assert dotted == [[pytest.approx(2)], [pytest.approx(5)], []]
-    assert "Dotted: median of 3 mechanisms" in heading
+    assert "Dotted: median of 3 mechanisms" in note
     sweep(root, "sse", {"last": (0.3,), "per_block": (0.3,)})  # now nothing stands everywhere
     assert "median" not in placement.words(placement.table(group_of(root))).to_string()
 
@@ -114,7 +114,7 @@ def test_the_figure_has_a_panel_a_place_and_says_what_is_chance(root, monkeypatc
     drawn = []
     monkeypatch.setattr(places, "finish", lambda *drawing: drawn.append(drawing))
     places.figures(group_of(root), root)
-    ((figure, heading, path),) = drawn
+    ((figure, _, path, note),) = drawn
     assert path.name == "placement-mobilenet_v2-rgb.png"
     assert [panel.get_title(loc="left") for panel in figure.axes] == ["first", "last", "per_block"]
     assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["cbam", "se"]
@@ -122,8 +122,8 @@ def test_the_figure_has_a_panel_a_place_and_says_what_is_chance(root, monkeypatc
     assert [sorted(x) for x in ticks] == [pytest.approx([1, 3])]
     sd = 2**0.5  # each cell's two seeds are a point from their mean
     half = 2.7764 * sd / 2**0.5  # Student's t with four degrees of freedom
-    assert f"sd of {sd:.2f} points over all 4 cells" in heading
-    assert f"±{half:.1f} points, where over 90% of means of 2 seeds" in heading
+    assert f"sd of {sd:.2f} points over all 4 cells" in note
+    assert f"±{half:.1f} points, where over 90% of means of 2 seeds" in note
     band = figure.axes[0].patches[0].get_extents()
     to_data = figure.axes[0].transData.inverted()
     assert to_data.transform(band)[:, 0] == pytest.approx([-half, half], rel=1e-4)
@@ -131,7 +131,19 @@ def test_the_figure_has_a_panel_a_place_and_says_what_is_chance(root, monkeypatc
 
 def test_a_seed_alone_does_not_tell_what_is_chance(root, monkeypatch):
     sweep(root, gains={"first": (0.01,), "last": (0.02,)})
-    headings = []
-    monkeypatch.setattr(places, "finish", lambda figure, heading, path: headings.append(heading))
+    notes = []
+    monkeypatch.setattr(places, "finish", lambda *drawing: notes.append(drawing[-1]))
     places.figures(group_of(root), root)
-    assert "One seed alone does not tell" in headings[0] and "Grey" not in headings[0]
+    assert "One seed alone does not tell" in notes[0] and "Grey" not in notes[0]
+
+
+def test_a_mean_far_away_is_an_arrow_with_its_number(root, monkeypatch):
+    gains = {"first": (0.01, 0.02), "last": (0.02, 0.01), "per_block": (-0.14, -0.15)}
+    for attention in ("se", "cbam", "bam", "scse"):  # one cell in twelve is far away
+        sweep(root, attention, gains if attention == "se" else gains | {"per_block": (0.01, 0.0)})
+    drawn = []
+    monkeypatch.setattr(places, "finish", lambda *drawing: drawn.append(drawing))
+    places.figures(group_of(root), root)
+    panel = drawn[0][0].axes[-1]
+    assert panel.get_xlim()[0] > -10
+    assert [text.get_text().strip() for text in panel.texts] == ["\N{MINUS SIGN}14.5"]

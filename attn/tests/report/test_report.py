@@ -240,7 +240,7 @@ def test_the_report_is_whole(tmp_path, capsys):
             assert (out / "post" / f"{name}.{kind}").stat().st_size > 100
     pictures = sorted(path.stem for path in (out / "post").glob("*.png"))
     assert [name.split("-")[0] for name in pictures] == [
-        *("claims", "controls_first", "gates", "noise", "parameters", "scores", "scores"),
+        *("claims", "controls_first", "health", "noise", "parameters", "scores", "scores"),
     ]
     assert "SYNTHETIC" in (out / "verdicts.md").read_text()
     page = (out / "report.html").read_text()
@@ -251,7 +251,12 @@ def test_the_report_is_whole(tmp_path, capsys):
     names = re.findall(r'\sid="([^"]+)"', page)
     assert len(names) == len(set(names))
     assert "python train.py experiment=accuracy" in page
-    assert page.count("data:image/") == len(list(out.glob("*/*.png")))
+    assert page.count("data:image/") == len(list(out.glob("*/*.png"))) + 1  # the first again
+    opening = page[page.index('id="published"') : page.index('id="verdicts"')]
+    cells = re.findall(r"<td[^>]*>(?:<strong>)?([^<]*)", opening)
+    noise = cells[cells.index("RGB + 3 noise channels") :]
+    assert noise[1:3] == ["83.73", "83.10, 82.85 to 83.35 (n=3)"] and "<img" in opening
+    assert page.index('id="waiting"') > page.index('id="post"')  # the answers first
     for outside in ("http://", "https://", "<script", 'src="/', "@import"):
         assert outside not in page.replace("http://www.w3.org", "")
 
