@@ -5,6 +5,7 @@ python train.py experiment=noise                         a whole table
 python train.py recipe=quick backbone=resnet20 seeds=2   minutes on a CPU
 """
 
+import shlex
 import sys
 from pathlib import Path
 
@@ -71,7 +72,7 @@ def checked(cfg):
 
 if __name__ == "__main__":
     words = cli.expand_home(sys.argv[1:])
-    words.sort(key=lambda word: word not in ("-m", "--multirun"))  # which Hydra takes first alone
+    words.sort(key=lambda word: word not in cli.SWEEPS)  # which Hydra takes first alone
     sys.argv[1:] = words
     with cli.stoppable():
         if not cli.is_question(words):
@@ -81,7 +82,7 @@ if __name__ == "__main__":
         main()
         if cells.commands:
             runs = [word for word in words if word.startswith("runs=")]
-            print("\nnext: " + " ".join(["python eval.py", *runs[-1:]]))
+            print("\nnext: " + shlex.join(["python", "eval.py", *runs[-1:]]))
         if cells.busy:
             print("other processes train some of the runs; ask again later", file=sys.stderr)
             sys.exit(BUSY)

@@ -23,6 +23,15 @@ class BusyError(RunError):
     """A run folder that another process has locked."""
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which a queue sends before it kills: the program ends as at Ctrl-C."""
+
+
+def stopped_by(stop: KeyboardInterrupt) -> int:
+    """Returns the exit status of a program that was stopped: 128 and the signal's number."""
+    return 143 if isinstance(stop, Terminated) else 130
+
+
 def plain(error: Exception) -> str:
     """Returns one line for an error that a person can mend: a mistake, or a full disk.
 

@@ -28,7 +28,7 @@ import pandas as pd
 import torch
 
 from attn.compute.precision import has_amx
-from attn.config import sweep
+from attn.config import cli, sweep
 from attn.config.check import check, choose_device
 from attn.data import load
 from attn.report.figures.speed import report
@@ -245,4 +245,5 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    with cli.stoppable():
+        main()

@@ -21,7 +21,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from attn.config import sweep
+from attn.config import cli, sweep
 from attn.config.check import check, choose_device, chosen_seeds
 from attn.config.cli import register
 from attn.errors import UserError
@@ -314,4 +314,5 @@ def _decode(cfg):
 
 
 if __name__ == "__main__":
-    main()
+    with cli.stoppable():
+        main()

@@ -17,7 +17,7 @@ import torch
 from bench import ROOT, machine_name
 
 from attn.compute.precision import set_backends
-from attn.config import sweep
+from attn.config import cli, sweep
 from attn.config.check import check, choose_device
 from attn.data import load, subset
 from attn.data.inputs import Inputs
@@ -77,4 +77,5 @@ def write(frame, out, cfg):
 
 
 if __name__ == "__main__":
-    main()
+    with cli.stoppable():
+        main()

@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, Subset
 from torchvision.transforms import Compose, Normalize, Resize, ToPILImage, ToTensor
 
-from attn.config import sweep
+from attn.config import cli, sweep
 from attn.config.check import check, choose_device, chosen_seeds
 from attn.data import load, subset
 from attn.data.inputs import MEAN, SD
@@ -74,7 +74,8 @@ def fit(cfg, data, seed, device):
 
 
 if __name__ == "__main__":
-    cfg = sweep.plain(sys.argv[1:], __doc__)
-    data = load(cfg.data.source, cfg.data.root)
-    for seed in chosen_seeds(cfg):
-        fit(check(cfg), data, seed, choose_device(cfg))
+    with cli.stoppable():
+        cfg = sweep.plain(sys.argv[1:], __doc__)
+        data = load(cfg.data.source, cfg.data.root)
+        for seed in chosen_seeds(cfg):
+            fit(check(cfg), data, seed, choose_device(cfg))

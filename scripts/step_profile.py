@@ -21,7 +21,7 @@ from naive import loader, update
 from torch.profiler import ProfilerActivity, profile
 
 from attn.compute.precision import is_compiled, set_backends
-from attn.config import sweep
+from attn.config import cli, sweep
 from attn.config.check import check, choose_device
 from attn.data import load, subset
 from attn.draws import Draws
@@ -124,4 +124,5 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    with cli.stoppable():
+        main()

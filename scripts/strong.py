@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from naive import accuracy, loader
 
 from attn.compute.precision import autocast, computed_in
-from attn.config import sweep
+from attn.config import cli, sweep
 from attn.config.check import check, choose_device, chosen_seeds
 from attn.data import load
 from attn.network.build import build
@@ -56,7 +56,8 @@ def fit(cfg, data, seed, device):
 
 
 if __name__ == "__main__":
-    cfg = sweep.plain(sys.argv[1:], __doc__)
-    data = load(cfg.data.source, cfg.data.root)
-    for seed in chosen_seeds(cfg):
-        fit(check(cfg), data, seed, choose_device(cfg))
+    with cli.stoppable():
+        cfg = sweep.plain(sys.argv[1:], __doc__)
+        data = load(cfg.data.source, cfg.data.root)
+        for seed in chosen_seeds(cfg):
+            fit(check(cfg), data, seed, choose_device(cfg))

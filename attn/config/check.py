@@ -90,7 +90,8 @@ def _placement(values) -> tuple:
         return "none", "all", {"name": "none"}
     whole = isinstance(stages, list) and all(type(stage) is int for stage in stages)
     if stages not in STAGES and not whole:
-        raise UserError(f"stages={stages}: choose {', '.join(STAGES)}, or a list such as [1,2]")
+        example = f"[{stages}]" if type(stages) is int else "[1,2]"
+        raise UserError(f"stages={stages}: choose {', '.join(STAGES)}, or a list such as {example}")
     if location not in INSIDE and stages != "all":
         raise Impossible(
             f"stages={stages}: location={location} is in no stage; choose {' or '.join(INSIDE)}"

@@ -1,5 +1,6 @@
 """The command line of every program: what it asks for, where to write, how to stop."""
 
+import codecs
 import os
 import select
 import signal
@@ -18,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from attn.config import catalogue
 from attn.config.help import explain
 from attn.config.schema import Eval, Train
-from attn.errors import UserError, plain
+from attn.errors import Terminated, UserError, plain, stopped_by
 
 
 def register():
@@ -43,13 +44,29 @@ def expand_home(words: list[str]) -> list[str]:
     ]
 
 
+SWEEPS = ("-m", "--multirun")
+QUESTIONS = (  # Hydra's flags that ask for something else than to run, or how
+    *("-h", "--help", "--hydra-help", "--version", "-c", "--cfg", "--resolve", "-p", "--package"),
+    *("-r", "--run", "-sc", "--shell-completion", "-i", "--info", "--experimental-rerun"),
+    *("-cp", "--config-path", "-cn", "--config-name", "-cd", "--config-dir"),
+)
+
+
 def is_question(words: list[str]) -> bool:
-    """Returns whether the command line asks Hydra for something else than to run."""
-    return any(word.startswith("-") and word not in ("-m", "--multirun") for word in words)
+    """Returns whether the command line asks Hydra for something else than to run.
+
+    Raises UserError for a flag that Hydra does not have.
+    """
+    flags = [word.partition("=")[0] for word in words if word.startswith("-")]
+    for flag in flags:
+        if flag not in (*SWEEPS, *QUESTIONS):
+            key = flag.lstrip("-")
+            raise UserError(f"{flag}: there is no such flag; a setting is written {key}=value")
+    return any(flag not in SWEEPS for flag in flags)
 
 
 def is_sweep(words: list[str]) -> bool:
-    flags = {"-m", "--multirun"} & set(words)
+    flags = set(SWEEPS) & set(words)
     return bool(flags) or any(word.startswith("experiment=") for word in words)
 
 
@@ -128,7 +145,14 @@ def stoppable():
 
     The signal that a queue sends before it kills (SIGTERM) is taken as an interruption.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+    def terminate(*_):
+        raise Terminated
+
+    signal.signal(signal.SIGTERM, terminate)
+    codecs.register_error("in_ascii", _in_ascii)
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="in_ascii")
     try:
         try:
             with refusing():
@@ -137,6 +161,15 @@ def stoppable():
             sys.stdout.flush()
     except BrokenPipeError:
         reader_gone()
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print("\nStopped.", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(stopped_by(stop))
+
+
+# Signs in what the programs print, for a terminal whose encoding has none of them.
+ASCII = {"\N{MINUS SIGN}": "-", "…": "...", "“": '"', "”": '"', "≤": "<=", "≠": "!=", "±": "+-"}
+
+
+def _in_ascii(error: UnicodeEncodeError) -> tuple[str, int]:
+    text = error.object[error.start : error.end]
+    return "".join(ASCII.get(sign, "?") for sign in text), error.end

@@ -102,7 +102,13 @@ def check_all(words: list[str]) -> list[list[str]]:
     if not sweep and (several := _several_seeds(every)):
         raise UserError(f"seeds={','.join(several)}: write seeds=[{','.join(several)}]")
     if not sweep and len(every) > 1:
-        raise UserError("a key has several values: add -m to sweep over them; a list is [1,2]")
+        several = next(word for word in zip(*every, strict=True) if len(set(word)) > 1)
+        values = ",".join(dict.fromkeys(word.partition("=")[2] for word in several))
+        key = several[0].partition("=")[0]
+        raise UserError(
+            f"{key}={values}: several values; add -m to sweep over them. A list is {key}=[{values}]"
+            f", a text with commas is '{key}=\"{values}\"'"
+        )
     for cfg in all_composed(every):
         cli.check_writable(Path(cfg.runs), f"runs={cfg.runs}")
         if not sweep:

@@ -14,6 +14,8 @@ SCHEDULES = ("constant", "linear", "cosine")
 SOURCES = ("cifar10", "synthetic")
 NOISES = ("uniform", "gaussian", "image")
 AUGMENTATIONS = ("none", "crop_flip")
+MOST_NOISE = 256  # channels; each takes as much memory as a colour
+MOST_EPOCHS = 10_000
 FROM_ELSEWHERE = ("channels", "replaced", "num_classes")  # arguments that no YAML gives
 
 
@@ -22,11 +24,16 @@ def at_least(key: str, value, least):
         raise UserError(f"{key}={value}: it must be at least {least}")
 
 
+def from_to(key: str, value: int, least: int, most: int):
+    if not least <= value <= most:
+        raise UserError(f"{key}={value}: it must be from {least} to {most:,}")
+
+
 def check_data(data: Data):
     one_of("data.name", data.name, choices("data"))
     one_of("data.source", data.source, SOURCES)
     noise = data.noise
-    at_least("data.noise.channels", noise.channels, 0)
+    from_to("data.noise.channels", noise.channels, 0, MOST_NOISE)
     one_of("data.noise.kind", noise.kind, NOISES)
     if noise.size is not None:
         at_least("data.noise.size", noise.size, 1)
@@ -64,10 +71,9 @@ def check_recipe(recipe: Recipe):
     one_of("recipe.schedule", recipe.schedule, SCHEDULES)
     one_of("recipe.augment", recipe.augment, AUGMENTATIONS)
     one_of("recipe.precision", recipe.precision, PRECISIONS)
-    for key in ("epochs", "batch_size"):
-        at_least(f"recipe.{key}", getattr(recipe, key), 1)
-    if not 8 <= recipe.size <= 1024:
-        raise UserError(f"recipe.size={recipe.size}: it must be from 8 to 1024 pixels")
+    at_least("recipe.batch_size", recipe.batch_size, 1)
+    from_to("recipe.epochs", recipe.epochs, 1, MOST_EPOCHS)
+    from_to("recipe.size", recipe.size, 8, 1024)
     for key in ("images", "test_images"):
         if getattr(recipe, key) is not None:
             at_least(f"recipe.{key}", getattr(recipe, key), 10)

@@ -1,7 +1,9 @@
 """The words of a command line: Hydra's own parser reads the words; a refused word gets a hint."""
 
 import difflib
+import sys
 import typing
+from collections import Counter
 from contextlib import contextmanager
 from typing import Any, get_type_hints
 
@@ -75,6 +77,8 @@ def check_words(words: list[str], schema=Train):
     groups = GROUPS if schema is Train else {}
     types = {key: hint for key, hint in get_type_hints(schema).items() if key not in groups}
     overrides = parsed(words)
+    _say_what_counts(overrides)
+    _check_hydra(overrides)
     _check_choices(overrides, groups)
     if groups:
         types |= _types_of(overrides)
@@ -87,6 +91,34 @@ def check_words(words: list[str], schema=Train):
         if key not in types:
             raise UserError(_unknown(key, types, groups))
         _check_type(override, types[key])
+
+
+def _say_what_counts(overrides: list[Override]):
+    """Prints which word counts where a key is given several times."""
+    last = {override.key_or_group: override.input_line for override in overrides}
+    counts = Counter(override.key_or_group for override in overrides)
+    for key, count in counts.items():
+        if count > 1:
+            print(f"{key} is given {count} times; the last counts: {last[key]}", file=sys.stderr)
+
+
+def _check_hydra(overrides: list[Override]):
+    """Raises UserError for a sweeper that would tune, and for a launcher that is not installed."""
+    for override in overrides:
+        group, value = override.key_or_group, override.value()
+        if group == "hydra/sweeper" and value != "basic":
+            raise UserError(
+                f"{override.input_line}: a sweeper that tunes would choose on the test set; write "
+                "the values with -m, and choose by the baseline on seeds that no table uses"
+            )
+        if group == "hydra/launcher":
+            with catalogue_open():
+                known = GlobalHydra.instance().config_loader().get_group_options(group)
+            if value not in known:
+                raise UserError(
+                    f"{override.input_line}: choose one of {', '.join(known)}; others are plugins: "
+                    "pip install -r requirements-launchers.txt"
+                )
 
 
 def _check_choices(overrides: list[Override], groups: dict):

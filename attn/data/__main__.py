@@ -5,14 +5,25 @@ Exit status: 0 found, 1 damaged, 3 nothing found and nothing could be fetched.
 
 import sys
 
+from attn.config import cli
 from attn.data import load
 from attn.errors import DataError, DataMissing
 
-roots = [word.partition("=")[2] for word in sys.argv[1:] if word.startswith("data.root=")]
-try:
-    data = load(root=roots[-1] if roots else None)
-except DataError as error:
-    print(error, file=sys.stderr)
-    sys.exit(3 if isinstance(error, DataMissing) else 1)
-counts = ", ".join(f"{len(labels):,} {split}" for split, labels in data.labels.items())
-print(f"CIFAR-10 ({data.source}): {counts} images, fingerprint {data.fingerprint[:12]}")
+
+def main(words: list[str]):
+    if cli.is_question(words):
+        print(__doc__)
+        return
+    roots = [word.partition("=")[2] for word in words if word.startswith("data.root=")]
+    try:
+        data = load(root=roots[-1] if roots else None)
+    except DataError as error:
+        print(error, file=sys.stderr)
+        sys.exit(3 if isinstance(error, DataMissing) else 1)
+    counts = ", ".join(f"{len(labels):,} {split}" for split, labels in data.labels.items())
+    print(f"CIFAR-10 ({data.source}): {counts} images, fingerprint {data.fingerprint[:12]}")
+
+
+if __name__ == "__main__":
+    with cli.stoppable():
+        main(cli.expand_home(sys.argv[1:]))

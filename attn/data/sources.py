@@ -8,6 +8,7 @@ import hashlib
 import lzma
 import os
 import shutil
+import socket
 import sys
 import tarfile
 import tempfile
@@ -37,6 +38,9 @@ OWN_COPY = f"""Bring your own copy (the host is slow):
     or a tar of them
 in data/, or anywhere with CIFAR10_ROOT=/path/to/folder or data.root=/path/to/folder-or-file.
 Without any: data.source=synthetic draws ten classes of shapes."""
+
+
+PATIENCE = 30  # seconds in which a host must answer, or go on sending
 
 
 @dataclass
@@ -205,12 +209,15 @@ def _download(folder: Path, tried: list[str]) -> Source:
     folder.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(dir=folder, prefix=".download-"))
     print(f"Fetching CIFAR-10 (170 MB) into {folder}; the host is slow.", file=sys.stderr)
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(PATIENCE)  # torchvision's download has no time limit of its own
     try:
         download_url(CIFAR10.url, partial, ARCHIVE, CIFAR10.tgz_md5)
         os.replace(partial / ARCHIVE, folder / ARCHIVE)
     except (OSError, RuntimeError) as error:  # no network; a download that breaks off or is damaged
         _missing([*tried, f"download of {CIFAR10.url}: {error}"])
     finally:
+        socket.setdefaulttimeout(before)
         shutil.rmtree(partial, ignore_errors=True)
     return _archive(folder / ARCHIVE)
 

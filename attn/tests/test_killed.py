@@ -120,4 +120,4 @@ def test_an_interruption_while_the_program_starts_is_one_word(tmp_path, sent):
     output = process.communicate(timeout=30)[0]
     assert [line for line in output.splitlines() if line.startswith("Stopped.")]
     assert "Traceback" not in output
-    assert process.returncode == 130
+    assert process.returncode == 128 + sent

@@ -8,7 +8,7 @@ from multiprocessing import connection
 import torch
 
 from attn.data import load
-from attn.errors import RunError, plain
+from attn.errors import RunError, plain, stopped_by
 from attn.runs.folder import Run
 from attn.training import workers
 from attn.training.cells import Cells
@@ -37,9 +37,9 @@ def launch(runs: list[Run], device, compiled: bool | None, beside, cells: Cells,
         elif left:
             with beside:
                 failed = _on_one_device(left, device, compiled, cells)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print("\nStopped. The same command goes on from the last checkpoint.", file=sys.stderr)
-        sys.exit(130)  # an ordinary exception would let a sweep go on to its next cell
+        sys.exit(stopped_by(stop))  # an ordinary exception would let a sweep go on to its next cell
     for line in cells.end(runs, cell, time.perf_counter() - began if left else 0):
         print(f"  {line}", flush=True)
     if failed:

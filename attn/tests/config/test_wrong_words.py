@@ -1,7 +1,10 @@
 """Wrong command lines: each ends in one line, without a traceback, before a folder is made."""
 
+import os
 import random
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,7 @@ from attn.config import catalogue, cli, sweep, words
 from attn.config.schema import Eval, Train
 from attn.config.words import check_words
 from attn.errors import UserError
+from attn.tests.conftest import ROOT
 
 TOP = {
     "location": str,
@@ -101,6 +105,13 @@ def test_three_hundred_wrong_command_lines_end_in_one_line(tmp_path, monkeypatch
         (["runs=FILE"], "FILE is a file; name a folder"),
         (["runs=FILE/below"], "FILE is a file; name a folder"),
         (["runs='${nowhere}'"], "Interpolation key 'nowhere' not found"),
+        (["data.noise.channels=1000000"], "=1000000: it must be from 0 to 256"),
+        (["recipe.epochs=99999999999999999999999"], "it must be from 1 to 10,000"),
+        (["location=first,last"], "location=first,last: several values; add -m"),
+        (["runs=/a,b"], "a text with commas is 'runs=\"/a,b\"'"),
+        (["stages=2"], "stages=2: choose all, between, or a list such as [2]"),
+        (["hydra/sweeper=optuna"], "a sweeper that tunes would choose on the test set"),
+        (["hydra/launcher=none"], "hydra/launcher=none: choose one of basic"),
     ],
 )
 def test_what_no_single_run_can_mean_ends_in_one_line(tmp_path, words, message):
@@ -145,6 +156,27 @@ def test_the_last_word_of_a_key_counts_in_the_place_of_the_first():
     placed = sweep.split(["experiment=placement", "attention=se,bam"])
     assert placed[0][0] == "attention=se" and placed[-1][0] == "attention=bam"
     sweep.check_all(["seeds=2", "seeds=3", "location=none"])
+
+
+def test_what_counts_is_said_where_a_key_is_given_twice(capsys):
+    sweep.check_all(["seeds=2", "seeds=3", "location=none"])
+    assert capsys.readouterr().err == "seeds is given 2 times; the last counts: seeds=3\n"
+
+
+@pytest.mark.parametrize("flag", ["--seeds", "-seeds", "--hel", "--seeds=2"])
+def test_a_flag_that_hydra_does_not_have_is_refused(flag):
+    name = flag.partition("=")[0]
+    with pytest.raises(UserError, match=f"{name}: there is no such flag; a setting is written"):
+        cli.is_question([flag, "2"])
+
+
+def test_signs_that_a_terminal_does_not_have_are_written_with_those_it_has():
+    code = (
+        "from attn.config import cli\nwith cli.stoppable(): print('\u22121 \u2264 \u2026 \u00e4')"
+    )
+    ascii_ = os.environ | {"PYTHONIOENCODING": "ascii"}
+    said = subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, env=ascii_)
+    assert said == b"-1 <= ... ?\n"
 
 
 def test_a_sweep_may_describe_the_noise_of_some_of_its_cells():

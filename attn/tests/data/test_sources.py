@@ -6,6 +6,7 @@ import io
 import os
 import pickle
 import shutil
+import socket
 import tarfile
 
 import numpy as np
@@ -147,6 +148,17 @@ def test_an_explicit_root_is_the_only_place_looked_at(tmp_path, monkeypatch):
     monkeypatch.setattr(sources, "download_url", no_network)
     with pytest.raises(DataMissing, match=r"data\.root=/nowhere: no such folder or file"):
         load(root="/nowhere")
+
+
+def test_a_host_that_never_answers_is_given_up(monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}/archive"
+        monkeypatch.setattr(CIFAR10, "url", address)
+        monkeypatch.setattr(sources, "PATIENCE", 0.2)
+        monkeypatch.delenv("CIFAR10_ROOT", raising=False)
+        with pytest.raises(DataMissing, match=f"download of {address}: .*timed out"):
+            load()
+    assert socket.getdefaulttimeout() is None
 
 
 def test_a_broken_download_never_passes_for_a_whole_one(tmp_path, monkeypatch):
