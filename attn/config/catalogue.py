@@ -26,14 +26,19 @@ def choices(group: str) -> list[str]:
 def read(group: str, choice: str) -> dict:
     """Returns the values in a choice's file.
 
-    Raises UserError where the file is no YAML, or where its `name` is not the file's name.
+    Raises UserError where there is no such file, where the file is no YAML, or where its `name` is
+    not the file's name.
     """
     path = CONFIGS / group / f"{choice}.yaml"
     where = path.relative_to(CONFIGS.parent)
     try:
         values = yaml.safe_load(path.read_text()) or {}
+    except FileNotFoundError:
+        raise UserError(f"{where}: there is no such file; configs/README.md shows one") from None
     except yaml.YAMLError as error:
         raise UserError(f"{where}: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{where}: it takes keys and values, as in name: {choice}")
     if group != "experiment" and values.get("name") != choice:
         raise UserError(f"{where}: its name is {values.get('name')}; write name: {choice}")
     return values

@@ -45,6 +45,11 @@ def check(cfg, fingerprint: str = "") -> Config:
     backbone = checked_arguments("backbone", values.backbone, BACKBONES)
     location, stages, attention = _placement(values)
     if location != "none":
+        if attention["name"] not in MECHANISMS:
+            raise UserError(
+                f"attention={attention['name']}: it is not among the MECHANISMS of "
+                f"attn/modules/__init__.py, which are {', '.join(MECHANISMS)}"
+            )
         attention = checked_arguments("attention", attention, MECHANISMS)
         seam = getattr(MECHANISMS[attention["name"]], "seam", None)
         one_of(f"attention={attention['name']}: the seam of its class", seam, OF_BLOCKS)

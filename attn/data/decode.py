@@ -20,6 +20,8 @@ from attn.data.dataset import SPLITS
 from attn.errors import DataError
 from attn.names import CLASSES
 
+BINARY_MD5 = "c32a1d4ab5d03f1284b67883e8d87530"  # of cifar-10-binary.tar.gz
+RECORD = 1 + 3 * 32 * 32  # bytes
 EIGHT_BITS = ("RGB", "RGBA", "L", "LA", "P", "PA", "1")  # Pillow's modes
 
 
@@ -41,6 +43,54 @@ def decode_batches(read: Callable[[str], bytes]):
         labels = np.concatenate([np.array(part["labels"], np.int64) for part in parts])
         decoded[split] = images, labels
     return decoded
+
+
+def decode_binary(path: Path):
+    """Decodes the official binary version's tar: records of a label and 3 x 32 x 32 pixels."""
+    check_md5(str(path), path.read_bytes(), BINARY_MD5)
+    with tarfile.open(path) as tar:
+        read = {PurePosixPath(m.name).name: tar.extractfile(m).read() for m in tar if m.isfile()}
+    names = {"train": [f"data_batch_{n}.bin" for n in range(1, 6)], "test": ["test_batch.bin"]}
+    decoded = {}
+    for split, batches in names.items():
+        parts = [np.frombuffer(read[name], np.uint8).reshape(-1, RECORD) for name in batches]
+        records = np.concatenate(parts)
+        decoded[split] = records[:, 1:].reshape(-1, 3, 32, 32), records[:, 0].astype(np.int64)
+    return decoded
+
+
+def decode_parquet(tables: dict[str, list[Path]]):
+    """Decodes rows of an image file (img or image) and a number (label), by split.
+
+    Raises DataError where pyarrow is not installed, or where a column is missing.
+    """
+    try:
+        import pyarrow.parquet
+    except ImportError:
+        path = tables["train"][0]
+        raise DataError(f"{path}: pip install pyarrow, which reads Parquet files") from None
+    images = {}
+    for split, paths in tables.items():
+        for path in _shown(paths[0].parent, paths):
+            try:
+                rows = pyarrow.parquet.read_table(path).to_pylist()
+            except (OSError, pyarrow.ArrowException) as error:
+                raise DataError(f"{path} is truncated or damaged: {error}") from None
+            for number, row in enumerate(rows):
+                name, kind, data = _of_parquet(path, number, row)
+                image = _decode_image(f"{path}: {name}", data)
+                images[f"{split}/{kind}/{path.name}-{name}"] = image
+    return _decode_images(tables["train"][0].parent, images, [])
+
+
+def _of_parquet(path: Path, number: int, row: dict) -> tuple[str, str, bytes]:
+    """Returns the name of a row, its class and its image file."""
+    image, label = row.get("img", row.get("image")), row.get("label")
+    if not isinstance(image, dict) or not isinstance(image.get("bytes"), bytes):
+        raise DataError(f"{path}: a row has an image file, as img or image; there are {[*row]}")
+    if type(label) is not int or not 0 <= label < len(CLASSES):
+        raise DataError(f"{path}: a row has a label from 0 to {len(CLASSES) - 1}, not {label!r}")
+    return f"row {number}", CLASSES[label], image["bytes"]
 
 
 def decode_image_tar(path: Path):

@@ -24,8 +24,10 @@ from attn.data.dataset import ROOT, SPLITS
 from attn.data.decode import (
     check_md5,
     decode_batches,
+    decode_binary,
     decode_image_folder,
     decode_image_tar,
+    decode_parquet,
     files,
 )
 from attn.errors import DataError, DataMissing
@@ -34,8 +36,10 @@ ARCHIVE = "cifar-10-python.tar.gz"
 FOLDER = CIFAR10.base_folder  # cifar-10-batches-py
 OWN_COPY = f"""Bring your own copy (the host is slow):
   - {ARCHIVE} (MD5 {CIFAR10.tgz_md5}), or the folder {FOLDER} unpacked from it, or
+  - the binary version's cifar-10-binary.tar.gz, or
   - class folders of PNG or JPEG files (train/airplane/0000.png ... test/truck/0999.png),
-    or a tar of them
+    or a tar of them, or
+  - train*.parquet and test*.parquet, whose rows hold PNG files and labels
 in data/, or anywhere with CIFAR10_ROOT=/path/to/folder or data.root=/path/to/folder-or-file.
 Without any: data.source=synthetic draws ten classes of shapes."""
 
@@ -97,6 +101,9 @@ def _look(root: Path) -> Source | None:
             return _batches(folder)
     if all((root / split).is_dir() for split in SPLITS):
         return _image_folder(root)
+    if tables := _tables(root):
+        paths = [path for split in SPLITS for path in tables[split]]
+        return Source("images", _key(*paths), lambda: decode_parquet(tables))
     tars = sorted(p for p in root.glob("*.t*") if p.is_file() and _is_tar_name(p.name))
     if len(tars) > 1:
         names = ", ".join(path.name for path in tars)
@@ -104,12 +111,30 @@ def _look(root: Path) -> Source | None:
     return _tar(tars[0]) if tars else None
 
 
+def _tables(root: Path) -> dict[str, list[Path]]:
+    """Returns the Parquet files of each split, train*.parquet and test*.parquet.
+
+    They may lie a folder deeper, as in the common hub's copy. Without any the dictionary is empty.
+    Raises DataError where a split has none.
+    """
+    found = {
+        split: sorted([*root.glob(f"{split}*.parquet"), *root.glob(f"*/{split}*.parquet")])
+        for split in SPLITS
+    }
+    if not any(found.values()):
+        return {}
+    for split, paths in found.items():
+        if not paths:
+            raise DataError(f"{root} has no {split}*.parquet beside the other split's")
+    return found
+
+
 # What a file may be instead, by its first bytes.
 OTHERS = {
     b"PK\x03\x04": "a zip archive: unpack it",
     b"7z\xbc\xaf": "a 7z archive: unpack it",
     b"Rar!": "a RAR archive: unpack it",
-    b"PAR1": "a Parquet file: write its images into class folders",
+    b"PAR1": "a Parquet file: name the folder of train*.parquet and test*.parquet",
     b"\x89HDF": "an HDF5 file: write its images into class folders",
 }
 
@@ -129,7 +154,7 @@ def _tar(path: Path) -> Source:
     if top == "cifar-100-python":
         raise DataError(f"{path} is CIFAR-100: bring CIFAR-10")
     if top == "cifar-10-batches-bin":
-        raise DataError(f"{path} is the binary version: bring the Python version, {ARCHIVE}")
+        return Source("archive", _key(path), lambda: decode_binary(path))
     if top is None and not _is_tar_name(path.name):
         raise DataError(f"{path} is no archive: name {ARCHIVE} or a tar of class folders")
     return _archive(path) if top == FOLDER else _image_tar(path)

@@ -83,7 +83,7 @@ class Predictor:
         return self.logits.clone()
 
 
-def _has_scores(network: nn.Module) -> bool:
+def has_scores(network: nn.Module) -> bool:
     return any(isinstance(module, Scores) for module in network.modules())
 
 
@@ -94,7 +94,7 @@ def untrained_scores(network: nn.Module, inputs: Inputs, samples) -> dict:
     The network computes in training mode, as its running statistics say nothing yet. The network
     itself stays as it is.
     """
-    if not _has_scores(network):
+    if not has_scores(network):
         return {}
     samples = samples.to(inputs.images.device)
     twin, statistics = copy.deepcopy(network).train(), ScoreStatistics()
@@ -115,7 +115,7 @@ def evaluate(predictor: Predictor, samples, score_counts=()):
     each (C,), on the device, which may still be computing them.
     """
     predictor.network.eval()
-    scored = max(score_counts, default=0) if _has_scores(predictor.network) else 0
+    scored = max(score_counts, default=0) if has_scores(predictor.network) else 0
     cuts = {0, len(samples), *score_counts, *range(0, len(samples), predictor.batch)}
     cuts = sorted(cut for cut in cuts if cut <= len(samples))
     logits, statistics, scores_at = [], ScoreStatistics(), {}

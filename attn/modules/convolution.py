@@ -1,6 +1,20 @@
-"""A convolution like the convolution that a mechanism at the seam `conv` replaces."""
+"""The convolution that a mechanism at the seam `conv` replaces, and another like it."""
 
 from torch import nn
+
+
+def parts(replaced: nn.Sequential) -> tuple[nn.Conv2d, nn.Module]:
+    """Returns the convolution and the activation of what is replaced.
+
+    Raises TypeError where that is not nn.Sequential(convolution, norm, activation).
+    """
+    if not isinstance(replaced, nn.Sequential) or len(replaced) != 3:
+        raise TypeError(
+            "a mechanism at the seam conv replaces nn.Sequential(convolution, norm, activation), "
+            f"not {replaced!r}"
+        )
+    conv, _, activation = replaced
+    return conv, activation
 
 
 def like(conv: nn.Conv2d, inside: int, outside: int, groups: int, dilation: int = 1):

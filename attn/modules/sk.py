@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from attn.modules.arguments import hidden_width
-from attn.modules.convolution import like
+from attn.modules.convolution import like, parts
 from attn.modules.numeric import full_precision, mean
 from attn.network.scores import Scores
 
@@ -29,7 +29,7 @@ class SK(nn.Module):
 
     def __init__(self, replaced: nn.Sequential, reduction: int = 16, least: int = 32):
         super().__init__()
-        conv, _, activation = replaced
+        conv, activation = parts(replaced)
         inside, channels, groups = conv.in_channels, conv.out_channels, conv.groups
         self.hidden = hidden = hidden_width(channels, reduction, least)
         self.branches = nn.ModuleList(

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from attn.modules.arguments import hidden_width
-from attn.modules.convolution import like
+from attn.modules.convolution import like, parts
 from attn.modules.numeric import full_precision, mean
 from attn.network.scores import Scores
 from attn.network.seams import CannotStand
@@ -34,7 +34,7 @@ class Split(nn.Module):
         self, replaced: nn.Sequential, radix: int = 2, cardinality: int = 1, reduction: int = 4
     ):
         super().__init__()
-        conv, _, activation = replaced
+        conv, activation = parts(replaced)
         inside, channels = conv.in_channels, conv.out_channels
         self.radix, self.cardinality = radix, cardinality
         self.depthwise = conv.groups == inside > 1

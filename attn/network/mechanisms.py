@@ -11,6 +11,7 @@ from attn.backbones import BACKBONES
 from attn.config import catalogue
 from attn.config.schema import arguments
 from attn.modules import MECHANISMS
+from attn.names import CONTROLS
 from attn.network.build import multiply_adds
 from attn.network.place import attach
 from attn.network.seams import CannotStand
@@ -40,12 +41,13 @@ def describe(name: str) -> str:
     The lines give paper, equation, place, numbers, score and authors' counts.
     """
     kind, values = MECHANISMS[name], catalogue.read("attention", name)
+    none = "a control, of no paper" if name in CONTROLS else "its file names no paper"
     paper = re.search(r"arXiv:[\d.]+\d", sys.modules[kind.__module__].__doc__ or "")
     equation = inspect.getdoc(kind).partition("\n\n")[0]
     score = re.search(r"Scores?: (.*?)(?=\nRaises|\Z)", inspect.getdoc(kind), re.DOTALL)
     numbers = ", ".join(f"{k}={v}" for k, v in arguments(values).items()) or "none"
     lines = [
-        f"{name}  ({paper[0] if paper else 'a control, of no paper'})",
+        f"{name}  ({paper[0] if paper else none})",
         f"  {' '.join(equation.split())}",
         f"  stands at  {kind.seam}; published: {_place(values)}; may stand {_may_stand(kind)}",
         f"  numbers    {numbers}",
@@ -59,7 +61,7 @@ def describe(name: str) -> str:
 
 def _place(values: dict) -> str:
     stages = values.get("stages", "all")
-    return values["location"] + ("" if stages == "all" else f", stages {stages}")
+    return values.get("location", "none") + ("" if stages == "all" else f", stages {stages}")
 
 
 def _may_stand(kind) -> str:
@@ -102,6 +104,8 @@ def _count(network) -> tuple[int, int]:
 def _added(name: str, backbone: str, plain: tuple) -> tuple[str, str, str]:
     values, network = catalogue.read("attention", name), _network(backbone)
     numbers, stages = arguments(values), values.get("stages", "all")
+    if "location" not in values:
+        return "no place", "no place", "no place"
 
     def make(form, index, what):
         return form(what, **numbers)

@@ -10,6 +10,7 @@ from attn.config import catalogue
 from attn.config.labels import DEFAULTS, label
 from attn.config.schema import Recipe
 from attn.config.values import TAKES
+from attn.config.words import elements, varied
 from attn.errors import UserError, one_of
 from attn.names import LOCATIONS
 from attn.stats import DIRECTIONS, MOST_SEEDS
@@ -243,6 +244,9 @@ def _table(entry: dict) -> Table:
     if len(set(models)) < len(models):
         raise ClaimError("two rows have the same model")
     one_of("baseline", table.baseline, models, ClaimError)
+    trained = _trained(table.id)
+    for row in table.rows:
+        _check_trained(row, trained, table.id)
     if table.scores:
         one_of("scores.row", table.scores.get("row"), models, ClaimError)
         values = table.scores.get("values") or [None]
@@ -252,6 +256,24 @@ def _table(entry: dict) -> Table:
         if len(values) != channels:
             raise ClaimError(f"scores.values: {len(values)} of them, for {channels} channels")
     return table
+
+
+def _trained(experiment: str) -> dict[str, list[str]]:
+    """Returns the choices that an experiment trains, by group and for the location."""
+    given = {override.key_or_group: elements(override) for override in varied(experiment)}
+    return {group: [choice] for group, choice in catalogue.defaults().items()} | given
+
+
+def _check_trained(row: Row, trained: dict[str, list[str]], experiment: str):
+    """Raises ClaimError where an experiment does not train a row."""
+    for key in ("data", "attention", "location"):
+        name = getattr(row, key).partition("+")[0]
+        known = trained.get(key, ["published"])
+        if name not in known and "none" not in (name, row.location) and known != ["published"]:
+            raise ClaimError(
+                f"row {row.model}: configs/experiment/{experiment}.yaml trains no {key}={name}, "
+                f"only {', '.join(known)}"
+            )
 
 
 def _row(entry: dict) -> Row:

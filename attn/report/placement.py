@@ -4,14 +4,14 @@ import pandas as pd
 
 from attn import stats
 from attn.config.catalogue import choices
-from attn.names import LOCATIONS
+from attn.names import CONTROLS, LOCATIONS
 from attn.report.formats import number
 from attn.report.group import PAIR, Group, pairs_of
 from attn.report.verdicts import one_configuration
 
 PLACES = [place for place in LOCATIONS if place != "none"]
 NAMES = ["backbone", "data", "stages", "attention"]
-PLAIN = set(choices("attention")) - {"static", "random", "mlp"}  # as published, and no control
+PLAIN = set(choices("attention")) - {*CONTROLS}  # as published
 
 
 def differences(group: Group) -> pd.DataFrame:

@@ -10,7 +10,7 @@ import attn
 import attn.names
 from attn.tests.conftest import ROOT
 
-PROGRAMS = ("train.py", "eval.py", "scripts/", "attn/modules/__main__.py")
+PROGRAMS = ("train.py", "eval.py", "scripts/", "attn/data/__main__.py", "attn/modules/__main__.py")
 RUNS_AS_FILES = ("runs.files", "runs.folder", "runs.environment")
 # The rooms of attn, and what of attn each may import at the top of a file: itself is understood.
 ROOMS = {

@@ -70,6 +70,19 @@ def test_mistakes_in_a_mechanism_of_ones_own_are_named(copy, tmp_path):
     done = copy("train.py", "attention=mine", *TINY)
     assert done.returncode == 1
     assert done.stderr.startswith("attention=mine: its YAML declares no place; write `location:`")
+    assert "(its file names no paper)" in copy("-m", "attn.modules", "mine").stdout
+    declared.unlink()
+    done = copy("-m", "attn.modules", "mine")
+    assert done.returncode == 1
+    assert done.stderr.startswith("configs/attention/mine.yaml: there is no such file")
+    declared.write_text("name: mine\nlocation: per_block\nstrength: 1.0\n")
+    module.write_text(whole.replace("self.scores = Scores()", "self.scores = nn.Identity()"))
+    done = copy("train.py", "attention=mine", *TINY)
+    assert "this mechanism records no scores" in done.stdout
+    listed = tmp_path / "attn" / "modules" / "__init__.py"
+    listed.write_text(listed.read_text().replace('    "mine": Mine,\n', ""))
+    done = copy("train.py", "attention=mine", *TINY)
+    assert done.stderr.startswith("attention=mine: it is not among the MECHANISMS of attn/modules")
 
 
 @pytest.mark.slow

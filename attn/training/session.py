@@ -12,7 +12,13 @@ from torch.nn import functional
 from attn.data import Dataset
 from attn.draws import Draws
 from attn.errors import BusyError, RunError, plain
-from attn.evaluation.predict import Predictor, evaluate, score_rows, untrained_scores
+from attn.evaluation.predict import (
+    Predictor,
+    evaluate,
+    has_scores,
+    score_rows,
+    untrained_scores,
+)
 from attn.names import POST_IMAGES
 from attn.network import pretrained
 from attn.network.build import build, count, stem_norms
@@ -192,6 +198,8 @@ class Session:
         notes = []
         if self.shared.weights:
             notes.append(pretrained.describe(network, self.shared.weights))
+        if self.run.config.location != "none" and not has_scores(network):
+            notes.append("this mechanism records no scores: it has no attn.network.scores.Scores")
         if self.trainer.why:
             notes.append(f"computes in {self.trainer.precision}: {self.trainer.why}")
         return notes + self.trainer.notes + self.predictor.notes

@@ -10,12 +10,13 @@ import socket
 import tarfile
 
 import numpy as np
+import pyarrow.parquet
 import pytest
 import torch
 from PIL import Image
 from torchvision.datasets import CIFAR10
 
-from attn.data import dataset, load, sources, subset
+from attn.data import dataset, decode, load, sources, subset
 from attn.data.inputs import MEAN
 from attn.errors import DataError, DataMissing
 from attn.names import CLASSES
@@ -75,6 +76,63 @@ def official_folder(root, images, monkeypatch):
     return folder
 
 
+def binary_archive(path, images, monkeypatch):
+    """The official binary version, of a few images; its MD5 is theirs for this test."""
+    flat = images.transpose(0, 3, 1, 2).reshape(len(images), -1)
+    labels = [label for _ in ("train", "test") for label in range(10) for _ in range(EACH)]
+    records = np.concatenate([np.array(labels, np.uint8)[:, None], flat], axis=1)
+    half = len(records) // 2
+    parts = {"test_batch": records[half:]}
+    parts |= {f"data_batch_{n + 1}": part for n, part in enumerate(np.split(records[:half], 5))}
+    with tarfile.open(path, "w:gz") as tar:
+        for name, part in parts.items():
+            info = tarfile.TarInfo(f"cifar-10-batches-bin/{name}.bin")
+            info.size = part.size
+            tar.addfile(info, io.BytesIO(part.tobytes()))
+    monkeypatch.setattr(decode, "BINARY_MD5", hashlib.md5(path.read_bytes()).hexdigest())
+    return path
+
+
+def tables(root, images, change=lambda row: row):
+    """Parquet files as the common hub has them; `change` may spoil a row."""
+    labels = [label for _ in ("train", "test") for label in range(10) for _ in range(EACH)]
+    rows = []
+    for image, label in zip(images, labels, strict=True):
+        buffer = io.BytesIO()
+        Image.fromarray(image).save(buffer, "png")
+        rows.append(change({"img": {"bytes": buffer.getvalue(), "path": None}, "label": label}))
+    half, folder = len(rows) // 2, root / "plain_text"
+    folder.mkdir(parents=True)
+    for split, part in (("train", rows[:half]), ("test", rows[half:])):
+        table = pyarrow.Table.from_pylist(part)
+        pyarrow.parquet.write_table(table, folder / f"{split}-00000-of-00001.parquet")
+    return root
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda row: {"pixels": [1], "label": 1}, r"a row has an image file.*'pixels', 'label'"),
+        (lambda row: row | {"label": 10}, "a row has a label from 0 to 9, not 10"),
+        (lambda row: row | {"img": {"bytes": b"no image"}}, "row 0 is not a whole image"),
+    ],
+)
+def test_what_is_wrong_in_a_parquet_file_is_named(tmp_path, change, message):
+    with pytest.raises(DataError, match=message):
+        load(root=str(tables(tmp_path / "rows", pictures(), change)))
+
+
+def test_half_of_the_parquet_files_are_refused(tmp_path):
+    root = tables(tmp_path / "rows", pictures())
+    (file,) = root.glob("*/test*")
+    file.write_bytes(b"PAR1 and no more")
+    with pytest.raises(DataError, match="is truncated or damaged"):
+        load(root=str(root))
+    file.unlink()
+    with pytest.raises(DataError, match=r"has no test\*.parquet beside the other split's"):
+        load(root=str(root))
+
+
 def test_every_form_of_the_same_pixels_is_the_same_data(tmp_path, monkeypatch):
     images = pictures()
     tar = image_tar(tmp_path / "a.tar.xz", images)
@@ -84,8 +142,10 @@ def test_every_form_of_the_same_pixels_is_the_same_data(tmp_path, monkeypatch):
     with tarfile.open(archive, "w:gz") as writer:
         writer.add(folder, sources.FOLDER)
     monkeypatch.setattr(CIFAR10, "tgz_md5", hashlib.md5(archive.read_bytes()).hexdigest())
-    found = [load(root=str(path)) for path in (tar, plain, folder, archive)]
-    assert [data.source for data in found] == ["images", "images", "archive", "archive"]
+    binary = binary_archive(tmp_path / "cifar-10-binary.tar.gz", images, monkeypatch)
+    rows = tables(tmp_path / "rows", images)
+    found = [load(root=str(path)) for path in (tar, plain, rows, folder, archive, binary)]
+    assert [data.source for data in found] == ["images"] * 3 + ["archive"] * 3
     assert len({data.fingerprint for data in found}) == 1
     for data in found[1:]:
         assert data.images["train"].equal(found[0].images["train"])
@@ -347,7 +407,7 @@ def test_a_damaged_copy_in_the_cache_is_made_again_aloud(tmp_path, capsys, damag
     [
         ("cifar-10-batches-py", "is damaged: its MD5 is"),
         ("cifar-100-python", "is CIFAR-100: bring CIFAR-10"),
-        ("cifar-10-batches-bin", "is the binary version"),
+        ("cifar-10-batches-bin", f"is damaged: its MD5 is .*, CIFAR-10's is {decode.BINARY_MD5}"),
     ],
 )
 def test_an_archive_is_known_by_its_content(tmp_path, top, message):

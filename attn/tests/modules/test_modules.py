@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+import attn
 from attn.modules.cbam import ChannelAttention, SpatialAttention
 from attn.modules.se import SE
 from attn.network.scores import record
@@ -112,3 +113,19 @@ def test_spatial_attention_is_a_half_at_first_and_the_same_for_all_channels():
     assert scores[""].shape == (2, 1, 6, 5)
     torch.testing.assert_close(y, x * scores[""])
     torch.testing.assert_close(module(x[:, [2, 0, 3, 1]]), y[:, [2, 0, 3, 1]])
+
+
+@pytest.mark.parametrize("name", attn.MECHANISMS)
+def test_a_mechanism_works_alone_in_anothers_network_or_says_what_it_takes(name):
+    x, form = torch.randn(2, 64, 8, 8), attn.MECHANISMS[name]
+    if form.seam == "conv":
+        with pytest.raises(TypeError, match=r"replaces nn.Sequential\(convolution, norm, activ"):
+            form(64)
+        replaced = nn.Sequential(nn.Conv2d(64, 32, 3), nn.BatchNorm2d(32), nn.ReLU())
+        assert form(replaced)(x).shape[:2] == (2, 32)
+    elif form.seam == "fuse":
+        with pytest.raises(TypeError, match="missing 1 required positional argument: 'shortcut'"):
+            form(64)(x)
+        assert form(64)(x, x).shape == x.shape
+    else:
+        assert form(64)(x).shape == x.shape

@@ -133,6 +133,10 @@ MISTAKES = [
         value("claims", 0, "interaction", {"treatment": "baseline", "control": "x"}),
         "interaction.control=x: choose one of baseline",
     ),
+    (
+        row("location", "first"),
+        "row attention at last: configs/experiment/accuracy.yaml trains no location=first, only",
+    ),
     (drop("claims", "fixed"), "attention-last-helps: fixed is missing"),
     (value("claims", 0, "published", "0,94"), "published=0,94: it takes a number"),
     (value("claims", 0, "against", 0.5), "it takes a control, which is a row, or a number"),
