@@ -1,6 +1,8 @@
 """Mistakes that a person can mend: the programs print the message alone, without a traceback."""
 
-from errno import ENOSPC
+from errno import EDQUOT, EFBIG, ENOSPC
+
+FULL = (ENOSPC, EFBIG, EDQUOT)  # a disk, a file by its limit, a person's share
 
 
 class UserError(Exception):
@@ -39,7 +41,7 @@ def plain(error: Exception) -> str:
     """
     if isinstance(error, UserError):
         return str(error)
-    if isinstance(error, OSError) and error.strerror and (error.filename or error.errno == ENOSPC):
+    if isinstance(error, OSError) and error.strerror and (error.filename or error.errno in FULL):
         return f"{error.filename or 'writing a file'}: {error.strerror}"
     return ""
 

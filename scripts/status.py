@@ -6,7 +6,7 @@ python scripts/status.py experiment=noise                    the plan and where 
 python scripts/status.py experiment=noise recipe=quick backbone=resnet20 seeds=2
 python scripts/status.py location=first,last seeds=3         a sweep without an experiment
 
-A run of a sweep is done, running, partial, failed, missing or impossible. The time of a run is the
+A run of a sweep is done, damaged, running, partial, failed, missing or impossible. A run takes the
 mean of runs that are finished here, else of published runs, else of the runs that chose the recipe.
 These runs are a CPU's or a GPU's, as this machine has it. They have the run's attention and
 location, else only its recipe and backbone.
@@ -40,6 +40,8 @@ def state(run) -> tuple[str, str]:
     if run.finished:
         done = summary(run.folder / "summary.json")
         return "done", f"{done['test_accuracy']:.2%} in {duration(done['train_seconds'])}"
+    if run.accuracy is not None and not run.holder:
+        return "damaged", run.damage
     if run.holder:
         return "running", f"{run.epochs_done}/{epochs} epochs, {run.holder}"
     if run.failure:

@@ -109,6 +109,9 @@ def check_all(words: list[str]) -> list[list[str]]:
             f"{key}={values}: several values; add -m to sweep over them. A list is {key}=[{values}]"
             f", a text with commas is '{key}=\"{values}\"'"
         )
+    for word in parsed(words):
+        if word.key_or_group in ("hydra.run.dir", "hydra.sweep.dir"):
+            cli.check_writable(Path(word.value()), word.input_line)
     for cfg in all_composed(every):
         cli.check_writable(Path(cfg.runs), f"runs={cfg.runs}")
         if not sweep:

@@ -25,7 +25,10 @@ SEEDS = "the seeds of a configuration train together: seeds=5 means seeds 0 to 4
 
 @contextmanager
 def catalogue_open():
-    """Gives Hydra the folder configs/ for as long as the block lasts."""
+    """Gives Hydra the folder configs/ for as long as the block lasts; main has given it already."""
+    if GlobalHydra.instance().is_initialized():
+        yield
+        return
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         yield
 

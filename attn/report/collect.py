@@ -1,7 +1,6 @@
 """From run folders to groups of runs that may be compared."""
 
 import json
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,43 +10,22 @@ import yaml
 
 from attn.config.catalogue import recipe_key
 from attn.config.schema import Config
-from attn.names import COLOURS, of_final_features, of_input_channels
-from attn.report.group import FRAMES, KEY, NAMES, ORDER, SOURCES, Group, read_csv
+from attn.names import of_final_features, of_input_channels
+from attn.report.group import FRAMES, KEY, NAMES, ORDER, Group, read_csv
 from attn.runs.files import UNREADABLE
 from attn.runs.folder import Run
+from attn.runs.whole import Damaged, check_finished, reading
 
+RUN_FILES = ("config.yaml", "summary.json")  # of which a run folder has at least one
 PARTS = ("channel", "spatial", "height", "width", "first")  # scores beside a mechanism's main one
 
 
-# What a summary must have, and as what.
-TYPES = {
-    **dict.fromkeys(("run", "backbone", "attention", "location", "stages", "data", "recipe"), str),
-    **dict.fromkeys(("fingerprint", "configuration", "recipe_key", "device", "precision"), str),
-    **dict.fromkeys(("seed", "parameters", "multiply_adds", "numerics"), int),
-    **dict.fromkeys(("test_accuracy", "train_seconds"), (int, float)),
-}
 # What an inspection left must have, where there is any.
 SEEN = {
     "importance": ["module", "channel", "score", "sd", "lost", "images"],
     "classes": ["module", "channel", "class", "score"],
     "swap": ["colour", "noise", "slot", "usual", "swapped"],
 }
-
-
-class Damaged(Exception):
-    """A run folder has a file that cannot be used.
-
-    The message names the file, the reason and the remedy.
-    """
-
-
-@contextmanager
-def _reading(file: str, remedy: str = "delete the folder, and train.py makes it again"):
-    try:
-        yield
-    except (*UNREADABLE, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise Damaged(f"its {file} is damaged ({reason}); {remedy}") from None
 
 
 @dataclass
@@ -76,8 +54,8 @@ def collect(root: Path) -> Collected:
     A folder that cannot be read, or whose run is not finished, is left out with the reason.
     """
     runs, unfinished, left_out = [], [], []
-    for path in sorted(root.glob("*/config.yaml")):
-        folder = path.parent
+    folders = {path.parent for name in RUN_FILES for path in root.glob(f"*/{name}")}
+    for folder in sorted(folders):
         try:
             if (folder / "summary.json").exists():
                 runs.append(_finished(folder))
@@ -98,80 +76,23 @@ def _finished(folder: Path) -> _Read:
 
     Raises Damaged where a file cannot be used, or where the folder is a copy of another.
     """
-    with _reading("summary.json", "the same train.py command writes it again"):
-        summary = _summary(folder)
-    if summary["run"] != folder.name:
-        raise Damaged(f"it is a copy of {summary['run']}")
-    with _reading("metrics.csv"):
-        epochs = read_csv(folder / "metrics.csv")
-        if abs(epochs["test_accuracy"].iloc[-1] - summary["test_accuracy"]) > 1e-9:
-            raise ValueError("its end is not the summary's")
+    summary = check_finished(folder)
+    epochs, scores = read_csv(folder / "metrics.csv"), _rows(folder, "scores.csv")
     frames = {"epochs": epochs}
-    with _reading("scores.csv"):
-        scores = _whole_scores(folder, summary["attention"] != "none")
-        if len(scores):
-            frames |= {"scores": _kept(scores), "health": _health(scores, epochs)}
-        ranked = _ranked(scores)
-    with _reading("stem.csv", "delete it and summary.json, and train.py writes both again"):
-        frames["stem"] = _stem(folder)
+    if len(scores):
+        frames |= {"scores": _kept(scores), "health": _health(scores, epochs)}
+    if len(stem := _rows(folder, "stem.csv")):
+        frames["stem"] = stem[["channel", "norm"]]
     for name, columns in SEEN.items():
-        with _reading(f"{name}.csv", "delete it, and eval.py checkpoint=all makes it again"):
+        with reading(f"{name}.csv", "delete it, and eval.py checkpoint=all makes it again"):
             rows = _rows(folder, f"{name}.csv")
             if len(rows):
                 rows = rows[columns]  # KeyError where one is missing
             frames[name] = _last_place(rows) if name == "classes" else rows
     frames = {name: frame.assign(run=folder.name) for name, frame in frames.items()}
-    with _reading("predictions.npz or maps.npz"):
-        pictures, predictions = _pictures(folder, scores), _predictions(folder)
-    return _Read(folder, summary, frames, pictures, predictions, ranked)
-
-
-def _summary(folder: Path) -> dict:
-    """Reads a run's summary.
-
-    Raises KeyError where the summary lacks a key that the report takes, and ValueError where a
-    value is of a wrong type or the source is unknown.
-    """
-    summary = json.loads((folder / "summary.json").read_text())
-    for key, kind in TYPES.items():
-        if not isinstance(summary[key], kind):
-            raise ValueError(f"{key} is {summary[key]!r}")
-    if summary["source"] not in SOURCES:
-        raise ValueError(f"source is {summary['source']!r}")
-    return summary
-
-
-def _whole_scores(folder: Path, expected: bool) -> pd.DataFrame:
-    """Reads a run's scores.
-
-    Raises ValueError where scores are expected but have no file, or where an epoch lacks rows that
-    another epoch has.
-    """
-    if expected and not (folder / "scores.csv").exists():
-        raise ValueError("there is none")
-    scores = _rows(folder, "scores.csv")
-    if scores.empty:
-        return scores
-    rows = scores.groupby(["epoch", "images"]).size()
-    if rows.nunique() > 1:
-        raise ValueError(f"{rows.min()} of {rows.max()} rows in epoch {rows.idxmin()[0]}")
-    return scores
-
-
-def _stem(folder: Path) -> pd.DataFrame:
-    """Returns the norm of each input channel's first filters.
-
-    The frame is empty for an older run, which has no stem.csv. Raises ValueError where a channel is
-    missing, or where a norm is not a number above 0.
-    """
-    if not (folder / "stem.csv").exists():
-        return pd.DataFrame()
-    stem = read_csv(folder / "stem.csv")[["channel", "norm"]]
-    if stem["channel"].tolist() != list(range(max(COLOURS, len(stem)))):
-        raise ValueError("a channel is missing")
-    if not stem["norm"].astype(float).between(0, np.inf, inclusive="neither").all():
-        raise ValueError("a norm is no number above 0")
-    return stem
+    with reading("maps.npz", "delete it, and eval.py checkpoint=all makes it again"):
+        pictures = _pictures(folder, scores)
+    return _Read(folder, summary, frames, pictures, _predictions(folder), _ranked(scores))
 
 
 def _unfinished(folder: Path) -> dict:
@@ -179,7 +100,7 @@ def _unfinished(folder: Path) -> dict:
 
     Raises Damaged where its config.yaml cannot be used.
     """
-    with _reading("config.yaml"):
+    with reading("config.yaml"):
         values = yaml.safe_load((folder / "config.yaml").read_text())
         config = Config.from_dict(values)
         failure = Run(config, values["seed"], folder.parent).failure

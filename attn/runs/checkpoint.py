@@ -6,10 +6,13 @@ torch is imported only where a checkpoint is written or read. A report on runs d
 import hashlib
 import io
 import os
+import pickle
 from pathlib import Path
 
+from attn.errors import RunError
 from attn.runs.files import write
 
+PARTS = ("run", "network", "optimizer", "seconds", "train_seconds")
 NAME, PREVIOUS, CHECKSUMS = "checkpoint.pt", "checkpoint.previous.pt", "checkpoint.sha256"
 
 
@@ -35,20 +38,39 @@ def save(folder: Path, state: dict):
 def load(folder: Path, complain=print) -> dict | None:
     """Returns the newest whole checkpoint, or None without a whole checkpoint.
 
-    complain(message) is called for each damaged checkpoint that is passed over.
+    complain(message) is called for each damaged checkpoint that is passed over. Raises RunError
+    where a checkpoint with a right checksum holds something else, such as code.
     """
-    import torch
 
     paths = [folder / name for name in (NAME, PREVIOUS) if (folder / name).exists()]
     for path in paths:
         data = path.read_bytes()
         if hashlib.sha256(data).hexdigest() in _checksums(folder):
-            return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+            return _state(path, data)
         instead = "nothing is left of the run" if path == paths[-1] else "taking the one before it"
         complain(f"{path} is damaged (its checksum is wrong); {instead}")
     return None
 
 
+def _state(path: Path, data: bytes) -> dict:
+    import torch
+
+    try:
+        state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, ValueError, EOFError):
+        raise RunError(f"{path} holds no tensors and numbers alone; delete the folder") from None
+    if not isinstance(state, dict):
+        raise RunError(f"{path} holds no run's state; delete the folder to start again")
+    return state
+
+
+def check_parts(folder: Path, state: dict):
+    """Raises RunError where a checkpoint lacks a part that a run goes on from."""
+    lacking = [key for key in PARTS if key not in state]
+    if lacking:
+        raise RunError(f"{folder / NAME} lacks {', '.join(lacking)}; delete the folder")
+
+
 def _checksums(folder: Path) -> list[str]:
     path = folder / CHECKSUMS
-    return path.read_text().split() if path.exists() else []
+    return path.read_text(errors="replace").split() if path.exists() else []

@@ -11,7 +11,10 @@ import numpy as np
 
 PARTIAL = ".partial"
 # What reading a damaged file may raise.
-UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, BadZipFile)
+UNREADABLE = (
+    *(OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, EOFError, BadZipFile),
+    csv.Error,
+)
 
 
 def write(path: Path, data: bytes | str):
@@ -24,8 +27,10 @@ def write(path: Path, data: bytes | str):
             os.fsync(file.fileno())
         os.chmod(partial, 0o644)  # mkstemp's files are private
         os.replace(partial, path)
-    except BaseException:
+    except BaseException as error:
         Path(partial).unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno:
+            error.filename = str(path)  # a full disk names no file
         raise
 
 
@@ -55,23 +60,31 @@ def append_rows(path: Path, rows: list[dict]):
     if not there:
         writer.writeheader()
     writer.writerows(rows)
-    with path.open("a") as file:
-        file.write(text.getvalue())
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with path.open("a") as file:
+            file.write(text.getvalue())
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        error.filename = str(path)
+        raise
 
 
 def truncate_rows(path: Path, epochs: int):
     """Drops the rows that a broken run wrote after its checkpoint, and lines that are half written.
 
     epochs: how many epochs the checkpoint has. Without a checkpoint (0) the whole file is removed,
-    as the run writes its untrained epoch -1 again.
+    as the run writes its untrained epoch -1 again. Raises ValueError where no column says the
+    epoch.
     """
     if not epochs:
         path.unlink(missing_ok=True)
     elif path.exists():
-        head, *lines = path.read_text().splitlines(keepends=True)
-        column = head.strip().split(",").index("epoch")
+        head, *lines = path.read_text().splitlines(keepends=True) or [""]
+        names = head.strip().split(",")
+        if "epoch" not in names:
+            raise ValueError("it has no column epoch")
+        column = names.index("epoch")
         whole = [line for line in lines if line.endswith("\n")]
         kept = [line for line in whole if int(line.split(",")[column]) < epochs]
         write(path, "".join([head, *kept]))

@@ -22,7 +22,7 @@ import yaml
 from attn.config.catalogue import recipe_key
 from attn.config.schema import NUMERICS, Config
 from attn.errors import BusyError, RunError
-from attn.runs import checkpoint, environment, files
+from attn.runs import checkpoint, environment, files, whole
 
 
 @dataclass
@@ -62,18 +62,28 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        """Returns whether the run has a whole summary.
+        """Returns whether the run has a summary, and every file of it is whole.
 
-        A damaged summary is written again from the checkpoint.
+        Where it is not, the run is claimed again: what the checkpoint can tell is written again,
+        and what it cannot tell is named.
         """
-        return self.accuracy is not None
+        return self.accuracy is not None and not self.damage
+
+    @property
+    def damage(self) -> str:
+        """Returns what is wrong with the files of a run that has a summary; empty for nothing."""
+        try:
+            whole.check_finished(self.folder)
+        except whole.Damaged as error:
+            return str(error)
+        return ""
 
     @property
     def accuracy(self) -> float | None:
         """Returns the test accuracy of a finished run, from 0 to 1; None for any other run."""
         try:
             return json.loads((self.folder / "summary.json").read_text())["test_accuracy"]
-        except (FileNotFoundError, ValueError, TypeError, LookupError):
+        except (OSError, ValueError, TypeError, LookupError):
             return None
 
     @property
@@ -140,19 +150,27 @@ class Run:
     def restore(self, device: str, complain) -> dict | None:
         """Returns the checkpoint from which the run goes on, or None without a whole checkpoint.
 
-        Raises RunError where the checkpoint was made on another kind of device, or belongs to
-        another run.
+        Raises RunError where the checkpoint was made on another kind of device, belongs to another
+        run or claims more epochs than the run has, and where a damaged run has no checkpoint.
         """
         state = checkpoint.load(self.folder, complain)
         if state is None:
+            if self.accuracy is not None:  # nothing could be written again
+                raise RunError(f"{self.damage}; there is no whole {checkpoint.NAME}")
             return None
-        mark, mine = state["run"], {"key": self.config.key, "seed": self.seed, "device": device}
+        mark = state.get("run", {})
+        mine = {"key": self.config.key, "seed": self.seed, "device": device}
         for name, value in mine.items():
-            if mark[name] != value:
+            if mark.get(name) != value:
                 raise RunError(
-                    f"{self.folder / checkpoint.NAME} was made with {name} {mark[name]}, "
+                    f"{self.folder / checkpoint.NAME} was made with {name} {mark.get(name)}, "
                     f"this run has {name} {value}: go on there, or delete the folder to start again"
                 )
+        if not 0 < mark["epochs"] <= self.config.recipe.epochs:
+            raise RunError(
+                f"{self.folder / checkpoint.NAME} claims {mark['epochs']} epochs of "
+                f"{self.config.recipe.epochs}: delete the folder to start again"
+            )
         return state
 
     def finish(self, results: dict, revision: dict, how: dict):
@@ -176,8 +194,8 @@ class Run:
             **how,
             **environment.summary(self.folder),
         }
-        files.write(self.folder / "summary.json", json.dumps(summary, indent=1) + "\n")
         (self.folder / checkpoint.PREVIOUS).unlink(missing_ok=True)
+        files.write(self.folder / "summary.json", json.dumps(summary, indent=1) + "\n")
         return summary
 
 

@@ -58,6 +58,7 @@ def read_run(path: Path):
         raise RunError(f"{folder / checkpoint.NAME} cannot be read ({error})") from None
     if state is None:
         raise RunError(f"checkpoint={path}: no whole checkpoint.pt there")
+    checkpoint.check_parts(folder, state)
     if numerics == NUMERICS and state["run"]["key"] != config.key:
         raise RunError(f"{folder / 'config.yaml'} is not what this run was trained with")
     return config, seed, state

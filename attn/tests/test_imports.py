@@ -11,7 +11,7 @@ import attn.names
 from attn.tests.conftest import ROOT
 
 PROGRAMS = ("train.py", "eval.py", "scripts/", "attn/data/__main__.py", "attn/modules/__main__.py")
-RUNS_AS_FILES = ("runs.files", "runs.folder", "runs.environment")
+RUNS_AS_FILES = ("runs.files", "runs.folder", "runs.environment", "runs.whole")
 # The rooms of attn, and what of attn each may import at the top of a file: itself is understood.
 ROOMS = {
     "__init__": (),

@@ -22,7 +22,7 @@ from attn.evaluation.predict import (
 from attn.names import POST_IMAGES
 from attn.network import pretrained
 from attn.network.build import build, count, stem_norms
-from attn.runs import checkpoint, environment, files
+from attn.runs import checkpoint, environment, files, whole
 from attn.runs.folder import Run
 from attn.runs.log import Log
 from attn.training.events import Busy, EpochEnded, Failed, Finished, Note, Started, Stepped
@@ -182,7 +182,11 @@ class Session:
         self.epochs_done, self.seconds, self.train_seconds = self._restored(claim.state)
         self._record_environment()
         for name in ("metrics.csv", "scores.csv"):
-            files.truncate_rows(self.run.folder / name, self.epochs_done)
+            with whole.reading(name):
+                files.truncate_rows(self.run.folder / name, self.epochs_done)
+        if self.epochs_done:
+            scored = self.run.config.location != "none"
+            whole.check_rows(self.run.folder, self.epochs_done, scored)
         self.log = Log(self.run.folder, self.epochs_done)
         if self.epochs_done == 0:
             example = int(shared.test_order[0])
@@ -212,6 +216,7 @@ class Session:
         """
         if state is None:
             return 0, 0.0, 0.0
+        checkpoint.check_parts(self.run.folder, state)
         here = self.trainer.precision
         there = state.get("precision", here)  # the first checkpoints did not say
         if there != here:
@@ -318,6 +323,15 @@ class Session:
             example_label=self.shared.data.labels["test"][example].numpy(),
         )
 
+    def _write_missing_predictions(self):
+        """Writes predictions.npz where it is missing or damaged in a run that was finished."""
+        try:
+            whole.check_predictions(self.run.folder, needed=True)
+        except whole.Damaged:
+            with self.trainer.on_stream():
+                logits, _ = evaluate(self.predictor, self.shared.test_order_there)
+                self._write_predictions(self.shared.test_order, logits.cpu())
+
     def _write_stem(self):
         """Writes stem.csv: how strongly the first convolution takes up each input channel."""
         with self.trainer.on_stream():
@@ -328,6 +342,7 @@ class Session:
     def finish(self):
         """Writes the summary, whose test accuracy is the last epoch's, never the best epoch's."""
         self._write_stem()
+        self._write_missing_predictions()
         accuracy = files.last_row(self.run.folder / "metrics.csv")["test_accuracy"]
         summary = self.run.finish(
             {

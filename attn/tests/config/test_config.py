@@ -191,7 +191,7 @@ def test_wrong_seeds_say_what_is_right(value):
         ("recipe.augment=mixup", "recipe.augment=mixup: choose one of none, crop_flip"),
         ("backbone.stem=wide", "stem=wide; choose one of imagenet, cifar"),
         ("backbone.refine_at=end", "refine_at=end; choose one of expansion, projection"),
-        ("attention.name=cbma", "attention.name=cbma: choose one of se, gsop, sk, scse"),
+        ("attention.name=cbma", "attention=cbma: it is not among the MECHANISMS of attn/modules"),
     ],
 )
 def test_a_mistake_is_refused_with_the_choices(words, message):

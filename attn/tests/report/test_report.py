@@ -271,11 +271,11 @@ def test_stem_norms_are_read_and_published_and_older_runs_have_none(tmp_path):
 
 
 DAMAGED_STEMS = [
-    ("", "No columns"),
+    ("", "it is empty"),
     ("channel,norm\n", "a channel is missing"),
     ("channel,norm\n0,1\n1,1\n", "a channel is missing"),
     ("channel,norm\n0,1\n1,1\n2,1\n4,1\n", "a channel is missing"),
-    ("channel,norm\n0,1\n1,\n2,1\n", "a norm is no number above 0"),
+    ("channel,norm\n0,1\n1,\n2,1\n", "could not convert"),
     ("channel,norm\n0,1\n1,0\n2,1\n", "a norm is no number above 0"),
     ("channel,norm\n0,1\n1,inf\n2,1\n", "a norm is no number above 0"),
     ("channel,norm\n0,1\n1,x\n2,1\n", "could not convert"),

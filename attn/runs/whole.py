@@ -1,0 +1,157 @@
+"""Judges whether a run folder's files are whole: for train.py, status.py and eval.py alike."""
+
+import csv
+import json
+from collections import Counter
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from attn.config.schema import NUMERICS, Config
+from attn.errors import RunError
+from attn.names import CLASSES, COLOURS
+from attn.runs.files import UNREADABLE
+
+DELETE = "delete the folder, and train.py makes it again"
+AGAIN = "the same train.py command writes it again"
+SOURCES = ("archive", "images", "synthetic")  # of the images
+# What a summary must have, and as what.
+TYPES = {
+    **dict.fromkeys(("run", "backbone", "attention", "location", "stages", "data", "recipe"), str),
+    **dict.fromkeys(("fingerprint", "configuration", "recipe_key", "device", "precision"), str),
+    **dict.fromkeys(("seed", "parameters", "multiply_adds", "numerics"), int),
+    **dict.fromkeys(("test_accuracy", "train_seconds"), (int, float)),
+}
+METRICS = ("epoch", "train_loss", "test_accuracy")
+SCORES = ("module", "channel", "epoch", "images", "mean")  # alone: of a mechanism that records none
+
+
+class Damaged(RunError):
+    """A run folder has a file that cannot be used.
+
+    The message names the file, the reason and the remedy.
+    """
+
+
+@contextmanager
+def reading(file: str, remedy: str = DELETE):
+    """Raises Damaged, with the remedy, where the block cannot read the file."""
+    try:
+        yield
+    except (*UNREADABLE, yaml.YAMLError) as error:
+        text = getattr(error, "strerror", None) or str(error)  # an OSError's without the path
+        reason = " ".join(text.split()) or type(error).__name__
+        raise Damaged(f"its {file} is damaged ({reason}); {remedy}") from None
+
+
+def check_finished(folder: Path) -> dict:
+    """Returns the summary of a finished run. Raises Damaged where a file of the run is not whole.
+
+    Files that earlier versions of this code did not write are not asked of their runs.
+    """
+    with reading("summary.json", AGAIN):
+        summary = _summary(folder)
+    if summary["run"] != folder.name:
+        raise Damaged(f"it is a copy of {summary['run']}")
+    recent, epochs = summary["numerics"] == NUMERICS, None
+    if recent:
+        with reading("config.yaml", AGAIN):
+            config = Config.from_dict(yaml.safe_load((folder / "config.yaml").read_text()))
+            if config.key != summary["configuration"]:
+                raise ValueError("it is of another configuration")
+            epochs = config.recipe.epochs
+    scored = summary["attention"] != "none"
+    check_rows(folder, epochs, scored)
+    with reading("metrics.csv"):
+        last = _rows(folder / "metrics.csv", METRICS)[-1]
+        if abs(float(last["test_accuracy"]) - summary["test_accuracy"]) > 1e-9:
+            raise ValueError("its end is not the summary's")
+    check_stem(folder, recent)
+    check_predictions(folder, recent)
+    return summary
+
+
+def _summary(folder: Path) -> dict:
+    summary = json.loads((folder / "summary.json").read_text())
+    for key, kind in TYPES.items():
+        if not isinstance(summary[key], kind):
+            raise ValueError(f"{key} is {summary[key]!r}")
+    if summary["source"] not in SOURCES:
+        raise ValueError(f"source is {summary['source']!r}")
+    return summary
+
+
+def check_rows(folder: Path, epochs: int | None, scored: bool):
+    """Raises Damaged where metrics.csv or scores.csv lacks rows.
+
+    epochs: the number of epochs that the run has done, each of which has its rows; None where that
+    is not known. scored: whether the run has attention, and so scores.
+    """
+    with reading("metrics.csv"):
+        there = [int(row["epoch"]) for row in _rows(folder / "metrics.csv", METRICS)]
+        if epochs is not None and there != list(range(epochs)):
+            raise ValueError(f"it has {len(there)} of {epochs} epochs")
+    with reading("scores.csv"):
+        if scored and not (folder / "scores.csv").exists():
+            raise ValueError("there is none")
+        if scored:
+            _check_scores(folder / "scores.csv", epochs)
+
+
+def _check_scores(path: Path, epochs: int | None):
+    rows = _rows(path, SCORES)
+    if not rows and path.read_text().strip().split(",") == [*SCORES]:
+        return
+    counts = Counter((int(row["epoch"]), row["images"]) for row in rows)
+    if len(set(counts.values())) > 1:
+        (epoch, _), fewest = min(counts.items(), key=lambda item: item[1])
+        raise ValueError(f"{fewest} of {max(counts.values())} rows in epoch {epoch}")
+    there = {epoch for epoch, _ in counts if epoch >= 0}
+    if epochs is not None and there != set(range(epochs)):
+        raise ValueError(f"it has {len(there)} of {epochs} epochs")
+
+
+def check_stem(folder: Path, needed: bool):
+    """Raises Damaged where the norms of the first filters are missing, or are no numbers above 0.
+
+    needed: whether the file must be there, which runs of earlier versions lack.
+    """
+    path = folder / "stem.csv"
+    with reading(path.name, "delete it and summary.json, and train.py writes both again"):
+        if not needed and not path.exists():
+            return
+        rows = _rows(path, ("channel", "norm"))
+        if [int(row["channel"]) for row in rows] != list(range(max(COLOURS, len(rows)))):
+            raise ValueError("a channel is missing")
+        if not all(0 < float(row["norm"]) < np.inf for row in rows):
+            raise ValueError("a norm is no number above 0")
+
+
+def check_predictions(folder: Path, needed: bool):
+    """Raises Damaged where the logits of the test images are missing or cannot be read."""
+    path = folder / "predictions.npz"
+    with reading(path.name, AGAIN):
+        if not needed and not path.exists():
+            return
+        with np.load(path) as file:
+            if needed and file["logits"].shape[1:] != (len(CLASSES),):
+                raise ValueError("its logits are of another shape")
+
+
+def _rows(path: Path, columns) -> list[dict[str, str]]:
+    """Returns a CSV file's rows.
+
+    Raises ValueError where a column is missing, or where a row has not as many values as the head.
+    """
+    with path.open(newline="") as file:
+        reader = csv.DictReader(file)
+        if not reader.fieldnames:
+            raise ValueError("it is empty")
+        if lacking := set(columns) - set(reader.fieldnames):
+            raise ValueError(f"it has no column {', '.join(sorted(lacking))}")
+        rows = list(reader)
+    if any(None in row or None in row.values() for row in rows):
+        raise ValueError("a row has more or fewer values than the head has names")
+    return rows

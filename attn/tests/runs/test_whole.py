@@ -1,0 +1,201 @@
+"""Run folders that somebody else has changed: train.py, status.py and eval.py agree on them."""
+
+import hashlib
+import io
+import os
+import resource
+import shutil
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from attn.config.sweep import configuration
+from attn.report.collect import collect
+from attn.runs import checkpoint
+from attn.runs.folder import Run
+from attn.tests.conftest import NOISY, ROOT, program
+from attn.training import session
+from attn.training.events import EpochEnded, Failed
+
+CPU = torch.device("cpu")
+SMALL = ("recipe.images=60", "recipe.test_images=50", "recipe.size=16", "recipe.precision=fp32")
+BINARY = bytes(range(256))
+
+
+def train(run, data, epochs=None):
+    """Trains a run, in this process, to its end or for some epochs; returns why it failed."""
+    reasons = []
+
+    def report(_, event):
+        if isinstance(event, Failed):
+            reasons.append(event.reason)
+        if isinstance(event, EpochEnded) and event.epoch + 1 == epochs:
+            raise KeyboardInterrupt
+
+    try:
+        session.train([run], data, CPU, report)
+    except KeyboardInterrupt:
+        assert epochs
+    return "".join(reasons)
+
+
+@pytest.fixture(scope="module")
+def trained_once(tmp_path_factory, synthetic):
+    """A run of three epochs that has two, and a finished one."""
+    made = configuration("recipe=quick", "backbone=resnet20", "recipe.epochs=3", *SMALL, *NOISY)
+    roots = [tmp_path_factory.mktemp(name) for name in ("half", "whole")]
+    half, whole = (Run(made, 0, root) for root in roots)
+    assert train(half, synthetic, epochs=2) == train(whole, synthetic) == ""
+    assert half.epochs_done == 2 and not half.finished and whole.finished
+    return half, whole
+
+
+def copy(run, root):
+    shutil.copytree(run.root, root, dirs_exist_ok=True)
+    return Run(run.config, run.seed, root)
+
+
+def gone(path):
+    path.unlink()
+
+
+def empty(path):
+    path.write_bytes(b"")
+
+
+def binary(path):
+    path.write_bytes(BINARY)
+
+
+def a_folder(path):
+    path.unlink(missing_ok=True)
+    path.mkdir()
+
+
+def cut(path):
+    """The head and the first row are left."""
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:2]))
+
+
+def of_others(path):
+    path.write_text("a,b\n1,2\n")
+
+
+DAMAGES = [gone, empty, binary, a_folder, cut, of_others]
+
+
+@pytest.mark.parametrize("name", ["metrics.csv", "scores.csv"])
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
+@pytest.mark.parametrize("state", [0, 1], ids=["unfinished", "finished"])
+def test_rows_that_are_lost_are_named_and_never_passed_over(
+    trained_once, tmp_path, synthetic, name, damage, state
+):
+    run = copy(trained_once[state], tmp_path)
+    damage(run.folder / name)
+    assert not run.finished
+    message = train(run, synthetic)
+    assert message.startswith(f"its {name} is damaged (") and "; delete the folder" in message
+    assert "Traceback" not in message and "\n" not in message
+    (left,) = collect(tmp_path).left_out
+    assert f"its {name} is damaged (" in left and "Traceback" not in left
+
+
+@pytest.mark.parametrize("name", ["predictions.npz", "stem.csv", "config.yaml", "summary.json"])
+@pytest.mark.parametrize("damage", [gone, empty, binary], ids=lambda damage: damage.__name__)
+def test_what_the_checkpoint_can_tell_is_written_again(
+    trained_once, tmp_path, synthetic, name, damage
+):
+    run = copy(trained_once[1], tmp_path)
+    before = (run.folder / name).read_bytes()
+    damage(run.folder / name)
+    assert not run.finished and (name == "summary.json" or f"its {name} is damaged" in run.damage)
+    assert len(collect(tmp_path).left_out) == 1
+    assert train(run, synthetic) == ""
+    assert run.finished and not collect(tmp_path).left_out
+    if name != "predictions.npz":  # a zip has the time in it
+        assert (run.folder / name).read_bytes() == before
+
+
+@pytest.mark.parametrize("damage", [gone, binary], ids=lambda damage: damage.__name__)
+def test_a_damaged_run_without_a_checkpoint_is_not_trained_over(
+    trained_once, tmp_path, synthetic, damage
+):
+    run = copy(trained_once[1], tmp_path)
+    (run.folder / "predictions.npz").unlink()
+    damage(run.folder / checkpoint.NAME)
+    metrics = (run.folder / "metrics.csv").read_text()
+    message = train(run, synthetic)
+    assert "its predictions.npz is damaged" in message and "no whole checkpoint.pt" in message
+    assert (run.folder / "metrics.csv").read_text() == metrics
+
+
+class Harmful:
+    def __reduce__(self):
+        return os.mkdir, ("harm",)
+
+
+def without(part):
+    return lambda state: {key: value for key, value in state.items() if key != part}
+
+
+STATES = [
+    *((without(part), f"lacks {part}; delete the folder") for part in checkpoint.PARTS[1:]),
+    (without("run"), "was made with key None"),
+    (lambda state: [1, 2], "holds no run's state"),
+    (lambda state: state | {"run": state["run"] | {"epochs": 999}}, "claims 999 epochs of 3"),
+    (lambda state: {"run": Harmful()}, "holds no tensors and numbers alone"),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), STATES, ids=[message for _, message in STATES])
+def test_a_checkpoint_of_anything_else_is_refused(
+    trained_once, tmp_path, synthetic, monkeypatch, change, message
+):
+    monkeypatch.chdir(tmp_path)
+    run = copy(trained_once[0], tmp_path / "runs")
+    path = run.folder / checkpoint.NAME
+    buffer = io.BytesIO()
+    torch.save(change(torch.load(path, weights_only=True)), buffer)
+    path.write_bytes(buffer.getvalue())  # with a right checksum
+    (run.folder / checkpoint.CHECKSUMS).write_text(hashlib.sha256(buffer.getvalue()).hexdigest())
+    refused = train(run, synthetic)
+    assert refused.startswith(f"{path} {message}") and "\n" not in refused
+    assert not (tmp_path / "harm").exists()
+
+
+@pytest.mark.parametrize("name", [checkpoint.NAME, checkpoint.CHECKSUMS, "summary.json"])
+def test_a_folder_in_place_of_a_file_is_named(trained_once, tmp_path, synthetic, name):
+    run = copy(trained_once[0], tmp_path)
+    a_folder(run.folder / name)
+    refused = train(run, synthetic)
+    assert name in refused and refused.endswith("Is a directory") and "\n" not in refused
+
+
+def test_a_damaged_run_has_failed_where_it_is_asked_for_again(trained_once, tmp_path):
+    words = ["recipe=quick", "backbone=resnet20", "recipe.epochs=3", *SMALL, *NOISY]
+    words += ["data.source=synthetic", "device=cpu", f"runs={tmp_path}"]
+    assert program("train.py", *words).returncode == 0
+    (metrics,) = tmp_path.glob("*/metrics.csv")
+    cut(metrics)
+    again = program("train.py", *words)
+    assert again.returncode == 1
+    assert "seed 0  FAILED: its metrics.csv is damaged (it has 1 of 3 epochs)" in again.stdout
+    status = program("scripts/status.py", *words).stdout
+    assert status.startswith("damaged ") and "it has 1 of 3 epochs" in status
+
+
+def test_a_file_that_cannot_grow_is_named_and_the_run_goes_on_later(tmp_path):
+    words = ["recipe=quick", "backbone=resnet20", "recipe.epochs=2", *SMALL]
+    words += ["data.source=synthetic", "device=cpu", f"runs={tmp_path}"]
+    command = [sys.executable, "train.py", *words]
+
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, resource.RLIM_INFINITY))
+
+    full = subprocess.run(command, cwd=ROOT, preexec_fn=limit, capture_output=True, text=True)
+    assert full.returncode == 1 and "Traceback" not in full.stdout + full.stderr
+    assert "checkpoint.pt: File too large" in full.stdout
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0 and len(list(tmp_path.glob("*/summary.json"))) == 1
