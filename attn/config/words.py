@@ -1,6 +1,7 @@
 """The words of a command line: Hydra's own parser reads the words; a refused word gets a hint."""
 
 import difflib
+import shutil
 import sys
 import typing
 from collections import Counter
@@ -114,6 +115,8 @@ def _check_hydra(overrides: list[Override]):
                 f"{override.input_line}: a sweeper that tunes would choose on the test set; write "
                 "the values with -m, and choose by the baseline on seeds that no table uses"
             )
+        if group == "hydra/launcher" and "slurm" in value and not shutil.which("srun"):
+            raise UserError(f"{override.input_line}: no srun here; start it on the cluster")
         if group == "hydra/launcher":
             with catalogue_open():
                 known = GlobalHydra.instance().config_loader().get_group_options(group)

@@ -52,8 +52,7 @@ def compiling(running: Config, after: list[list[str]], device: torch.device):
 def _started(running: Config, after: list[list[str]], device: torch.device):
     try:
         workers.start()
-        words = running.key, after, device
-        process = workers.CONTEXT.Process(target=_work, args=words, daemon=True)
+        process = workers.process(_work, (running.key, after, device))
         process.start()
         return process
     except OSError as error:  # no reason not to train

@@ -25,6 +25,10 @@ class Cells:
         seeds = ", ".join(str(run.seed) for run in runs)
         return f"{self.place(cell)}{runs[0].config.title}, seed{'s' * (len(runs) > 1)} {seeds}"
 
+    def mark(self, cell: int | None) -> str:
+        """Returns what stands before a run's lines where cells train beside each other."""
+        return "" if cell is None or self.process == os.getpid() else f"cell {cell + 1}  "
+
     def end(self, runs: list, cell: int | None, seconds: float) -> list[str]:
         """Returns the accuracy of a cell's finished runs, their folders and the time left, as text.
 

@@ -33,10 +33,10 @@ def launch(runs: list[Run], device, compiled: bool | None, beside, cells: Cells,
     failed, began = [], time.perf_counter()
     try:
         if left and device.type == "cpu":
-            failed = _side_by_side(left, compiled, cells)
+            failed = _side_by_side(left, compiled, cells, cell)
         elif left:
             with beside:
-                failed = _on_one_device(left, device, compiled, cells)
+                failed = _on_one_device(left, device, compiled, cells, cell)
     except KeyboardInterrupt as stop:
         print("\nStopped. The same command goes on from the last checkpoint.", file=sys.stderr)
         sys.exit(stopped_by(stop))  # an ordinary exception would let a sweep go on to its next cell
@@ -46,10 +46,10 @@ def launch(runs: list[Run], device, compiled: bool | None, beside, cells: Cells,
         raise RunError(f"{len(failed)} of {len(left)} runs failed: {', '.join(failed)}")
 
 
-def _on_one_device(runs: list[Run], device: torch.device, compiled, cells: Cells) -> list[str]:
+def _on_one_device(runs: list[Run], device, compiled, cells: Cells, cell) -> list[str]:
     """Trains the runs in one process, with a stream for each; returns the names of failed runs."""
     waves = -(-len(runs) // AT_ONCE)
-    progress = Progress(runs, cells.said, waves)
+    progress = Progress(runs, cells.said, cells.mark(cell), waves)
     data = load(runs[0].config.data.source, runs[0].config.data.root)
     for wave in range(waves):  # of one size: a small one would leave most of the GPU idle
         train(runs[wave::waves], data, device, progress.handle, compiled)
@@ -57,14 +57,15 @@ def _on_one_device(runs: list[Run], device: torch.device, compiled, cells: Cells
     return progress.failed
 
 
-def _side_by_side(runs: list[Run], compiled, cells: Cells) -> list[str]:
+def _side_by_side(runs: list[Run], compiled, cells: Cells, cell) -> list[str]:
     """Trains each run in a process of one thread; returns the names of failed runs.
 
     As many processes train at once as there are processors. A run has one thread even where it
     trains alone, as the number of threads changes the last bits of a convolution.
     """
     at_once = min(len(runs), workers.processors())
-    progress = Progress(runs, cells.said, waves=-(-len(runs) // at_once), hint=CPU_HINT)
+    waves = -(-len(runs) // at_once)
+    progress = Progress(runs, cells.said, cells.mark(cell), waves, CPU_HINT)
     full = at_once == workers.processors()
     free = [slot if full else None for slot in range(at_once)]  # a processor each if all are used
     waiting, working = list(runs), {}
@@ -108,9 +109,7 @@ def _start(run: Run, compiled, processor) -> tuple:
     The process reports its events on the connection.
     """
     heard, told = workers.CONTEXT.Pipe(duplex=False)
-    process = workers.CONTEXT.Process(
-        target=_work, args=(run, told, compiled, processor), daemon=True
-    )
+    process = workers.process(_work, (run, told, compiled, processor))
     process.start()
     told.close()
     return heard, process

@@ -15,14 +15,14 @@ CPU_HINT = "recipe=quick backbone=resnet20 is meant for CPUs: it takes minutes."
 class Progress:
     """Shows the events of `attn.training.session.train` for the runs of one configuration.
 
-    waves: the time that all runs take, as a multiple of one run's time. hint: a text that is said
-    once, where that time turns out to be more than half an hour; empty for no hint. said: the notes
-    that were shown before.
+    said: the notes that were shown before. mark: what stands before each seed. waves: the time that
+    all runs take, as a multiple of one run's time. hint: a text that is said once, where that time
+    turns out to be more than half an hour; empty for no hint.
     """
 
-    def __init__(self, runs: list[Run], said: set, waves: int = 1, hint: str = ""):
+    def __init__(self, runs: list[Run], said: set, mark: str = "", waves: int = 1, hint: str = ""):
         self.terminal = sys.stderr.isatty()
-        self.names = {run.name: f"  seed {run.seed}" for run in runs}
+        self.names = {run.name: f"  {mark}seed {run.seed}" for run in runs}
         self.waves, self.hint, self.said = waves, hint, said
         self.bars, self.starts, self.failed, self.busy = {}, {}, [], []
 

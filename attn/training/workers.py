@@ -30,6 +30,16 @@ def start():
     signal.signal(signal.SIGINT, answer)
 
 
+def process(target, args: tuple):
+    """Returns a process that is forked from the server and ends with this process.
+
+    A launcher's worker may have a start method of its own, such as loky, which it would hand on to
+    processes that do not know it.
+    """
+    multiprocessing.set_start_method("forkserver", force=True)
+    return CONTEXT.Process(target=target, args=args, daemon=True)
+
+
 def processors() -> int:
     """Returns the number of processors that this process may use.
 

@@ -239,7 +239,7 @@ def test_waves_are_of_one_size(run, monkeypatch):
     waves = []
     monkeypatch.setattr(launch, "load", lambda *args: None)
     monkeypatch.setattr(launch, "train", lambda runs, *args: waves.append(len(runs)))
-    launch._on_one_device([run] * (launch.AT_ONCE + 1), CPU, None, launch.Cells())
+    launch._on_one_device([run] * (launch.AT_ONCE + 1), CPU, None, launch.Cells(), None)
     assert len(waves) == 2 and sum(waves) == launch.AT_ONCE + 1 and max(waves) - min(waves) <= 1
 
 

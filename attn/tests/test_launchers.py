@@ -1,0 +1,178 @@
+"""Sweeps sent to Hydra's launchers: the tables of one machine, to the bit, whatever ends a job."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from attn.tests.conftest import NOISY, ROOT, TINY, folders, program, rows
+
+SLURM = [
+    *("hydra/launcher=slurm", "hydra.launcher.gpus_per_node=null", "hydra.launcher.timeout_min=5"),
+    "hydra.launcher.cpus_per_task=1",
+]
+ABSENT = [name for name in ("slurmctld", "slurmd", "srun") if not shutil.which(name)]
+needs_slurm = pytest.mark.skipif(
+    bool(ABSENT) or os.getuid() != 0, reason=f"no {', '.join(ABSENT) or 'root'}: slurm-wlm has it"
+)
+
+
+def numbers(root):
+    """What every run under root gave, but for its times."""
+    return {
+        folder.name: (rows(folder / "metrics.csv"), rows(folder / "scores.csv"))
+        for folder in folders(root)
+        if (folder / "summary.json").exists()
+    }
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory):
+    """The sweep of two cells, one after another in this machine's own launcher."""
+    root = tmp_path_factory.mktemp("here")
+    done = program("train.py", "-m", *SWEEP, f"runs={root}")
+    assert done.returncode == 0, done.stderr
+    assert len(numbers(root)) == 4
+    return root
+
+
+SWEEP = [*TINY, "data=rgb_noise", "attention=se", "location=first,last", "seeds=2"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "launcher",
+    [
+        ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"],
+        ["hydra/launcher=submitit_local", "hydra.launcher.timeout_min=5"],
+    ],
+    ids=["joblib", "submitit_local"],
+)
+def test_a_launcher_of_this_machine_makes_the_same_table(here, tmp_path, launcher):
+    done = program("train.py", "-m", *SWEEP, *launcher, f"runs={tmp_path}")
+    assert done.returncode == 0, done.stderr
+    assert numbers(tmp_path) == numbers(here)
+    again = program("train.py", "-m", *SWEEP, f"runs={tmp_path}")  # with another launcher
+    assert again.stdout.count("finished before: 2 of 2") == 2
+
+
+@pytest.mark.slow
+def test_a_failing_job_stops_no_other(tmp_path):
+    words = [*TINY, "location=last", "recipe.lr=1e30,0.05", f"runs={tmp_path}"]
+    launcher = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+    done = program("train.py", "-m", *words, *launcher)
+    assert done.returncode == 1 and "cell 1  seed 0  FAILED: the loss" in done.stdout
+    assert len(numbers(tmp_path)) == 1
+
+
+class Cluster:
+    """A SLURM cluster of this machine alone, in which commands run."""
+
+    def __init__(self, folder, **settings):
+        command = ["bash", "scripts/slurm.sh", str(folder), "sleep", "600"]
+        group = {"start_new_session": True}
+        self.process = subprocess.Popen(command, cwd=ROOT, env=os.environ | settings, **group)
+        self.environment = os.environ | {"SLURM_CONF": str(folder / "slurm.conf")}
+        wait_for(lambda: "idle" in self.said("sinfo", "-h", "-o", "%T"))
+
+    def said(self, *words):
+        done = subprocess.run(words, env=self.environment, capture_output=True, text=True)
+        return done.stdout
+
+    def start(self, *words):
+        return subprocess.Popen(
+            [sys.executable, "train.py", "-m", *SLURM, *words],
+            cwd=ROOT,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def train(self, *words):
+        process = self.start(*words)
+        output = process.communicate(timeout=280)[0]
+        return process.returncode, output
+
+
+def wait_for(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    started = []
+
+    def start(**settings):
+        started.append(Cluster(tmp_path / "slurm", **settings))
+        return started[-1]
+
+    yield start
+    for one in started:
+        os.killpg(one.process.pid, signal.SIGTERM)
+        one.process.wait(timeout=60)
+
+
+def logs(root):
+    """What the jobs printed."""
+    return "".join(path.read_text() for path in root.glob("_jobs/*/.submitit/*/*.out"))
+
+
+@pytest.mark.slow
+@needs_slurm
+def test_a_sweep_is_an_array_of_jobs_and_a_killed_worker_fails_alone(cluster, here, tmp_path):
+    """There is no sacct in this cluster either."""
+    root = tmp_path / "runs"
+    process = cluster().start(*SWEEP, "hydra.launcher.array_parallelism=1", f"runs={root}")
+    wait_for(lambda: list(root.glob("*/metrics.csv")))
+    lock = next(root.glob("*/metrics.csv")).parent / ".lock"
+    os.kill(int(lock.read_text().split()[1]), signal.SIGKILL)
+    output = process.communicate(timeout=200)[0]
+    assert process.returncode == 1, output
+    assert "FAILED: its process ended with status -9" in logs(root)
+    assert len(numbers(root)) == 3
+    done = program("train.py", "-m", *SWEEP, f"runs={root}")
+    assert done.returncode == 0 and numbers(root) == numbers(here)
+
+
+LONG = [*TINY, *NOISY, "recipe.epochs=45"]
+
+
+@pytest.mark.slow
+@needs_slurm
+def test_a_job_out_of_time_is_queued_again_and_ends_in_the_bits_of_an_uninterrupted(
+    cluster, tmp_path
+):
+    limits = ["hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=35"]
+    root = tmp_path / "runs"
+    status, output = cluster().train(*LONG, *limits, f"runs={root}")
+    assert status == 0, output
+    assert "goes on after epoch" in logs(root)
+    whole = program("train.py", *LONG, f"runs={tmp_path / 'whole'}")
+    assert whole.returncode == 0 and numbers(root) == numbers(tmp_path / "whole")
+
+
+@pytest.mark.slow
+@needs_slurm
+def test_where_the_cluster_cancels_the_same_command_again_is_the_way_on(cluster, tmp_path):
+    here = cluster(PREEMPT="CANCEL")
+    root, words = tmp_path / "runs", [*TINY, *NOISY, "recipe.epochs=12"]
+    process = here.start(*words, f"runs={root}")
+    wait_for(lambda: list(root.glob("*/checkpoint.pt")))
+    here.said("srun", "-p", "urgent", "--exclusive", "true")  # preempts, and ends
+    wait_for(lambda: not here.said("squeue", "-h").strip())
+    process.send_signal(signal.SIGINT)  # without sacct it would wait for the job
+    process.communicate(timeout=60)
+    assert not numbers(root)
+    status, output = here.train(*words, f"runs={root}")
+    assert status == 0, output
+    assert "goes on after epoch" in logs(root)
+    whole = program("train.py", *words, f"runs={tmp_path / 'whole'}")
+    assert whole.returncode == 0 and numbers(root) == numbers(tmp_path / "whole")
