@@ -218,14 +218,14 @@ def _at_end(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def _ranked(scores: pd.DataFrame) -> np.ndarray | None:
-    """Returns the scores (C,) of the final features at the end, highest first, in float16.
+    """Returns the scores (C,) of the final features at the end, highest first.
 
     The result is None where attention stands elsewhere.
     """
     if scores.empty:
         return None
     means = _at_end(scores)
-    means = means.loc[means["module"].map(of_final_features), "mean"].to_numpy(np.float16)
+    means = means.loc[means["module"].map(of_final_features), "mean"].to_numpy(np.float32)
     return np.sort(means)[::-1] if len(means) > 1 else None
 
 
