@@ -49,3 +49,16 @@ def of_input_channels(module: str) -> bool:
 def of_final_features(module: str) -> bool:
     """Returns whether a mechanism, by its module name, scores each of the final features."""
     return module in ("seams.features", "seams.features.channel")
+
+
+def ranges(numbers: list[int]) -> str:
+    """Returns sorted whole numbers as text, in which 0, 1, 2, 3 and 7 are 0 to 3, 7."""
+    parts = []
+    for value in numbers:
+        if parts and value == parts[-1][-1] + 1:
+            parts[-1].append(value)
+        else:
+            parts.append([value])
+    return ", ".join(
+        f"{part[0]} to {part[-1]}" if len(part) > 2 else ", ".join(map(str, part)) for part in parts
+    )

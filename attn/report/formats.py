@@ -30,19 +30,6 @@ def counted(count: int, what: str) -> str:
     return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
 
-def ranges(numbers: list[int]) -> str:
-    """Returns sorted whole numbers as text, in which 0, 1, 2, 3 and 7 are 0 to 3, 7."""
-    parts = []
-    for value in numbers:
-        if parts and value == parts[-1][-1] + 1:
-            parts[-1].append(value)
-        else:
-            parts.append([value])
-    return ", ".join(
-        f"{part[0]} to {part[-1]}" if len(part) > 2 else ", ".join(map(str, part)) for part in parts
-    )
-
-
 def whole(value) -> str:
     return "" if value is None or pd.isna(value) else f"{int(value):,}"
 

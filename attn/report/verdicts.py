@@ -7,9 +7,8 @@ import numpy as np
 import pandas as pd
 
 from attn import stats
-from attn.names import COLOURS, of_input_channels
+from attn.names import COLOURS, of_input_channels, ranges
 from attn.report.claims import COST, SCORES, Claim, Row
-from attn.report.formats import ranges
 from attn.report.group import DEMONSTRATION, Group, by_pair
 from attn.stats import CONTRADICTED, NO_VERDICT, NOT_RUN, REPRODUCED, Estimate
 

@@ -1,5 +1,6 @@
 """The curves, pictures and results that a run shows in TensorBoard."""
 
+import csv
 from pathlib import Path
 
 import torch
@@ -25,11 +26,37 @@ GAP = "score/gap"  # the lowest score of a colour minus the highest of a noise c
 class Log:
     """The TensorBoard log of a run, in which a step is an epoch, counted from 1.
 
-    A resumed run replaces the entries after the epoch from which it goes on.
+    The log follows the run's CSV files: a resumed run writes it anew from them. TensorBoard orders
+    several files of events by their times, and a clock may step back between them.
     """
 
-    def __init__(self, folder: Path, epochs_done: int):
-        self.writer = SummaryWriter(str(folder), purge_step=epochs_done + 1)
+    def __init__(self, folder: Path):
+        for older in folder.glob("events.out.tfevents.*"):
+            older.unlink()
+        self.folder, self.writer = folder, SummaryWriter(str(folder))
+
+    def replay(self, images: int):
+        """Adds the epochs that metrics.csv and scores.csv have.
+
+        images: the number of test images, at most, of the scores.
+        """
+        for row in _rows(self.folder / "metrics.csv"):
+            self.epoch(
+                int(row["epoch"]), {name: float(row[name]) for name in CURVES if name in row}
+            )
+        if not (self.folder / "scores.csv").exists():
+            return
+        found = {}  # by (epoch, images) and module, the means of the channels
+        for row in _rows(self.folder / "scores.csv"):
+            modules = found.setdefault((int(row["epoch"]), int(row["images"])), {})
+            modules.setdefault(row["module"], []).append(float(row["mean"]))
+        counts = {}
+        for epoch, count in found:
+            if count <= images:
+                counts[epoch] = max(count, counts.get(epoch, 0))
+        for epoch, count in sorted(counts.items()):
+            means = {m: (torch.tensor(v),) for m, v in found[epoch, count].items()}
+            self.scores(epoch, means)
 
     def begin(self, config: dict, channels: torch.Tensor):
         """Adds the configuration as text, and a test image's channels (C, H, W) side by side."""
@@ -39,7 +66,8 @@ class Log:
 
     def epoch(self, epoch: int, metrics: dict):
         for name, tag in CURVES.items():
-            self.writer.add_scalar(tag, metrics[name], epoch + 1)
+            if name in metrics:  # runs from before it have no test_loss
+                self.writer.add_scalar(tag, metrics[name], epoch + 1)
         self.writer.flush()
 
     def scores(self, epoch: int, scores: dict):
@@ -69,3 +97,8 @@ class Log:
         for part in hparams(values, metrics):
             self.writer.file_writer.add_summary(part)
         self.writer.close()
+
+
+def _rows(path: Path):
+    with path.open(newline="") as file:
+        yield from csv.DictReader(file)

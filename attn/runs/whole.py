@@ -54,7 +54,9 @@ def check_finished(folder: Path) -> dict:
     with reading("summary.json", AGAIN):
         summary = _summary(folder)
     if summary["run"] != folder.name:
-        raise Damaged(f"it is a copy of {summary['run']}")
+        if (folder.parent / summary["run"]).exists():
+            raise Damaged(f"it is a copy of {summary['run']}")
+        raise Damaged(f"its name was {summary['run']}: rename it back")
     recent, epochs = summary["numerics"] == NUMERICS, None
     if recent:
         with reading("config.yaml", AGAIN):

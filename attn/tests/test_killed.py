@@ -1,11 +1,16 @@
 """Programs that are killed or interrupted, and what the same command makes of it afterwards."""
 
 import fcntl
+import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.parse
+import urllib.request
 
 import pytest
 import torch
@@ -121,3 +126,43 @@ def test_an_interruption_while_the_program_starts_is_one_word(tmp_path, sent):
     assert [line for line in output.splitlines() if line.startswith("Stopped.")]
     assert "Traceback" not in output
     assert process.returncode == 128 + sent
+
+
+@pytest.mark.slow
+def test_tensorboard_has_each_epoch_once_after_resumes_and_a_clock_that_stepped_back(tmp_path):
+    """Asked over HTTP, as the page asks."""
+    words = ["train.py", *TINY, *NOISY, "recipe.epochs=6", f"runs={tmp_path}"]
+    for epochs in (1, 3):
+        process = start(*words)
+        wait_for(
+            lambda: any(len(rows(f)) >= epochs for f in tmp_path.glob("*/metrics.csv")), process
+        )
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        for path in tmp_path.glob("*/events*"):  # as if it had been written much later
+            path.rename(path.with_name(path.name.replace("tfevents.1", "tfevents.9", 1)))
+    assert program(*words).returncode == 0
+    (folder,) = folders(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    server = [sys.executable, "-m", "tensorboard.main", "--logdir", tmp_path, "--port", port]
+    with subprocess.Popen(list(map(str, server)), stderr=subprocess.DEVNULL) as process:
+        try:
+            for tag in ("accuracy/test", "score/noise_3"):
+                query = urllib.parse.urlencode({"run": folder.name, "tag": tag})
+                address = f"http://127.0.0.1:{port}/data/plugin/scalars/scalars?{query}"
+                steps = [step for _, step, _ in asked(address)]
+                assert steps == [*range(tag.startswith("accuracy"), 7)]
+        finally:
+            process.terminate()
+
+
+def asked(address, seconds=60):
+    """What a server that is starting answers, once it has read the log."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            return json.load(urllib.request.urlopen(address))
+        except (urllib.error.URLError, ConnectionError):
+            time.sleep(0.5)
+    return pytest.fail(f"no answer from {address}")

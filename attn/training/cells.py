@@ -3,6 +3,8 @@
 import os
 import statistics
 
+from attn.names import ranges
+
 
 class Cells:
     """The cells of a command line, and what is known of those that have trained so far.
@@ -22,7 +24,7 @@ class Cells:
 
     def heading(self, runs: list, cell: int | None) -> str:
         """Returns the line above a cell's runs; cell: its number from 0, None outside a sweep."""
-        seeds = ", ".join(str(run.seed) for run in runs)
+        seeds = ranges(sorted(run.seed for run in runs))
         return f"{self.place(cell)}{runs[0].config.title}, seed{'s' * (len(runs) > 1)} {seeds}"
 
     def mark(self, cell: int | None) -> str:
@@ -37,7 +39,8 @@ class Cells:
         if seconds:
             self.seconds.append(seconds)
         lines = []
-        if found := mean_accuracy([run.accuracy for run in runs if run.finished]):
+        values = [run.accuracy for run in runs]
+        if found := mean_accuracy([value for value in values if value is not None]):
             lines.append(f"{found}: {runs[0].pattern if len(runs) > 1 else runs[0].folder}")
         left = len(self.after(cell))
         if left and self.seconds:

@@ -187,10 +187,12 @@ class Session:
         if self.epochs_done:
             scored = self.run.config.location != "none"
             whole.check_rows(self.run.folder, self.epochs_done, scored)
-        self.log = Log(self.run.folder, self.epochs_done)
-        if self.epochs_done == 0:
-            example = int(shared.test_order[0])
-            self.log.begin(asdict(self.run.config), shared.inputs["test"].pictures(example))
+        self.log = Log(self.run.folder)
+        example = shared.inputs["test"].pictures(int(shared.test_order[0]))
+        self.log.begin(asdict(self.run.config), example)
+        if self.epochs_done:
+            self.log.replay(SCORE_IMAGES)
+        else:
             first = shared.test_order[:UNTRAINED_IMAGES]
             self._write_scores(-1, untrained_scores(network, shared.inputs["test"], first))
         self.total = self.recipe.epochs * len(shared.samples)
