@@ -1,26 +1,25 @@
 #!/usr/bin/env bash
-# What waits for a GPU: its tests, the benchmark's first ways, the 20 runs of the post's two tables, timed;
-# then the rest of the benchmark, the profile, the memory formats and what runs the other claims take.
-# Packs what they made into parts under 16 MiB. What is done is not done again, and a run that stops where
-# the time is up goes on at the next call on this machine; on another one what runs/_packed has is done.
-#   bash scripts/gpu.sh [--minutes N] [--out FOLDER]     (10 minutes; runs/_packed)
-# The parts unpack in the repository's root:              cat runs.tar.gz.* | tar xz
+# What waits for a GPU. First a smoke test, which chooses how the runs compute; then the runs of the post's
+# two tables with 2 seeds, with 5 and with 10; then the GPU tests, a profile, the benchmark, the memory
+# formats and what the other claims take. After each phase all is packed into at most 8 files of 15 MB, with
+# the checkpoints of unfinished runs as far as they fit. What is done is not done again: unpack the files in
+# the repository's root of any machine, and the next call goes on there.
+#   bash scripts/gpu.sh [--seconds N] [--out FOLDER]     (540 seconds; runs/_packed)
+#   cat runs.tar.gz.* | tar xz
 # PYTHON=python3 uses that interpreter with what is installed there, instead of .venv.
-set -euo pipefail
+set -uo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 
-minutes=10 out=runs/_packed
+seconds=540 out=runs/_packed
 while [ $# -gt 0 ]; do
     case "$1" in
-        --minutes) minutes=$2 ;;
-        --out) out=$2 ;;
-        *)
-            echo "gpu.sh $1: it takes --minutes N and --out FOLDER" >&2
-            exit 2
-            ;;
+        --seconds) seconds=${2:-} ;;
+        --out) out=${2:-} ;;
+        *) echo "gpu.sh $1: it takes --seconds N and --out FOLDER" >&2 && exit 2 ;;
     esac
-    shift 2
+    shift $(($# < 2 ? $# : 2))
 done
+case "$seconds" in '' | *[!0-9]*) echo "gpu.sh --seconds $seconds: a whole number" >&2 && exit 2 ;; esac
 
 if [ -z "${PYTHON:-}" ]; then
     environment requirements-dev.txt
@@ -34,106 +33,136 @@ fi
     echo "gpu.sh: torch sees no GPU on this machine" >&2
     exit 1
 }
-end=$((minutes * 60 - 60)) # of this script's seconds; the last minute is for stopping and packing
-left() { echo $((end > SECONDS ? end - SECONDS : 1)); }
-least() { echo $(($1 < $(left) ? $1 : $(left))); }
-phase() { echo "gpu.sh: $1, after $SECONDS s"; }
 
-failed=0
-mkdir -p runs results/bench
-if compgen -G "runs/_packed/runs.tar.gz.*" >/dev/null; then
-    cat runs/_packed/runs.tar.gz.* | tar xz --skip-old-files
-fi
+mkdir -p runs results/bench "$out"
+phases=results/bench/gpu-phases.txt stamp=results/bench/gpu-tests.txt how=runs/_how
+export TORCHINDUCTOR_CACHE_DIR=$PWD/runs/_inductor
 gpu=$("$PYTHON" -c 'import torch; print(torch.cuda.get_device_name(), "torch", torch.__version__)')
-# What was tested, in a file that comes back with the results: another machine need not test it again.
-code=$(find attn scripts configs train.py -type f ! -name '*.pyc' | LC_ALL=C sort | xargs cat | cksum)
-stamp=results/bench/gpu-tests.txt
-if ! grep -qsF "$code" "$stamp"; then
-    phase "the GPU tests"
-    log=$(mktemp)
-    timeout --signal=INT --kill-after=20 "$(least 300)" "$PYTHON" -m pytest -v -m gpu attn/tests |
-        tee "$log" || failed=$?
-    results=$(grep -E '^(FAILED|ERROR)|^[=!]* ?[0-9]+ (passed|failed|skipped)' "$log" || true)
-    case "$failed" in
-        124 | 137) results+=$'\n'"stopped after $SECONDS s, behind $(grep '::' "$log" | tail -n 1)" ;;
+end=$((seconds - seconds / 12)) # of this script's seconds; what is behind it is for stopping and packing
+failed=0
+
+left() { echo $((end > SECONDS ? end - SECONDS : 0)); }
+least() { echo $(($1 < $(left) ? $1 : $(left))); }
+finished() { find runs -path 'runs/[!_]*/summary.json' | wc -l; }
+say() { echo "gpu.sh: $1, after $SECONDS of $seconds s"; }
+
+limited() { # SECONDS COMMAND ...: as long as that, with a moment more for an end in order
+    timeout --signal=INT --kill-after=$((seconds / 60 + 1)) "$@"
+}
+
+listed() { # every small file of every run, then the checkpoints of unfinished runs while they fit
+    local folder file room=$((8 * 14 * 1024 * 1024)) size
+    find results/bench -type f
+    find runs/[!_]*/ -maxdepth 1 -type f ! -name '*.pt' ! -name 'events*' ! -name '.*' 2>/dev/null
+    for folder in $(ls -t -d runs/[!_]*/ 2>/dev/null); do
+        [ ! -f "$folder/summary.json" ] && [ -f "$folder/checkpoint.pt" ] || continue
+        size=$(stat -c %s "$folder/checkpoint.pt")
+        [ "$size" -lt "$room" ] || continue
+        room=$((room - size))
+        echo "$folder/checkpoint.pt" && echo "$folder/checkpoint.sha256"
+    done
+}
+
+pack() {
+    local new
+    new=$(mktemp -d "$out/.packing-XXXX")
+    listed | tar cz --ignore-failed-read --files-from - 2>/dev/null | # a file may go while it is read
+        split --bytes=15M --numeric-suffixes - "$new/runs.tar.gz."
+    rm -f "$out"/runs.tar.gz.*
+    mv "$new"/runs.tar.gz.* "$out"
+    rmdir "$new"
+}
+trap pack EXIT # whatever ends this script, what was made comes back
+trap 'exit 130' INT TERM
+
+note() { # NAME STATUS BEGAN RUNS-BEFORE: a line of what a phase made, in a file that comes back
+    local made=$(($(finished) - $4)) rate mode last
+    last=$(ls -t runs/[!_]*/metrics.csv 2>/dev/null | head -1)
+    rate=$([ -z "$last" ] || awk -F, 'NR == 1 {for (i = 1; i <= NF; i++) if ($i == "images_per_second") c = i}
+        END {if (c && NR > 1) printf "%.0f images/s, %.2f ms for 32", $c, 32000 / $c}' "$last")
+    mode=$(grep -ho '"mode": "[^"]*"' "${last%metrics.csv}"*.json 2>/dev/null | tail -1)
+    echo "$gpu: $1: status $2, $((SECONDS - $3)) s, $made runs finished${rate:+, last $rate}${mode:+, $mode}" |
+        tee -a "$phases"
+}
+
+phase() { # NAME SECONDS COMMAND ...
+    local name=$1 limit=$2 began=$SECONDS before status=0
+    shift 2
+    before=$(finished)
+    say "$name, $limit s at most"
+    limited "$limit" "$@" || status=$?
+    case "$status" in
+        0) ;;
+        124 | 130 | 137) echo "gpu.sh: time is up in $name; the next call goes on with it" ;;
+        *) failed=$status ;;
     esac
-    printf '%s\n' "$gpu" "$results" "code $code" >"$stamp"
-fi
-
-finished() { find runs -path 'runs/*/summary.json' | wc -l; }
-
-runs() { # those of experiments, an argument each; the next one's first step is compiled meanwhile
-    local words options status ahead cache began before made
-    while [ $# -gt 0 ]; do
-        words=$1 ahead=
-        shift
-        [ "$(left)" -gt 150 ] || return 0
-        phase "experiment=$words"
-        before=$(finished) began=$SECONDS cache=none
-        [ ! -d "$TORCHINDUCTOR_CACHE_DIR/fxgraph" ] || cache=some
-        if [ $# -gt 0 ]; then
-            read -ra options <<<"experiment=$1"
-            timeout "$(least 300)" "$PYTHON" -m attn.training.ahead "${options[@]}" device=cuda &
-            ahead=$!
-        fi
-        status=0
-        read -ra options <<<"experiment=$words"
-        # What is left behind is for looking into the networks.
-        timeout --signal=INT --kill-after=20 "$(($(left) - 100))" \
-            "$PYTHON" train.py "${options[@]}" device=cuda || status=$?
-        case "$status" in
-            0) [ -z "$ahead" ] || wait "$ahead" || true ;;
-            124 | 130 | 137) echo "gpu.sh: time is up in experiment=$words; the next call goes on with it" ;;
-            *) failed=$status ;;
-        esac
-        [ -z "$ahead" ] || kill "$ahead" 2>/dev/null || true
-        made=$(($(finished) - before))
-        [ "$made" = 0 ] || echo "$gpu: experiment=$words: $made runs finished in" \
-            "$((SECONDS - began)) s; compiled kernels at its start: $cache" >>results/bench/gpu-runs.txt
-    done
+    note "$name" "$status" "$began" "$before"
+    pack
+    case "$status" in 124 | 130 | 137) return 1 ;; esac # the time is up
 }
 
-bench() { # SECONDS [OPTIONS]
-    phase "the benchmark"
-    "$PYTHON" scripts/bench.py --minutes "$(($1 / 60))" "${@:2}" || failed=$?
+smoke() { # HOW ...: two seeds of few images with noise; what was asked for must have been computed
+    rm -rf runs/_smoke
+    env ATTN_CAPTURE="$1" timeout --kill-after=5 "$(least $((seconds / 6)))" "$PYTHON" train.py data=rgb_noise \
+        location=first recipe.images=640 recipe.test_images=500 recipe.epochs=1 seeds=2 device=cuda \
+        compile="$2" runs=runs/_smoke >runs/_smoke.txt 2>&1 &&
+        [ "$(grep -l "$3" runs/_smoke/*/summary.json 2>/dev/null | wc -l)" = 2 ]
 }
 
-export TORCHINDUCTOR_CACHE_DIR=$PWD/runs/_inductor # of the runs; the tests' and the benchmark's are others
-compgen -G "results/bench/nvidia*/bench.csv" >/dev/null || bench "$(least 180)" --ways 2
-# The post's two tables, in one call from their start on: how long they take is a figure of its own.
-[ "$(left)" -le 300 ] || runs "accuracy seeds=5" "noise data=rgb_noise seeds=5"
-[ "$(left)" -le 60 ] || bench "$(left)"
-for script in step_profile:profile memory_format:formats; do
-    [ "$(left)" -le 60 ] || compgen -G "results/bench/nvidia*/${script#*:}.md" >/dev/null || {
-        phase "${script%:*}"
-        timeout "$(left)" "$PYTHON" "scripts/${script%:*}.py" || failed=$?
-    }
+choose() { # writes how the runs compute: the first of three ways that passes
+    say "the smoke test"
+    if smoke 1 true '"mode": "compiled graph"'; then
+        echo "1 null" >"$how"
+    elif smoke 1 false '"mode": ".*graph"'; then
+        echo "1 false" >"$how"
+    else
+        echo "0 false" >"$how"
+    fi
+    echo "$gpu: capture and compile: $(cat "$how"), after $SECONDS s" | tee -a "$phases"
+    tail -n 3 runs/_smoke.txt >>"$phases" 2>/dev/null
+    pack
+}
+
+train() { # WORDS ...: an experiment; fails where the time is up
+    [ "$(left)" -ge $((seconds / 12)) ] || return 1
+    phase "experiment=$*" "$(left)" env ATTN_CAPTURE="$capture" "$PYTHON" train.py "experiment=$1" "${@:2}" \
+        device=cuda compile="$compile"
+}
+
+tests() {
+    local code log
+    # Another machine need not test the same code again.
+    code=$(find attn scripts configs train.py -type f ! -name '*.pyc' | LC_ALL=C sort | xargs cat | cksum)
+    ! grep -qsF "$code" "$stamp" || return 0
+    log=$(mktemp)
+    phase "the GPU tests" "$(least $((seconds / 2)))" \
+        "$PYTHON" -u -m pytest -v -m gpu attn/tests >"$log" 2>&1
+    { echo "$gpu" && grep -E '^(FAILED|ERROR)|^[=!]* ?[0-9]+ (passed|failed|skipped)|::' "$log" | tail -n 40; } >"$stamp"
+    # A run that was cut is tested again.
+    ! grep -qE '^[=!]* ?[0-9]+ (passed|failed|skipped)' "$log" || echo "code $code" >>"$stamp"
+    tail -n 15 "$log"
+}
+
+measured() { compgen -G "results/bench/nvidia*/$1" >/dev/null; }
+
+[ -s "$how" ] || choose
+read -r capture compile <"$how"
+for seeds in 2 5 10; do
+    train accuracy "seeds=$seeds" && train noise data=rgb_noise "seeds=$seeds" || break
 done
-# What every claim takes; the longest last.
-runs accuracy noise controls controls_first cost bottleneck spatial kernel pooling order stages se_cifar
-
-# What needs a checkpoint, which is too large to leave this machine: gates over images, scores by
-# class, what is lost without a channel. A network that was looked into is not again.
-if compgen -G "runs/*/summary.json" >/dev/null && [ "$(left)" -gt 5 ]; then
-    status=0
-    phase "what needs a checkpoint"
-    timeout "$(left)" "$PYTHON" eval.py checkpoint=all || status=$?
-    [ "$status" = 0 ] || [ "$status" = 124 ] || failed=$status
-fi
-
-mkdir -p "$out"
-rm -f "$out"/runs.tar.gz.*
-list=$(mktemp)
-for folder in runs/*/; do
-    [ -f "$folder/config.yaml" ] || continue
-    for file in config.yaml environment.json metrics.csv scores.csv predictions.npz stem.csv \
-        summary.json importance.csv classes.csv swap.csv maps.npz; do
-        [ -f "$folder$file" ] && echo "$folder$file"
-    done
-done >"$list" || true
-find results/bench -type f >>"$list" 2>/dev/null || true
-[ -s "$list" ] || { echo "gpu.sh: no run to pack" >&2 && exit 1; }
-tar cz --files-from "$list" | split --bytes=15M --numeric-suffixes - "$out/runs.tar.gz."
-rm -f "$list"
+[ "$(left)" -lt $((seconds / 9)) ] || tests
+[ "$(left)" -lt $((seconds / 9)) ] || measured profile.md ||
+    phase "a profile" "$(left)" "$PYTHON" scripts/step_profile.py
+[ "$(left)" -lt $((seconds / 4)) ] ||
+    phase "the benchmark" "$(left)" "$PYTHON" scripts/bench.py --minutes "$(($(left) / 60))"
+[ "$(left)" -lt $((seconds / 9)) ] || measured formats.md ||
+    phase "the memory formats" "$(left)" "$PYTHON" scripts/memory_format.py
+for experiment in noise controls controls_first cost bottleneck spatial kernel pooling order stages se_cifar; do
+    train "$experiment" || break
+done
+# What needs a checkpoint, which is too large to leave this machine: gates over images, what is lost
+# without a channel. A network that was looked into is not again.
+[ "$(left)" -lt $((seconds / 12)) ] || [ "$(finished)" = 0 ] ||
+    phase "what needs a checkpoint" "$(left)" "$PYTHON" eval.py checkpoint=all
 ls -l "$out"
 exit "$failed"

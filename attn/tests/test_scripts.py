@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import time
 
 import pandas as pd
 import pytest
@@ -60,63 +61,149 @@ def test_reproduce_without_data_or_network_says_so_and_shows_that_it_works(copy)
 def test_gpu_script_refuses_a_machine_without_a_gpu(copy):
     script = str(copy / "scripts" / "gpu.sh")
     wrong = bash(copy, script, "--hours", "2")
-    assert wrong.returncode == 2 and "--minutes N" in wrong.stderr
+    assert wrong.returncode == 2 and "--seconds N" in wrong.stderr
     hidden = os.environ | {"CUDA_VISIBLE_DEVICES": "", "PYTHON": sys.executable}
     done = subprocess.run(["bash", script], env=hidden, capture_output=True, text=True)
     assert done.returncode == 1 and "torch sees no GPU" in done.stderr
 
 
-# What gpu.sh calls on a machine with a GPU: the tables' first runs are made, the rest is noted.
-SHIM = """#!/usr/bin/env bash
-echo "$*" >> calls
-case "$1 $2" in
-"-c import sys"*) exit 0 ;;
-"-c import torch"*) echo "a GPU" ;;
-"-m pytest") echo "FAILED test_one"; echo "1 failed, 35 passed in 3.00s"; exit 1 ;;
-"train.py experiment=accuracy")
-    exec {python} "${{@/device=cuda/device=cpu}}" {words} seeds=1 ;;
-scripts/bench.py*) mkdir -p results/bench/nvidia; touch results/bench/nvidia/bench.csv ;;
-esac
+# In place of the interpreter that gpu.sh calls on a machine with a GPU. A row's runs train together
+# and take `cost` seconds; what is done of them is in their checkpoints.
+STAND_IN = """#!{python}
+import json, os, signal, sys, time
+from pathlib import Path
+
+words, cost, fails, hangs = " ".join(sys.argv[1:]), {cost}, {fails!r}, {hangs!r}
+with open("calls", "a") as calls:
+    print(words, "capture", os.environ.get("ATTN_CAPTURE"), file=calls)
+signal.signal(signal.SIGINT, lambda *_: sys.exit(130))
+if hangs and hangs in words:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    time.sleep(60)
+if fails and fails in words:
+    sys.exit(1)
+if "get_device_name" in words:
+    print("a GPU")
+if "_smoke" in words:
+    mode = "compiled graph" if "compile=true" in words else "graph"
+    for seed in "01":
+        folder = Path("runs/_smoke", seed)
+        folder.mkdir(parents=True)
+        (folder / "summary.json").write_text(json.dumps({{"mode": mode}}))
+elif words.startswith("train.py experiment="):
+    name = words.split()[1].partition("=")[2]
+    count = int(words.partition("seeds=")[2].split()[0]) if "seeds=" in words else 1
+    for row in ("none", name):
+        runs = [Path("runs", f"{{name}}-{{row}}-s{{seed}}") for seed in range(count)]
+        left = [run for run in runs if not (run / "summary.json").exists()]
+        done = 0.0
+        for run in left:
+            run.mkdir(exist_ok=True)
+            (run / "config.yaml").touch()
+            if (run / "checkpoint.pt").exists():
+                done = float((run / "checkpoint.pt").read_text())
+        while left and done < cost:
+            time.sleep(0.1)
+            done += 0.1
+            for run in left:
+                (run / "checkpoint.pt").write_text(str(done))
+        for run in left:
+            (run / "metrics.csv").write_text("epoch,images_per_second\\n0,16000\\n")
+            (run / "summary.json").write_text(json.dumps({{"mode": "graph"}}))
+elif "pytest" in words:
+    print("1 passed in 0.10s", flush=True)
+elif "bench.py" in words:
+    Path("results/bench/nvidia").mkdir(exist_ok=True)
+    Path("results/bench/nvidia/bench.csv").touch()
 """
+CALL = 18  # seconds in place of 540
+
+
+def calls_of_gpu_script(copy, tmp_path, calls=1, cost=0.2, fails="", hangs=""):
+    """Yields what each call packs, which is all that the next call has, as on another machine."""
+    for number in range(calls):
+        machine = shutil.copytree(copy, tmp_path / f"machine{number}", symlinks=True)
+        shutil.rmtree(machine / "results" / "bench")
+        for part in sorted((tmp_path / f"machine{number - 1}").glob("packed/*.gz.*")):
+            subprocess.run(["tar", "xzf", part], cwd=machine, check=True)
+        stand_in = machine / "stand-in"
+        how = {"python": sys.executable, "cost": cost, "fails": fails, "hangs": hangs}
+        stand_in.write_text(STAND_IN.format(**how))
+        stand_in.chmod(0o755)
+        script = ["bash", str(machine / "scripts" / "gpu.sh"), "--seconds", str(CALL)]
+        began = time.monotonic()
+        done = subprocess.run(
+            [*script, "--out", "packed"],
+            env=os.environ | {"PYTHON": str(stand_in)},
+            capture_output=True,
+            text=True,
+        )
+        assert time.monotonic() - began < CALL + 1, done.stdout  # else the machine would be gone
+        with tarfile.open(machine / "packed" / "runs.tar.gz.00") as archive:
+            names = archive.getnames()
+        yield done, names, (machine / "calls").read_text()
+
+
+def count(names, start=""):
+    return sum(name.startswith(f"runs/{start}") and name.endswith("summary.json") for name in names)
 
 
 @pytest.mark.slow
-def test_gpu_script_tests_measures_trains_and_packs(copy):
-    shutil.rmtree(copy / "results" / "bench")
-    words = [*TINY, "recipe=quick", "backbone=resnet20", "data.source=synthetic"]
-    shim = copy / "shim"
-    shim.write_text(SHIM.format(python=sys.executable, words=" ".join(words)))
-    shim.chmod(0o755)
-    script = ["bash", str(copy / "scripts" / "gpu.sh"), "--minutes", "8", "--out", "packed"]
-    done = subprocess.run(script, env=os.environ | {"PYTHON": str(shim)}, capture_output=True)
-    calls = (copy / "calls").read_text()
-    assert done.returncode == 1, done.stderr  # as a test has failed
-    order = ["-m pytest", "bench.py --minutes", "train.py experiment=accuracy seeds=5"]
-    order += ["train.py experiment=noise data=rgb_noise seeds=5", "bench.py --minutes"]
-    order += ["step_profile.py", "memory_format.py", "train.py experiment=controls"]
-    order += ["eval.py checkpoint=all"]
+def test_gpu_script_brings_both_tables_home_then_the_rest(copy, tmp_path):
+    ((done, names, calls),) = calls_of_gpu_script(copy, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert count(names, "accuracy") == count(names, "noise") == 20
+    order = ["runs=runs/_smoke", "experiment=accuracy seeds=2", "experiment=noise data=rgb_noise s"]
+    order += ["experiment=accuracy seeds=5", "experiment=accuracy seeds=10", "-m pytest"]
+    order += ["step_profile.py", "bench.py", "memory_format.py", "train.py experiment=controls"]
     at = 0
-    for call in order:
+    for call in [*order, "eval.py checkpoint=all"]:
         at = calls.index(call, at) + 1
-    assert "-m attn.training.ahead experiment=noise data=rgb_noise seeds=5" in calls
-    stamp = (copy / "results" / "bench" / "gpu-tests.txt").read_text()
-    assert stamp.startswith("a GPU\nFAILED test_one\n1 failed, 35 passed")
-    with tarfile.open(copy / "packed" / "runs.tar.gz.00") as archive:
-        names = archive.getnames()
-    assert sum(name.endswith("summary.json") for name in names) == 2
-    assert not any(name.endswith("checkpoint.pt") for name in names)
-    assert "results/bench/gpu-tests.txt" in names
-    took = (copy / "results" / "bench" / "gpu-runs.txt").read_text()
-    assert re.match(
-        r"a GPU: experiment=accuracy seeds=5: 2 runs finished in \d+ s; .* start: none\n$", took
-    )
-    shutil.move(copy / "packed", copy / "runs" / "_packed")
-    kept = {path.parent.name: path.read_text() for path in copy.glob("runs/*/summary.json")}
-    for folder in (copy / "runs").glob("[!_]*"):
-        shutil.rmtree(folder)
-    again = subprocess.run(script, env=os.environ | {"PYTHON": str(shim)}, capture_output=True)
-    assert again.returncode == 0 and (copy / "calls").read_text().count("-m pytest") == 1
-    assert kept == {p.parent.name: p.read_text() for p in copy.glob("runs/*/summary.json")}
+    assert "results/bench/gpu-tests.txt" in names and "results/bench/gpu-phases.txt" in names
+    phases = (tmp_path / "machine0" / "results" / "bench" / "gpu-phases.txt").read_text()
+    assert re.search(r"experiment=accuracy seeds=2: status 0, \d s, 4 runs finished", phases)
+    assert '16000 images/s, 2.00 ms for 32, "mode": "graph"' in phases
+
+
+@pytest.mark.slow
+def test_three_calls_finish_what_takes_twice_as_long_as_hoped(copy, tmp_path):
+    """Both tables at ten seeds would take 12 x 2.2 s of a call's 16."""
+    first, second, third = calls_of_gpu_script(copy, tmp_path, calls=3, cost=2.2)
+    assert all(done.returncode == 0 for done, _, _ in (first, second, third))
+    assert count(first[1]) >= 8
+    assert count(second[1], "accuracy") == count(second[1], "noise") == 20
+    cut = [name for name in first[1] if name.endswith("checkpoint.pt")]
+    assert cut and "-m pytest" not in first[2]  # goes on from there on another machine
+    assert "-m pytest" in second[2] + third[2]
+    assert "_smoke" not in second[2] + third[2] or "runs/_how" not in first[1]
+
+
+@pytest.mark.slow
+def test_gpu_script_survives_tests_that_hang(copy, tmp_path):
+    ((done, names, _),) = calls_of_gpu_script(copy, tmp_path, hangs="-m pytest")
+    assert "time is up in the GPU tests" in done.stdout
+    assert count(names, "accuracy") == count(names, "noise") == 20
+    stamp = (tmp_path / "machine0" / "results" / "bench" / "gpu-tests.txt").read_text()
+    assert "code" not in stamp  # they are asked again
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("fails", "chosen"),
+    [("compile=true", "capture 1"), ("_smoke", "capture 0")],
+    ids=["compiling", "capturing"],
+)
+def test_what_fails_in_the_smoke_test_is_left_out(copy, tmp_path, fails, chosen):
+    ((_, names, calls),) = calls_of_gpu_script(copy, tmp_path, fails=fails)
+    (line,) = re.findall(r"^train.py experiment=accuracy seeds=2 .*", calls, re.M)
+    assert "compile=false" in line and line.endswith(chosen)
+    assert count(names, "accuracy") == 20
+
+
+@pytest.mark.slow
+def test_an_experiment_that_fails_stops_no_other_and_is_the_scripts_status(copy, tmp_path):
+    ((done, names, _),) = calls_of_gpu_script(copy, tmp_path, fails="experiment=accuracy")
+    assert done.returncode == 1 and count(names, "noise") == 20 and count(names, "accuracy") == 0
 
 
 def last_json(text):

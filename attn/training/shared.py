@@ -1,6 +1,7 @@
 """The parts that the runs of one configuration share: images on the device, how a step is made."""
 
 import gc
+import os
 
 import torch
 from torch import nn
@@ -44,7 +45,8 @@ class Shared:
         self.compiled = is_compiled(compiled, device, config, len(self.samples), precision)
         if self.compiled:
             torch.compiler.reset()  # else its limit of recompilations counts every configuration
-        self.captured = device.type == "cuda"
+        # scripts/gpu.sh leaves out a capture that hangs, or that breaks what comes after it.
+        self.captured = device.type == "cuda" and os.environ.get("ATTN_CAPTURE") != "0"
 
     def trainer(self, network: nn.Module, draws: Draws) -> Trainer:
         inputs = self.inputs["train"]
