@@ -16,7 +16,7 @@ from attn.modules.se import SE
 from attn.modules.shuffle import Shuffle
 from attn.modules.sk import SK
 from attn.modules.split import Split
-from attn.modules.static import Added, Random, Static
+from attn.modules.static import Added, Constant, Random, Static
 
 MECHANISMS = {
     "se": SE,
@@ -36,4 +36,5 @@ MECHANISMS = {
     "static": Static,
     "random": Random,
     "mlp": Added,
+    "constant": Constant,
 }

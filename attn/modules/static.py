@@ -1,7 +1,7 @@
 """Controls, of no paper, that a gate that learns from the image must beat.
 
-The controls are a gate that does not look at the image, a gate that is never trained, and the
-layers of CBAM's channel part without a gate, whose output is added to each channel.
+The controls are a gate that does not look at the image, a gate that is never trained, a constant,
+and the layers of CBAM's channel part without a gate, whose output is added to each channel.
 """
 
 import torch
@@ -59,3 +59,22 @@ class Added(ChannelAttention):
     def forward(self, x):  # (B, C, H, W)
         with full_precision(x):
             return (x + self.logits(x)).to(x.dtype)
+
+
+class Constant(nn.Module):
+    """y = value x: what scaling alone does, as a gate scales before it has learned anything.
+
+    Score: the value, (B, C, 1, 1). Raises ValueError where the value is not above 0.
+    """
+
+    seam = "refine"
+
+    def __init__(self, channels: int, value: float = 0.5):
+        super().__init__()
+        if not value > 0:
+            raise ValueError(f"value={value}: it must be above 0")
+        self.channels, self.value = channels, value
+        self.scores = Scores()
+
+    def forward(self, x):  # (B, C, H, W)
+        return gated(x, self.scores(x.new_full((len(x), self.channels, 1, 1), self.value)))

@@ -129,3 +129,14 @@ def test_a_mechanism_works_alone_in_anothers_network_or_says_what_it_takes(name)
         assert form(64)(x, x).shape == x.shape
     else:
         assert form(64)(x).shape == x.shape
+
+
+def test_the_constant_scales_and_learns_nothing():
+    x = torch.randn(2, 3, 4, 4)
+    module = attn.MECHANISMS["constant"](3)
+    with attn.record(module) as scores:
+        assert module(x).equal(0.5 * x)
+    assert next(iter(scores.values())).unique().tolist() == [0.5]
+    assert not list(module.parameters())
+    with pytest.raises(ValueError, match="value=0: it must be above 0"):
+        attn.MECHANISMS["constant"](3, value=0)

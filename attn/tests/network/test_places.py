@@ -8,6 +8,7 @@ from torch import nn
 from attn.backbones import BACKBONES
 from attn.config.catalogue import read
 from attn.modules import MECHANISMS
+from attn.names import CONTROLS
 from attn.network.build import multiply_adds
 from attn.network.place import attach, places
 from attn.network.seams import CannotStand
@@ -42,7 +43,8 @@ def attached(network, mechanism, location=None, stages=None, **changes):
 def test_everything_has_its_count():
     assert {golden["backbone"] for golden in GOLDEN if "mechanism" not in golden} == set(BACKBONES)
     counted = {golden["mechanism"] for golden in GOLDEN if "mechanism" in golden}
-    assert set(MECHANISMS) - counted == {"cse", "split", "static", "random", "mlp"}  # counted alone
+    alone = {"cse", "split", *CONTROLS}  # which are counted below
+    assert set(MECHANISMS) - counted == alone
 
 
 @pytest.mark.parametrize("golden", GOLDEN, ids=lambda g: f"{g['backbone']}-{g.get('mechanism')}")
