@@ -162,8 +162,15 @@ def stoppable():
     except BrokenPipeError:
         reader_gone()
     except KeyboardInterrupt as stop:
+        stop_at_once_next()
         print("\nStopped.", file=sys.stderr)
         sys.exit(stopped_by(stop))
+
+
+def stop_at_once_next():
+    """Lets the next signal end this process at once, whatever it is in the middle of."""
+    for sent in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(sent, lambda number, _: os._exit(128 + number))
 
 
 # Signs in what the programs print, for a terminal whose encoding has none of them.

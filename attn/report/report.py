@@ -16,7 +16,7 @@ from attn.report.figures import accuracy, channels, inspection, places
 from attn.report.group import Group, named, published, write_csv
 from attn.report.page import write_page
 from attn.report.verdicts import Judged
-from attn.runs.files import write
+from attn.runs.files import one_at_a_time, write
 from attn.runs.folder import skipped
 
 MOST_CHANNELS = 9  # that fit beside each other in a terminal
@@ -54,6 +54,15 @@ def report(root: Path, out: Path, publish: bool = False):
     configs/claims.yaml is wrong.
     """
     definitions, claims = load()
+    with one_at_a_time(out):
+        sections = _write_all(root, out, publish, definitions, claims)
+    for section in sections:
+        print("\n" + textwrap.fill(f"== {section.group.title} ==", formats.WIDTH))
+        _say_accuracies(section, definitions)
+    _say(sections, claims, out)
+
+
+def _write_all(root: Path, out: Path, publish: bool, definitions, claims) -> list[Section]:
     collected = collect(root)
     for reason in collected.left_out:
         print(f"left out: {reason}")
@@ -68,7 +77,6 @@ def report(root: Path, out: Path, publish: bool = False):
     if publish:
         groups = _joined(groups, published(out))
         impossible = sorted({*impossible, *_read_skipped(out)})
-    out.mkdir(parents=True, exist_ok=True)
     (out / "skipped.json").unlink(missing_ok=True)
     if impossible:
         write(out / "skipped.json", json.dumps(impossible, indent=1) + "\n")
@@ -89,10 +97,7 @@ def report(root: Path, out: Path, publish: bool = False):
     for section in sections:
         section.figures = _draw(section, definitions, out / section.group.name)
     write_page(sections, own_verdicts(sections, claims), _read_skipped(out), out)
-    for section in sections:
-        print("\n" + textwrap.fill(f"== {section.group.title} ==", formats.WIDTH))
-        _say_accuracies(section, definitions)
-    _say(sections, claims, out)
+    return sections
 
 
 def remake_of(root: Path, publish: bool) -> str:

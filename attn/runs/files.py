@@ -1,9 +1,11 @@
 """Files that are whole or absent after a crash, and CSV files that grow by rows."""
 
 import csv
+import fcntl
 import io
 import os
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -39,6 +41,15 @@ def write_arrays(path: Path, **arrays):
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
     write(path, buffer.getvalue())
+
+
+@contextmanager
+def one_at_a_time(folder: Path):
+    """Waits until no other process writes the folder, and holds that right in the block."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / ".lock", "a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # the system takes it back however the process ends
+        yield
 
 
 def remove_partial(folder: Path):

@@ -129,6 +129,20 @@ def test_an_interruption_while_the_program_starts_is_one_word(tmp_path, sent):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("pause", [0.02, 0.3])
+def test_a_second_interruption_ends_at_once(tmp_path, pause):
+    words = ["train.py", *TINY, "recipe.epochs=1000", "seeds=2", f"runs={tmp_path}"]
+    process = start(*words)
+    wait_for(lambda: list(tmp_path.glob("*/checkpoint.pt")), process)
+    for _ in range(2):
+        os.killpg(process.pid, signal.SIGINT)
+        time.sleep(pause)
+    output = process.communicate(timeout=30)[0]
+    assert process.returncode in (130, -signal.SIGINT)  # the latter where Python has ended already
+    assert "Traceback" not in output
+
+
+@pytest.mark.slow
 def test_tensorboard_has_each_epoch_once_after_resumes_and_a_clock_that_stepped_back(tmp_path):
     """Asked over HTTP, as the page asks."""
     words = ["train.py", *TINY, *NOISY, "recipe.epochs=6", f"runs={tmp_path}"]

@@ -7,6 +7,7 @@ from multiprocessing import connection
 
 import torch
 
+from attn.config.cli import stop_at_once_next
 from attn.data import load
 from attn.errors import RunError, plain, stopped_by
 from attn.runs.folder import Run
@@ -38,6 +39,7 @@ def launch(runs: list[Run], device, compiled: bool | None, beside, cells: Cells,
             with beside:
                 failed = _on_one_device(left, device, compiled, cells, cell)
     except KeyboardInterrupt as stop:
+        stop_at_once_next()
         print("\nStopped. The same command goes on from the last checkpoint.", file=sys.stderr)
         sys.exit(stopped_by(stop))  # an ordinary exception would let a sweep go on to its next cell
     for line in cells.end(runs, cell, time.perf_counter() - began if left else 0):

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +43,17 @@ def test_publishing_keeps_the_runs_of_others(tmp_path):
     assert {path.parent.name for path in out.glob("*/runs.csv")} == {"post", "quick"}
     report(tmp_path / "here", tmp_path / "mine")  # without publishing, what is there alone
     assert len(published(tmp_path / "mine")[0].runs) == 1
+
+
+@pytest.mark.slow
+def test_two_that_publish_at_once_lose_nothing(tmp_path):
+    for seed in range(4):
+        run(tmp_path / str(seed), seed, 0.83)
+    words = [sys.executable, "eval.py", "publish=true", f"out={tmp_path / 'out'}"]
+    every = [subprocess.Popen([*words, f"runs={tmp_path / str(n)}"], cwd=ROOT) for n in range(4)]
+    assert [process.wait(timeout=120) for process in every] == [0] * 4
+    (group,) = published(tmp_path / "out")
+    assert group.runs["seed"].tolist() == [0, 1, 2, 3]
 
 
 @pytest.mark.slow
