@@ -51,6 +51,21 @@ class Inputs:
             x = torch.cat([x, self._noise(samples, draws)], dim=1)
         return x.contiguous(memory_format=self.memory_format), self.labels.index_select(0, samples)
 
+    def of(self, images):
+        """Returns images of one's own (N, 3, s, s) uint8 as the network takes them in testing.
+
+        The result is (N, C, size, size) float32, resized, normalised and joined with noise. Raises
+        ValueError where the images have another form.
+        """
+        if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
+            raise ValueError(f"images {tuple(images.shape)} {images.dtype}: (N, 3, s, s) uint8")
+        if images.shape[2] != images.shape[3]:
+            raise ValueError(f"images {tuple(images.shape)}: crop them to squares")
+        labels = torch.zeros(len(images), dtype=torch.int64)
+        size, device = self.images.shape[-1], self.images.device
+        own = Inputs(images, labels, size, self.extra, device, self.memory_format)
+        return own(torch.arange(len(images), device=device))[0]
+
     def _standardise(self, images):
         """Normalises to the bit as torchvision's ToTensor and Normalize: last bits decide ReLUs."""
         return (images / self.scale - self.mean) / self.sd

@@ -1,6 +1,7 @@
 """Inputs: the resize, the normalisation, the noise, the augmentation."""
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 from scipy import stats
@@ -118,3 +119,17 @@ def test_crops_and_flips_are_shifted_copies_of_the_image():
     assert len(found) > 20 and {flip for _, _, flip in found} == {False, True}
     assert {dy for dy, _, _ in found} == set(range(9))
     assert data(samples)[0].equal(inputs(8, 0, 32)(samples)[0])  # never in testing
+
+
+def test_images_of_ones_own_are_taken_as_the_test_images_are():
+    mine = inputs()
+    images = torch.from_numpy(pictures()[:8].transpose(0, 3, 1, 2).copy())
+    assert mine.of(images).equal(mine(torch.arange(8))[0])
+    assert mine.of(images[:2, :, :20, :20]).shape == (2, 6, 16, 16)
+    for wrong, reason in (
+        (images.float(), "uint8"),
+        (images[0], r"\(N, 3, s, s\)"),
+        (images[..., :20], "crop them to squares"),
+    ):
+        with pytest.raises(ValueError, match=reason):
+            mine.of(wrong)
