@@ -76,6 +76,5 @@ def fit(cfg, data, seed, device):
 if __name__ == "__main__":
     with cli.stoppable():
         cfg = sweep.plain(sys.argv[1:], __doc__)
-        data = load(cfg.data.source, cfg.data.root)
         for seed in chosen_seeds(cfg):
-            fit(check(cfg), data, seed, choose_device(cfg))
+            fit(check(cfg), load(cfg.data.source, cfg.data.root), seed, choose_device(cfg))

@@ -54,15 +54,6 @@ def report(root: Path, out: Path, publish: bool = False):
     configs/claims.yaml is wrong.
     """
     definitions, claims = load()
-    with one_at_a_time(out):
-        sections = _write_all(root, out, publish, definitions, claims)
-    for section in sections:
-        print("\n" + textwrap.fill(f"== {section.group.title} ==", formats.WIDTH))
-        _say_accuracies(section, definitions)
-    _say(sections, claims, out)
-
-
-def _write_all(root: Path, out: Path, publish: bool, definitions, claims) -> list[Section]:
     collected = collect(root)
     for reason in collected.left_out:
         print(f"left out: {reason}")
@@ -73,6 +64,16 @@ def _write_all(root: Path, out: Path, publish: bool, definitions, claims) -> lis
         )
     for line in _edited(groups):
         print(line)
+    with one_at_a_time(out):
+        sections = _write_all(groups, root, out, publish, definitions, claims)
+    for section in sections:
+        print("\n" + textwrap.fill(f"== {section.group.title} ==", formats.WIDTH))
+        _say_accuracies(section, definitions)
+    _say(sections, claims, out)
+
+
+def _write_all(groups: list[Group], root: Path, out: Path, publish: bool, definitions, claims):
+    """Writes everything of the groups, and returns a section for each."""
     impossible = skipped(root)
     if publish:
         groups = _joined(groups, published(out))

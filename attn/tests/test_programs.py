@@ -17,6 +17,7 @@ from attn.config.catalogue import choices
 from attn.config.check import check
 from attn.data import load
 from attn.errors import UserError
+from attn.runs import whole
 from attn.runs.folder import Run
 from attn.tests.conftest import NOISY, ROOT, TINY, folders, program, rows
 
@@ -176,7 +177,8 @@ def test_status_knows_what_a_run_takes_from_what_is_published(status, tmp_path):
     assert status["time_left"](other, True).startswith(f"time left: unknown ({text}")
 
 
-def test_runs_that_are_finished_here_say_more_than_published_ones(status, tmp_path):
+def test_runs_that_are_finished_here_say_more_than_published_ones(status, tmp_path, monkeypatch):
+    monkeypatch.setattr(whole, "check_finished", lambda folder: None)  # it has a summary alone
     words = ["experiment=accuracy", "recipe=quick", "backbone=resnet20", f"runs={tmp_path}"]
     first, *_ = runs = runs_of(status, *words, "seeds=2")
     done = {"recipe": "quick", "backbone": "resnet20", "attention": "none", "location": "none"}
@@ -233,7 +235,10 @@ def test_tab_completion_knows_the_choices():
     [
         (["recipe.epoch=3"], "Did you mean recipe.epochs?"),
         (["seeds=0,3"], "seeds=0,3: write seeds=[0,3]"),
-        (["attention=se,cbam"], "add -m to sweep over them; a list is [1,2]"),
+        (
+            ["attention=se,cbam"],
+            "attention=se,cbam: several values; add -m to sweep over them. A list is",
+        ),
         (["seeds=99999999999"], "at most 1000"),
         (["runs=README.md"], "runs=README.md: README.md is a file"),
         (["recipe.images="], "recipe.images=: it takes a whole number, or null"),

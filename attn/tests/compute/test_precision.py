@@ -64,7 +64,7 @@ def test_a_run_says_and_records_what_it_computed_in(synthetic, tmp_path):
     words = ("recipe.epochs=1", "recipe.images=80", "recipe.precision=tf32")
     run, heard = Run(configuration("recipe=quick", "backbone=resnet20", *words), 0, tmp_path), []
     session.train([run], synthetic, CPU, lambda name, event: heard.append(event))
-    assert Note("computes in fp32: a CPU has no TF32") in heard
+    assert Note("computes in fp32: a CPU has no TF32", of_all=True) in heard
     assert json.loads((run.folder / "summary.json").read_text())["precision"] == "fp32"
 
 
