@@ -131,7 +131,8 @@ def _read_tar(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
 
 def decode_image_folder(path: Path):
     """Decodes the image files in class folders; links are followed."""
-    images, others = {}, []
+    images = {}
+    others = [entry.name for entry in sorted(path.iterdir()) if _is_beside(entry.name)]
     for file in _shown(path, files(path)):
         name = file.relative_to(path).as_posix()
         if not _is_image(path, name):
@@ -143,6 +144,11 @@ def decode_image_folder(path: Path):
             raise DataError(f"{path}: {_text(name)} cannot be read: {error.strerror}") from None
         images[name] = _decode_image(f"{path}: {_text(name)}", content)
     return _decode_images(path, images, others)
+
+
+def _is_beside(name: str) -> bool:
+    """Returns whether an entry beside train/ and test/ is worth a word."""
+    return name not in SPLITS and not name.startswith(".")
 
 
 def files(path: Path) -> list[Path]:

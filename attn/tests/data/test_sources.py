@@ -323,7 +323,12 @@ def test_files_that_are_no_images_are_left_out_aloud(tmp_path, capsys):
     folder = unpacked(tmp_path)
     expected = load(root=str(folder))
     others = ["train/airplane/._0.png", "train/cat/Thumbs.db", "train/labels.txt"]
-    others += ["train/__MACOSX/airplane/0.png", "train/.hidden/0.png"]
+    others += [
+        "train/__MACOSX/airplane/0.png",
+        "train/.hidden/0.png",
+        "labels.txt",
+        "val/cat/0.png",
+    ]
     for name in others:
         (folder / name).parent.mkdir(exist_ok=True, parents=True)
         (folder / name).write_bytes(b"\0\5\x16\7")
@@ -331,7 +336,7 @@ def test_files_that_are_no_images_are_left_out_aloud(tmp_path, capsys):
         data = load(root=str(path))
         assert data.fingerprint == expected.fingerprint
         assert (
-            "left out, as no image of a class: 5 of its files, such as" in capsys.readouterr().out
+            "left out, as no image of a class: 7 of its files, such as" in capsys.readouterr().out
         )
 
 
