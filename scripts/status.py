@@ -34,6 +34,13 @@ WIDTH = 2 + max(len(name) for name in choices("experiment"))
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 
 
+@functools.cache
+def folders_of_other_names(root: Path) -> dict[str, str]:
+    from attn.runs.folder import renamed
+
+    return renamed(root)
+
+
 def state(run) -> tuple[str, str]:
     """Returns (state, a text about it) of a run."""
     epochs = run.config.recipe.epochs
@@ -48,7 +55,10 @@ def state(run) -> tuple[str, str]:
         return "failed", f"{run.failure} ({run.folder / 'error.txt'})"
     if (run.folder / "config.yaml").exists():
         return "partial", f"{run.epochs_done}/{epochs} epochs"
-    return "missing", ""
+    other = folders_of_other_names(run.root).get(run.name)
+    return (
+        ("damaged", f"its folder is called {other}: rename it back") if other else ("missing", "")
+    )
 
 
 def summary(path: Path) -> dict:

@@ -214,6 +214,19 @@ def _lock(file) -> bool:
     return False
 
 
+def renamed(root: Path) -> dict[str, str]:
+    """Returns {name of a finished run: its folder's name} where the folder has another name."""
+    found = {}
+    for path in sorted(root.glob("*/summary.json")):
+        try:
+            name = json.loads(path.read_text())["run"]
+        except (OSError, ValueError, TypeError, LookupError):
+            continue
+        if name != path.parent.name and not (root / name).exists():
+            found[name] = path.parent.name
+    return found
+
+
 def note_skipped(root: Path, cell: str, reason: str | None):
     """Records why a sweep's cell is impossible; removes that record where `reason` is None."""
     path = root / "_skipped" / f"{hashlib.sha256(cell.encode()).hexdigest()[:8]}.json"

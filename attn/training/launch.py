@@ -10,7 +10,7 @@ import torch
 from attn.config.cli import stop_at_once_next
 from attn.data import load
 from attn.errors import RunError, plain, stopped_by
-from attn.runs.folder import Run
+from attn.runs.folder import Run, renamed
 from attn.training import workers
 from attn.training.cells import Cells
 from attn.training.events import Failed
@@ -28,6 +28,7 @@ def launch(runs: list[Run], device, compiled: bool | None, beside, cells: Cells,
     last run, where any run failed.
     """
     print(f"\n{cells.heading(runs, cell)}", flush=True)
+    _refuse_renamed(runs)
     left = [run for run in runs if not run.finished]
     if len(left) < len(runs):
         print(f"  finished before: {len(runs) - len(left)} of {len(runs)}")
@@ -46,6 +47,16 @@ def launch(runs: list[Run], device, compiled: bool | None, beside, cells: Cells,
         print(f"  {line}", flush=True)
     if failed:
         raise RunError(f"{len(failed)} of {len(left)} runs failed: {', '.join(failed)}")
+
+
+def _refuse_renamed(runs: list[Run]):
+    """Raises RunError where the folder of a finished run has another name now."""
+    missing = [run for run in runs if not run.folder.exists()]
+    others = renamed(missing[0].root) if missing else {}
+    for run in missing:
+        if run.name in others:
+            folder = run.root / others[run.name]
+            raise RunError(f"{folder} was {run.name}: rename it back, or delete it")
 
 
 def _on_one_device(runs: list[Run], device, compiled, cells: Cells, cell) -> list[str]:

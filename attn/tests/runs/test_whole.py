@@ -12,12 +12,15 @@ import pytest
 import torch
 
 from attn.config.sweep import configuration
+from attn.errors import RunError
 from attn.report.collect import collect
 from attn.runs import checkpoint
-from attn.runs.folder import Run
+from attn.runs.folder import Run, renamed
 from attn.tests.conftest import NOISY, ROOT, program
 from attn.training import session
+from attn.training.cells import Cells
 from attn.training.events import EpochEnded, Failed
+from attn.training.launch import launch
 
 CPU = torch.device("cpu")
 SMALL = ("recipe.images=60", "recipe.test_images=50", "recipe.size=16", "recipe.precision=fp32")
@@ -184,6 +187,22 @@ def test_a_damaged_run_has_failed_where_it_is_asked_for_again(trained_once, tmp_
     assert "seed 0  FAILED: its metrics.csv is damaged (it has 1 of 3 epochs)" in again.stdout
     status = program("scripts/status.py", *words).stdout
     assert status.startswith("damaged ") and "it has 1 of 3 epochs" in status
+
+
+def test_a_renamed_folder_is_known_by_train_status_and_eval(trained_once, tmp_path):
+    run = copy(trained_once[1], tmp_path)
+    run.folder.rename(tmp_path / "best")
+    words = ["recipe=quick", "backbone=resnet20", "recipe.epochs=3", *SMALL, *NOISY]
+    words += ["data.source=synthetic", "device=cpu", f"runs={tmp_path}"]
+    made = configuration(*words)
+    here = Run(made, 0, tmp_path)
+    assert renamed(tmp_path) == {here.name: "best"}
+    with pytest.raises(RunError, match=r"best was .*: rename it back, or delete it"):
+        launch([here], CPU, None, None, Cells(), None)
+    (left,) = collect(tmp_path).left_out
+    assert left == f"best: its name was {here.name}: rename it back"
+    (tmp_path / "best").rename(here.folder)
+    assert renamed(tmp_path) == {}
 
 
 def test_a_file_that_cannot_grow_is_named_and_the_run_goes_on_later(tmp_path):
