@@ -288,6 +288,7 @@ def test_a_run_that_another_process_trains_is_busy_and_has_not_failed(tmp_path):
     assert other.finished and not mine.finished
 
 
+@pytest.mark.slow
 def test_a_sweep_says_where_it_is_what_came_out_and_what_to_do_next(tmp_path):
     words = ["-m", *TINY, "location=none,last", "attention=se,sk", "seeds=2", f"runs={tmp_path}"]
     said = program("train.py", *words).stdout

@@ -50,6 +50,7 @@ def test_eval_makes_the_report_and_leaves_out_what_is_damaged(trained, tmp_path)
     assert "non-finite loss at step 3" in page and "SYNTHETIC" in page
 
 
+@pytest.mark.slow
 def test_eval_reads_a_folder_that_it_may_not_write_and_prints_the_scores(trained, tmp_path):
     root, out = tmp_path / "runs", tmp_path / "out"
     shutil.copytree(trained[0], root)

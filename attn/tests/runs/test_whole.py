@@ -176,6 +176,7 @@ def test_a_folder_in_place_of_a_file_is_named(trained_once, tmp_path, synthetic,
     assert name in refused and refused.endswith("Is a directory") and "\n" not in refused
 
 
+@pytest.mark.slow
 def test_a_damaged_run_has_failed_where_it_is_asked_for_again(trained_once, tmp_path):
     words = ["recipe=quick", "backbone=resnet20", "recipe.epochs=3", *SMALL, *NOISY]
     words += ["data.source=synthetic", "device=cpu", f"runs={tmp_path}"]
@@ -205,6 +206,7 @@ def test_a_renamed_folder_is_known_by_train_status_and_eval(trained_once, tmp_pa
     assert renamed(tmp_path) == {}
 
 
+@pytest.mark.slow
 def test_a_file_that_cannot_grow_is_named_and_the_run_goes_on_later(tmp_path):
     words = ["recipe=quick", "backbone=resnet20", "recipe.epochs=2", *SMALL]
     words += ["data.source=synthetic", "device=cpu", f"runs={tmp_path}"]
