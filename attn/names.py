@@ -4,6 +4,12 @@ CLASSES = (
     *("airplane", "automobile", "bird", "cat", "deer"),
     *("dog", "frog", "horse", "ship", "truck"),
 )
+# Where images come from, and what their runs are called.
+SOURCES = {
+    "archive": "CIFAR-10",
+    "images": "CIFAR-10 as image files (not the official pixels)",
+    "synthetic": "SYNTHETIC images, not CIFAR-10",
+}
 COLOURS = 3  # the first input channels; those after them are noise
 POST_IMAGES = 64  # as many as the post's figure of scores
 # The mechanisms in the order of their colours in figures: new names go last.

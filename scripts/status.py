@@ -29,6 +29,7 @@ from attn.config.cli import register
 from attn.config.words import check_words
 from attn.errors import UserError
 from attn.training import workers
+from attn.training.cells import duration
 
 WIDTH = 2 + max(len(name) for name in choices("experiment"))
 RESULTS = Path(__file__).resolve().parents[1] / "results"
@@ -67,12 +68,6 @@ def summary(path: Path) -> dict:
         return json.loads(path.read_text())
     except ValueError:
         return {}
-
-
-def duration(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s"
 
 
 @functools.cache

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from attn.names import SOURCES
 from attn.runs.environment import of_older
 from attn.runs.files import write, write_arrays
 
@@ -15,11 +16,6 @@ KEY = ["recipe", "recipe_key", "source", "fingerprint", "numerics"]  # never mix
 NAMES = ["backbone", "data", "location", "stages", "attention"]
 ORDER = [*NAMES, "configuration", "seed"]
 CONFIGURATION = [*NAMES, "configuration", "variant"]
-SOURCES = {
-    "archive": "CIFAR-10",
-    "images": "CIFAR-10 as image files (not the official pixels)",
-    "synthetic": "SYNTHETIC images, not CIFAR-10",
-}
 WHOLE = (50_000, 10_000)  # CIFAR-10's images for training and testing
 DEMONSTRATION = "quick"
 PAIR = ["environment", "seed"]  # what two runs that are compared have in common

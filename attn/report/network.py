@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from attn.names import CLASSES, channel_name, of_input_channels
+from attn.names import CLASSES, SOURCES, channel_name, of_input_channels
 from attn.report import content
 from attn.report.figures import accuracy, channels, inspection
 from attn.report.formats import markdown
-from attn.report.group import SOURCES, write_csv
+from attn.report.group import write_csv
 from attn.runs import files
 
 
@@ -22,12 +22,12 @@ def report_checkpoint(look, out: Path):
     out = out / f"checkpoint-{look.run}"
     out.mkdir(parents=True, exist_ok=True)
     print(f"\n{title}\n\ntest accuracy {look.accuracy:.2%}\n")
-    _write(out / "classes", f"Accuracy by class: {title}", by_class(look.confusion))
-    names = list(CLASSES)
-    counts = pd.DataFrame(look.confusion, columns=names)
-    counts.insert(0, "class", names)
-    _write(out / "confusion", f"Classes (rows) and what they are taken for: {title}", counts)
-    accuracy.confusion(look.confusion, title, out / "confusion.png")
+    counts = accuracy.confusion_of(look.taken)
+    _write(out / "classes", f"Accuracy by class: {title}", by_class(counts))
+    frame = pd.DataFrame(counts, columns=CLASSES)
+    frame.insert(0, "class", CLASSES)
+    _write(out / "confusion", f"Classes (rows) and what they are taken for: {title}", frame)
+    accuracy.confusion(counts, title, out / "confusion.png")
     if look.scores:
         _write_scores(out, title, pd.DataFrame(look.scores), look.picture)
         _draw_inspection(look.kept, out, title)

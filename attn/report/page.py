@@ -16,10 +16,11 @@ from attn.report.verdicts import Judged
 from attn.runs.files import write
 from attn.stats import CONTRADICTED, INCONCLUSIVE, NOT_RUN, REPRODUCED
 
-SETTING = ("backbone", "data", "location", "stages")
+SETTING = ("backbone", "data", "location")
 TEMPLATE = Path(__file__).with_name("page.html")
 CAPTIONS = {  # by the beginning of a figure's name
     "claims": "Every claim: each seed's difference, their mean and 95% interval",
+    "confusion": "What each class is taken for",
     "placement": "What attention gains, by its place",
     "parameters": "Accuracy against parameters",
     "scores-epochs": "Scores of the input channels over epochs",
@@ -195,15 +196,13 @@ def _table(table, group) -> dict:
     """
     commands, frame = group.runs.set_index("run"), table.frame
     alike = [name for name in SETTING if name in frame and frame[name].nunique() == 1]
-    if "stages" in alike and frame["stages"].iloc[0] != "all":
-        alike.remove("stages")
     missing = [note for note in frame.get("missing", []) if note]
-    empty = [name for name in frame if (frame[name] == "").all()]
+    empty = [name for name in frame if frame[name].isin(["", "all"]).all()]  # all: the stages
     shown = frame.drop(columns={*alike, *empty, "missing"} & set(frame))
     return {
         "id": f"{group.name}-{table.id}",
         "title": table.title.partition(": recipe ")[0],
-        "alike": ", ".join(frame[name].iloc[0] for name in alike if name != "stages"),
+        "alike": ", ".join(frame[name].iloc[0] for name in alike),
         "missing": missing,
         "html": jinja2.filters.Markup(html_table(shown)),
         "caption": table.caption,

@@ -244,6 +244,7 @@ def _draw(section: Section, definitions: list[Table], folder: Path) -> list[Path
     return [
         *forests,
         *accuracy.over_epochs(group, definitions, folder),
+        *accuracy.confusions(group, definitions, folder),
         *places.figures(group, folder),
         *accuracy.against_parameters(configurations, title, folder),
         *channels.of_inputs(group, definitions, folder),

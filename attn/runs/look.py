@@ -13,7 +13,7 @@ from tqdm import tqdm
 from attn.errors import RunError
 from attn.evaluation.inspect import files_of, inspect, swap
 from attn.evaluation.predict import Predictor, evaluate, fixed_test_order, score_rows
-from attn.names import CLASSES, POST_IMAGES
+from attn.names import POST_IMAGES
 from attn.network.build import build
 from attn.runs import checkpoint, files
 from attn.runs.load import predictor_of, read_config, read_run
@@ -26,8 +26,8 @@ CLASSES_CSV = "classes.csv"  # the last file that an inspection leaves in a run 
 class Look:
     """The results of one trained network on the whole test set.
 
-    confusion: how many images of each class (rows) are taken for each class (columns). scores: rows
-    of `attn.evaluation.predict.score_rows`; empty without attention. picture: the input channels
+    taken: the class (N,) that each test image is taken for, in the dataset's order. scores: rows of
+    `attn.evaluation.predict.score_rows`; empty without attention. picture: the input channels
     (C, S, S) uint8 of one image. kept: the folder that holds the files of the inspection.
     """
 
@@ -35,7 +35,7 @@ class Look:
     epochs: str
     source: str
     accuracy: float
-    confusion: np.ndarray
+    taken: np.ndarray
     scores: list[dict]
     picture: np.ndarray
     kept: Path
@@ -59,7 +59,8 @@ def look_into(path: Path, device: torch.device, aside: Path) -> Look:
     order = fixed_test_order(len(labels))
     with _one_thread():
         logits, scores = evaluate(predictor, order, {POST_IMAGES, len(order)})
-    taken = logits.cpu().argmax(1)
+    taken = torch.empty_like(order)
+    taken[order] = logits.cpu().argmax(1)
     rows = score_rows(scores)
     keeps = same and (folder / "summary.json").exists() and os.access(folder, os.W_OK)
     kept = folder if keeps else aside
@@ -69,8 +70,8 @@ def look_into(path: Path, device: torch.device, aside: Path) -> Look:
         run=folder.name,
         epochs=f"{state['run']['epochs']} of {config.recipe.epochs} epochs",
         source=data.source,
-        accuracy=(taken == labels[order]).double().mean().item(),
-        confusion=_confusion(labels[order], taken),
+        accuracy=(taken == labels).double().mean().item(),
+        taken=taken.numpy(),
         scores=rows,
         picture=predictor.inputs.pictures(int(order[0])).numpy(),
         kept=kept,
@@ -142,12 +143,6 @@ def inspect_run(folder: Path, predictor: Predictor):
 def _write(path: Path, rows: list[dict]):
     text = pd.DataFrame(rows).to_csv(index=False, lineterminator="\n", float_format="%.6g")
     files.write(path, text)
-
-
-def _confusion(labels, taken) -> np.ndarray:
-    counts = torch.zeros(len(CLASSES), len(CLASSES), dtype=torch.int64)
-    counts.index_put_((labels.long(), taken), torch.tensor(1), accumulate=True)
-    return counts.numpy()
 
 
 @contextmanager

@@ -11,12 +11,11 @@ import yaml
 
 from attn.config.schema import NUMERICS, Config
 from attn.errors import RunError
-from attn.names import CLASSES, COLOURS
+from attn.names import CLASSES, COLOURS, SOURCES
 from attn.runs.files import UNREADABLE
 
 DELETE = "delete the folder, and train.py makes it again"
 AGAIN = "the same train.py command writes it again"
-SOURCES = ("archive", "images", "synthetic")  # of the images
 # What a summary must have, and as what.
 TYPES = {
     **dict.fromkeys(("run", "backbone", "attention", "location", "stages", "data", "recipe"), str),
@@ -65,9 +64,9 @@ def check_finished(folder: Path) -> dict:
                 raise ValueError("it is of another configuration")
             epochs = config.recipe.epochs
     scored = summary["attention"] != "none"
-    check_rows(folder, epochs, scored)
+    metrics = check_rows(folder, epochs, scored)
     with reading("metrics.csv"):
-        last = _rows(folder / "metrics.csv", METRICS)[-1]
+        last = metrics[-1]
         if abs(float(last["test_accuracy"]) - summary["test_accuracy"]) > 1e-9:
             raise ValueError("its end is not the summary's")
     check_stem(folder, recent)
@@ -85,14 +84,15 @@ def _summary(folder: Path) -> dict:
     return summary
 
 
-def check_rows(folder: Path, epochs: int | None, scored: bool):
-    """Raises Damaged where metrics.csv or scores.csv lacks rows.
+def check_rows(folder: Path, epochs: int | None, scored: bool) -> list[dict[str, str]]:
+    """Returns the rows of metrics.csv. Raises Damaged where it or scores.csv lacks rows.
 
     epochs: the number of epochs that the run has done, each of which has its rows; None where that
     is not known. scored: whether the run has attention, and so scores.
     """
     with reading("metrics.csv"):
-        there = [int(row["epoch"]) for row in _rows(folder / "metrics.csv", METRICS)]
+        metrics = _rows(folder / "metrics.csv", METRICS)
+        there = [int(row["epoch"]) for row in metrics]
         if epochs is not None and there != list(range(epochs)):
             raise ValueError(f"it has {len(there)} of {epochs} epochs")
     with reading("scores.csv"):
@@ -100,6 +100,7 @@ def check_rows(folder: Path, epochs: int | None, scored: bool):
             raise ValueError("there is none")
         if scored:
             _check_scores(folder / "scores.csv", epochs)
+    return metrics
 
 
 def _check_scores(path: Path, epochs: int | None):

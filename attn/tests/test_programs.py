@@ -300,7 +300,7 @@ def test_a_sweep_says_where_it_is_what_came_out_and_what_to_do_next(tmp_path):
     values = [100 * summary["test_accuracy"] for summary in found]
     mean, sd = statistics.mean(values), statistics.stdev(values)
     assert said.count(f"test accuracy {mean:.2f}%, sd {sd:.2f} over 2 seeds: {tmp_path}") == 2
-    assert re.search(r"about \d+ seconds for the 3 cells left", said)
+    assert re.search(r"about \d+ min \d+ s for the 3 cells left", said)
     assert said.endswith(f"\nnext: python eval.py runs={tmp_path}\n")
 
 

@@ -69,7 +69,6 @@ def mean_accuracy(values: list[float]) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Returns a time as text, in hours from 90 minutes on, in minutes from 90 seconds on."""
-    if seconds >= 5400:
-        return f"{seconds / 3600:.1f} hours"
-    return f"{seconds / 60:.0f} minutes" if seconds >= 90 else f"{seconds:.0f} seconds"
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s"

@@ -284,16 +284,61 @@ def _cost_point(axis, rank: int, row, added: int):
     )
 
 
+def confusions(group: Group, tables: list[Table], folder: Path) -> list[Path]:
+    """Draws what each class is taken for, from the runs' stored logits.
+
+    There is a figure for each table with a published number and each backbone, with a panel for
+    each row of the table.
+    """
+    paths = []
+    published = [table for table in tables if any(row.published for row in table.rows)]
+    for table in published:
+        for backbone, runs in group.runs.groupby("backbone"):
+            found = [(label, _mean_confusion(group, mine)) for label, mine in _rows(table, runs)]
+            panels = [(label, counts) for label, counts in found if counts is not None]
+            if len(panels) > 1:  # as a table has several rows
+                path = folder / f"confusion-{table.id}-{backbone}.png"
+                heading = f"{table.title}: what classes are taken for, {backbone}\n{group.title}"
+                paths.append(_confusion_panels(panels, heading, path, ", means over runs"))
+    return paths
+
+
+def _mean_confusion(group: Group, runs: pd.DataFrame) -> np.ndarray | None:
+    counts = [confusion_of(group.predictions[r]) for r in runs["run"] if r in group.predictions]
+    return np.mean(counts, 0) if counts else None
+
+
+def confusion_of(taken: np.ndarray) -> np.ndarray:
+    """Returns how many images of each class (rows) are taken for each class (columns), (10, 10).
+
+    `taken` holds the class (N,) that each test image is taken for. The dataset's own order is by
+    class, and each class has as many images.
+    """
+    labels = np.arange(len(taken)) * len(CLASSES) // len(taken)
+    counts = np.zeros((len(CLASSES), len(CLASSES)), int)
+    np.add.at(counts, (labels, taken), 1)
+    return counts
+
+
 def confusion(counts: np.ndarray, title: str, path: Path) -> Path:
     """Draws how many images of each class are taken for each class; `counts` is (10, 10)."""
+    return _confusion_panels([("", counts)], f"Classes, and what they are taken for\n{title}", path)
+
+
+def _confusion_panels(panels: list[tuple], heading: str, path: Path, note: str = "") -> Path:
     with plt.rc_context(STYLE):
-        figure, axis = plt.subplots(figsize=(7, 6.4))
-        shares = counts / counts.sum(1, keepdims=True).clip(1)
-        axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-        for (row, column), count in np.ndenumerate(counts):
-            colour = "white" if shares[row, column] > 0.5 else "black"
-            axis.text(column, row, f"{count:,}", ha="center", va="center", fontsize=8, color=colour)
-        axis.set_xticks(range(len(CLASSES)), CLASSES, rotation=45, ha="right")
-        axis.set_yticks(range(len(CLASSES)), CLASSES)
-        axis.set(xlabel="taken for", ylabel="class")
-        return finish(figure, f"Classes, and what they are taken for\n{title}", path)
+        size = (1 + 5.2 * len(panels), 5.8)
+        figure, axes = plt.subplots(1, len(panels), figsize=size, squeeze=False, sharey=True)
+        for axis, (name, counts) in zip(axes[0], panels, strict=True):
+            shares = counts / counts.sum(1, keepdims=True).clip(1)
+            axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+            for (row, column), count in np.ndenumerate(counts):
+                colour = "white" if shares[row, column] > 0.5 else "black"
+                style = {"ha": "center", "va": "center", "fontsize": 7, "color": colour}
+                axis.text(column, row, f"{count:,.0f}", **style)
+            axis.set_xticks(range(len(CLASSES)), CLASSES, rotation=45, ha="right")
+            axis.set_yticks(range(len(CLASSES)), CLASSES)
+            axis.set_xlabel("taken for")
+            axis.set_title(name, loc="left", fontsize=10)
+        axes[0, 0].set_ylabel("class")
+        return finish(figure, heading, path, f"Numbers of test images{note}.")

@@ -201,3 +201,28 @@ def test_one_colour_for_one_thing():
         {style.NOISE, style.BOUND, style.NUMBER},
     ]
     assert len(set().union(*kinds)) == sum(len(kind) for kind in kinds)
+
+
+def test_what_classes_are_taken_for_is_counted_from_the_stored_logits(tmp_path, monkeypatch):
+    for seed in (0, 1):
+        run(tmp_path, seed, 0.8)
+        run(tmp_path, seed, 0.8, **ATTENDED)
+    group = group_of(tmp_path)
+    right = np.repeat(np.arange(10, dtype=np.uint8), 4)  # four images a class, in order
+    _, second = group.runs.loc[group.runs["location"] == "none", "run"]
+    group.predictions = dict.fromkeys(group.runs["run"], right)
+    group.predictions[second] = np.where(right == 3, 5, right)
+    counts = accuracy.confusion_of(group.predictions[second])
+    assert counts[3].tolist() == [0] * 5 + [4] + [0] * 4 and counts.sum() == 40
+    assert accuracy.confusion_of(right).tolist() == (4 * np.eye(10)).tolist()
+    figures = []
+    monkeypatch.setattr(
+        accuracy, "finish", lambda figure, _, path, __: figures.append((figure, path))
+    )
+    accuracy.confusions(group, TABLES, tmp_path)
+    ((figure, path),) = [found for found in figures if "noise" in found[1].stem]
+    assert path.name == "confusion-noise-mobilenet_v2.png"
+    panel, attended = figure.axes
+    assert {text.get_text() for text in attended.texts} == {"0", "4"}
+    texts = {text.get_position(): text.get_text() for text in panel.texts}
+    assert texts[3, 3] == "2" and texts[5, 3] == "2" and texts[5, 5] == "4"  # means of two runs
