@@ -32,6 +32,12 @@ MECHANISMS = (
     "random",
     "mlp",
     "constant",
+    "eca",
+    "simam",
+    "gct",
+    "gc",
+    "gather_excite",
+    "gsop_position",
 )
 CONTROLS = ("static", "random", "mlp", "constant")  # what a gate must beat
 # Where attention may stand: at an end of the network, by the seam there, or inside of it.

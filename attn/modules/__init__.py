@@ -10,10 +10,15 @@ from attn.modules.aff import AFF, IAFF
 from attn.modules.bam import BAM
 from attn.modules.cbam import CBAM, ChannelAttention
 from attn.modules.coord import Coordinate
-from attn.modules.gsop import GSoP
+from attn.modules.eca import ECA
+from attn.modules.gather_excite import GatherExcite
+from attn.modules.gc import GlobalContext
+from attn.modules.gct import GCT
+from attn.modules.gsop import GSoP, GSoPPosition
 from attn.modules.scse import SCSE, ChannelSE, SpatialSE
 from attn.modules.se import SE
 from attn.modules.shuffle import Shuffle
+from attn.modules.simam import SimAM
 from attn.modules.sk import SK
 from attn.modules.split import Split
 from attn.modules.static import Added, Constant, Random, Static
@@ -37,4 +42,10 @@ MECHANISMS = {
     "random": Random,
     "mlp": Added,
     "constant": Constant,
+    "eca": ECA,
+    "simam": SimAM,
+    "gct": GCT,
+    "gc": GlobalContext,
+    "gather_excite": GatherExcite,
+    "gsop_position": GSoPPosition,
 }

@@ -1,17 +1,24 @@
-"""GSoP: global second-order pooling, its channel form (Gao et al. 2019, arXiv:1811.12006).
+"""GSoP: global second-order pooling, by channel and by position (Gao 2019, arXiv:1811.12006).
 
-As in the authors' code nothing stands between the row-wise convolution and the last one, a ReLU
-stands before the reduction, and the reduction has a bias. Their code reduces with stride 2 in the
-first stage, by the number of its planes, which a module does not know. Here the stride is 2
-wherever the map is larger than `large`, 28 by default, which is the same at 224 pixels. The authors
-also take the stride out of ResNet's fourth stage. A mechanism cannot do so: the number of
-parameters is the authors', the number of multiply-adds is not. The paper's position form is left
-out.
+The channel form: as in the authors' code nothing stands between the row-wise convolution and the
+last one, a ReLU stands before the reduction, and the reduction has a bias. Their code reduces with
+stride 2 in the first stage, by the number of its planes, which a module does not know. Here the
+stride is 2 wherever the map is larger than `large`, 28 by default, which is the same at 224 pixels.
+The authors also take the stride out of ResNet's fourth stage. A mechanism cannot do so: the number
+of parameters is the authors', the number of multiply-adds is not.
+
+The position form: as in the authors' code a ReLU stands before the last convolution, none behind
+the reduction, and the result is rectified (`rectify`, to be switched off at `first`, where half of
+a normalised image is negative). The authors' code divides and centres by the number of positions
+where the number of channels belongs; both agree at a width of 64. `divisor` chooses: the default
+is the covariance.
 """
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
+from attn.errors import one_of
 from attn.modules.numeric import full, full_precision, gated
 from attn.network.scores import Scores
 
@@ -56,3 +63,52 @@ class GSoP(nn.Module):
             z = self.rows(self.covariance_bn(sigma))  # (B, 4D, 1, 1)
             s = self.scores(torch.sigmoid(self.excite(z)))
         return gated(x, s)
+
+
+SIDE = 8  # of the grid of positions
+DIVISORS = ("channels", "positions")
+
+
+class GSoPPosition(nn.Module):
+    """y = relu(up(sigmoid(W3 relu(rows(BN(cov(pool(BN(W1 relu x)))))))) * x); pool: to 8 x 8.
+
+    The covariance is of the positions over the channels. Score: the gate, (B, 1, H, W), in (0, 1):
+    by how much each position is kept.
+    Raises ValueError where width is below 1, or divisor is neither channels nor positions.
+    """
+
+    seam = "refine"
+
+    def __init__(
+        self,
+        channels: int,
+        width: int = 128,
+        divisor: str = "channels",
+        rectify: bool = True,
+    ):
+        super().__init__()
+        if width < 1:
+            raise ValueError(f"width={width} is below 1; 128 is usual")
+        one_of("divisor", divisor, DIVISORS, ValueError)
+        self.hidden = d = min(width, channels)
+        self.divisor = d if divisor == "channels" else SIDE**2
+        self.rectify = rectify
+        positions = SIDE**2
+        self.reduce = nn.Conv2d(channels, d, 1)
+        self.reduce_bn = nn.BatchNorm2d(d)
+        self.covariance_bn = nn.BatchNorm2d(positions)
+        self.rows = nn.Conv2d(positions, 4 * positions, (positions, 1), groups=positions)
+        self.excite = nn.Conv2d(4 * positions, positions, 1)
+        self.spatial = Scores()
+
+    def forward(self, x):  # (B, C, H, W)
+        with full_precision(x):
+            u = self.reduce_bn(self.reduce(torch.relu(full(x))))  # (B, D, H, W)
+            u = F.adaptive_avg_pool2d(u, SIDE).flatten(2)  # (B, D, P)
+            centred = u - u.sum(1, keepdim=True) / self.divisor
+            sigma = (u.transpose(1, 2) @ centred / self.divisor)[..., None]  # (B, P, P, 1)
+            z = torch.relu(self.rows(self.covariance_bn(sigma)))  # (B, 4P, 1, 1)
+            s = torch.sigmoid(self.excite(z)).view(-1, 1, SIDE, SIDE)
+            s = self.spatial(F.adaptive_avg_pool2d(s, x.shape[2:]))  # (B, 1, H, W)
+        y = gated(x, s)
+        return torch.relu(y) if self.rectify else y

@@ -42,7 +42,7 @@ def describe(name: str) -> str:
     """
     kind, values = MECHANISMS[name], catalogue.read("attention", name)
     none = "a control, of no paper" if name in CONTROLS else "its file names no paper"
-    paper = re.search(r"arXiv:[\d.]+\d", sys.modules[kind.__module__].__doc__ or "")
+    paper = re.search(r"arXiv:[\d.]+\d|PMLR \d+", sys.modules[kind.__module__].__doc__ or "")
     equation = inspect.getdoc(kind).partition("\n\n")[0]
     score = re.search(r"Scores?: (.*?)(?=\nRaises|\Z)", inspect.getdoc(kind), re.DOTALL)
     numbers = ", ".join(f"{k}={v}" for k, v in arguments(values).items()) or "none"

@@ -157,7 +157,7 @@ def test_the_poolings_are_their_formulas():
         assert pool(ones.bfloat16(), (2, 3)).dtype == torch.float32
 
 
-PIXELS = ("se", "cse", "gsop", "cbam_channel", "static", "random")
+PIXELS = ("se", "cse", "gsop", "cbam_channel", "static", "random", "eca", "gct", "gather_excite")
 
 
 @pytest.mark.parametrize("name", PIXELS)
@@ -167,7 +167,7 @@ def test_channel_gates_ignore_the_order_of_pixels(name):
     mixed = x.flatten(2)[..., order].view_as(x)
     one, other = scored(module, x)[1], scored(module, mixed)[1]
     torch.testing.assert_close(one["module"], other["module"], rtol=1e-5, atol=1e-6)
-    assert one["module"].std() > 0 or name == "static"
+    assert one["module"].std() > 0 or name in ("static", "gct")  # which are 0.5 at first
 
 
 @pytest.mark.parametrize("name", ["sse", "coord"])
@@ -194,6 +194,15 @@ def test_what_gates_are_at_first():
     assert scores["module"].eq(0.5).all()
     _, scores = scored(Standing("cbam", CHANNELS), x)
     assert scores["module.spatial"].eq(0.5).all()
+    y, scores = scored(Standing("gct", CHANNELS), x)
+    assert scores["module"].eq(0.5).all() and y.equal(x)
+    y, scores = scored(Standing("gc", CHANNELS), x)
+    assert y.equal(x)
+    torch.testing.assert_close(scores["module.spatial"].sum((2, 3)), torch.ones(4, 1))
+    _, scores = scored(Standing("gc", CHANNELS, fuse="scale"), x)
+    assert scores["module"].eq(0.5).all()
+    _, scores = scored(Standing("simam", CHANNELS), x)
+    assert scores["module"].min() >= torch.sigmoid(torch.tensor(0.5))  # 0.6225
 
 
 def test_aff_begins_near_the_plain_addition_and_with_equal_shares_is_it():
@@ -271,6 +280,16 @@ WRONG = [
     ("split", {"radix": 0}, r"radix=0 is below 1"),
     ("split", {"radix": 3}, r"radix=3 times cardinality=1 does not divide"),
     ("split", {"cardinality": 5}, r"cardinality=5 does not divide"),
+    ("eca", {"kernel": 4}, r"kernel=4 has no centre; choose an odd one, or 0"),
+    ("eca", {"kernel": -1}, r"kernel=-1 has no centre"),
+    ("simam", {"strength": 0.0}, r"strength=0.0: it must be above 0"),
+    ("gc", {"fuse": "mul"}, r"fuse=mul: choose one of add, scale"),
+    ("gc", {"least": 0}, r"least=0 is below 1"),
+    ("gather_excite", {"extent": 3}, r"extent=3: choose 0, .*, or 2, 4, 8"),
+    ("gather_excite", {"learned": True}, r"extent=0 with learned=true"),
+    ("gather_excite", {"reduction": 0}, r"reduction=0 is below 1"),
+    ("gsop_position", {"width": 0}, r"width=0 is below 1"),
+    ("gsop_position", {"divisor": "width"}, r"divisor=width: choose one of channels, positions"),
 ]
 
 

@@ -5,12 +5,18 @@ import torch
 from timm.layers import SEModule
 from timm.layers.cbam import CbamModule
 from timm.layers.coord_attn import CoordAttn
+from timm.layers.eca import EcaModule
+from timm.layers.gather_excite import GatherExcite as TimmGatherExcite
+from timm.layers.global_context import GlobalContext as TimmGlobalContext
 from timm.layers.selective_kernel import SelectiveKernel
 from timm.layers.split_attn import SplitAttn
 from torch import nn
 
 from attn.modules.cbam import CBAM, ChannelAttention
 from attn.modules.coord import Coordinate
+from attn.modules.eca import ECA, adaptive_kernel
+from attn.modules.gather_excite import GatherExcite
+from attn.modules.gc import GlobalContext
 from attn.modules.se import SE
 from attn.modules.sk import SK
 from attn.modules.split import Split
@@ -132,3 +138,40 @@ def test_selective_kernel(groups, train):
     randomise(theirs)
     ours = SK(convolution(CHANNELS, groups))
     check_equal(ours.train(train), theirs.train(train), in_order(ours, theirs))
+
+
+@pytest.mark.parametrize("kernel", [None, 3, 7])
+def test_eca(kernel):
+    theirs = EcaModule(None if kernel else CHANNELS, kernel)  # which it derives from channels
+    randomise(theirs)
+    ours = ECA(CHANNELS, kernel or 0)
+    check_equal(ours, theirs, in_order(ours, theirs))
+
+
+@pytest.mark.parametrize("channels", [3, 16, 64, 256, 512, 1024, 1280, 2048])
+def test_the_kernel_of_eca_follows_the_channels(channels):
+    assert adaptive_kernel(channels) == EcaModule(channels, None).conv.kernel_size[0]
+
+
+@pytest.mark.parametrize("fuse", ["add", "scale"])
+def test_global_context(fuse):
+    theirs = TimmGlobalContext(
+        CHANNELS, rd_channels=12, fuse_add=fuse == "add", fuse_scale=fuse == "scale"
+    )
+    randomise(theirs)
+    ours = GlobalContext(CHANNELS, reduction=4, least=1, fuse=fuse)
+    mlp = theirs.mlp_add if fuse == "add" else theirs.mlp_scale
+    first, norm, _, second = ours.transform
+    norm.eps = mlp.norm.eps
+    layers = (ours.weights, first, second), (theirs.conv_attn, mlp.fc1, mlp.fc2)
+    pairs = convolutions(*layers, True)
+    for mine, other in ((norm.weight, mlp.norm.weight), (norm.bias, mlp.norm.bias)):
+        pairs.append((mine, other, lambda tensor: tensor.view(-1, 1, 1)))
+    check_equal(ours, theirs, pairs)
+
+
+@pytest.mark.parametrize("extent", [0, 2, 4, 8])
+def test_gather_excite(extent):
+    """The form without parameters; timm's other forms raise TypeError in timm 1.0.31."""
+    theirs = TimmGatherExcite(CHANNELS, extent=extent, use_mlp=False)
+    check_equal(GatherExcite(CHANNELS, extent), theirs, [])

@@ -16,7 +16,7 @@ from attn.tests.conftest import Standing, convolution
 
 
 def sigmoid(x):
-    return 1 / (1 + torch.exp(-x))
+    return 1 / (1 + torch.exp(-x.clamp(-600, 600)))  # where exp is finite
 
 
 def relu(x):
@@ -220,7 +220,140 @@ def shuffle(m, x):
     return torch.stack([gated[half * (i % 2) + i // 2] for i in range(len(gated))])
 
 
+def eca(m, x):
+    weight, pooled = m.conv.weight[0, 0], means(x)
+    half = len(weight) // 2
+    gated = []
+    for c, channel in enumerate(x):
+        near = [(i, c + i - half) for i in range(len(weight)) if 0 <= c + i - half < len(x)]
+        gated.append(sigmoid(sum(weight[i] * pooled[other] for i, other in near)) * channel)
+    return torch.stack(gated)
+
+
+def simam(m, x):
+    gated = []
+    for channel in x:
+        mean = means([channel])[0]
+        variance = ((channel - mean) ** 2).sum() / (channel.numel() - 1)
+        energy = (
+            4 * (variance + m.strength) / ((channel - mean) ** 2 + 2 * variance + 2 * m.strength)
+        )
+        gated.append(sigmoid(1 / energy) * channel)
+    return torch.stack(gated)
+
+
+def gct(m, x):
+    size = [((channel**2).sum() + 1e-5) ** 0.5 for channel in x]
+    e = [m.alpha[0, c, 0, 0] * size[c] for c in range(len(x))]
+    norm = (sum(value**2 for value in e) / len(e) + 1e-5) ** 0.5
+    gates = [
+        1 + torch.tanh(m.gamma[0, c, 0, 0] * e[c] / norm + m.beta[0, c, 0, 0])
+        for c in range(len(x))
+    ]
+    return torch.stack([gate * channel for gate, channel in zip(gates, x, strict=True)])
+
+
+def gc(m, x, fuse):
+    (logits,) = linear(list(x), m.weights)
+    shares = torch.exp(logits) / torch.exp(logits).sum()
+    first, layer, _, second = m.transform
+    hidden = torch.stack(linear([(shares * channel).sum() for channel in x], first))
+    hidden = (hidden - hidden.mean()) / (hidden.var(unbiased=False) + layer.eps) ** 0.5
+    hidden = hidden * layer.weight.flatten() + layer.bias.flatten()
+    terms = linear([relu(h) for h in hidden], second)
+    pairs = zip(terms, x, strict=True)
+    return torch.stack([c + t if fuse == "add" else sigmoid(t) * c for t, c in pairs])
+
+
+def near(x, extent):
+    """Means of what is inside of the map and within the extent of every extent-th position."""
+    _, height, width = x.shape
+    result = x.new_zeros(len(x), -(-height // extent), -(-width // extent))
+    for i in range(result.shape[1]):
+        for j in range(result.shape[2]):
+            rows = slice(max(0, (i - 1) * extent + 1), (i + 1) * extent)
+            columns = slice(max(0, (j - 1) * extent + 1), (j + 1) * extent)
+            result[:, i, j] = x[:, rows, columns].mean((1, 2))
+    return result
+
+
+def halved(x, conv):
+    """A 3x3 depthwise convolution of stride 2, tap by tap."""
+    _, height, width = x.shape
+    framed = x.new_zeros(len(x), height + 2, width + 2)
+    framed[:, 1:-1, 1:-1] = x
+    result = x.new_zeros(len(x), -(-height // 2), -(-width // 2))
+    for i in range(3):
+        for j in range(3):
+            seen = framed[:, i : i + height : 2, j : j + width : 2]
+            result = result + conv.weight[:, 0, i, j, None, None] * seen
+    return result
+
+
+def gather_excite(m, x):
+    if m.gather is None:
+        z = near(x, m.extent) if m.extent else torch.stack(means(x))[:, None, None]
+    else:
+        z = x
+        for conv, layer in zip(m.gather[::3], m.gather[1::3], strict=True):
+            z = torch.stack(norm(list(halved(z, conv)), layer))
+            z = relu(z) if layer is not m.gather[-1] else z
+    if isinstance(m.mlp, nn.Sequential):
+        z = torch.stack(linear([relu(h) for h in linear(list(z), m.mlp[0])], m.mlp[2]))
+    _, height, width = x.shape
+    gated = torch.zeros_like(x)
+    for i in range(height):
+        for j in range(width):
+            source = i * z.shape[1] // height, j * z.shape[2] // width
+            gated[:, i, j] = sigmoid(z[:, source[0], source[1]]) * x[:, i, j]
+    return gated
+
+
+def gsop_position(m, x, divisor):
+    u = norm(linear(list(relu(x)), m.reduce), m.reduce_bn)
+    _, height, width = x.shape
+
+    def bins(outer, inner):  # of an adaptive average: from floor to ceiling
+        return [(i * inner // outer, -(-(i + 1) * inner // outer)) for i in range(outer)]
+
+    grid = [
+        torch.stack([c[top:bottom, left:right].mean() for c in u])  # (D,)
+        for top, bottom in bins(8, height)
+        for left, right in bins(8, width)
+    ]
+    n = len(u) if divisor == "channels" else 64
+    rows = [torch.stack([(a * b).sum() / n - a.sum() * b.sum() / n**2 for b in grid]) for a in grid]
+    rows = norm(rows, m.covariance_bn)
+    z = []
+    for i, row in enumerate(rows):
+        for k in range(4):
+            z.append((m.rows.weight[4 * i + k, 0, :, 0] * row).sum() + m.rows.bias[4 * i + k])
+    layer = m.excite
+    logits = layer.weight[:, :, 0, 0] @ torch.stack([relu(value) for value in z]) + layer.bias
+    gates = sigmoid(logits).view(8, 8)
+    spread = torch.stack(
+        [
+            torch.stack([gates[t:b, left:right].mean() for left, right in bins(width, 8)])
+            for t, b in bins(height, 8)
+        ]
+    )
+    return relu(spread * x)
+
+
 CASES = [
+    ("eca", {}, eca),
+    ("eca", {"kernel": 5}, eca),
+    ("simam", {}, simam),
+    ("simam", {"strength": 0.1}, simam),
+    ("gct", {}, gct),
+    ("gc", {}, partial(gc, fuse="add")),
+    ("gc", {"fuse": "scale", "reduction": 2, "least": 2}, partial(gc, fuse="scale")),
+    *[("gather_excite", {"extent": extent}, gather_excite) for extent in (0, 2, 4)],
+    ("gather_excite", {"extent": 2, "learned": True}, gather_excite),
+    ("gather_excite", {"extent": 8, "learned": True, "mlp": True, "reduction": 2}, gather_excite),
+    ("gather_excite", {"mlp": True, "reduction": 2}, gather_excite),
+    ("gsop_position", {}, partial(gsop_position, divisor="channels")),
+    ("gsop_position", {"divisor": "positions"}, partial(gsop_position, divisor="positions")),
     ("gsop", {}, gsop),
     ("gsop", {"width": 3}, gsop),
     ("cse", {}, cse),

@@ -14,6 +14,7 @@ from attn.config.sweep import configuration
 from attn.draws import Draws
 from attn.modules import MECHANISMS
 from attn.modules.aff import MSCAM
+from attn.modules.gc import GlobalContext
 from attn.names import ENDS, INSIDE
 from attn.network.build import build, count
 from attn.network.place import places
@@ -124,10 +125,12 @@ def wake(network):
                 nn.init.ones_(parameter)
 
 
-def before_a_norm(network, name):
-    """Whether a parameter is a convolution's bias, which a norm behind it takes out again."""
+def taken_out(network, name):
+    """Whether a parameter is a bias that a norm or a softmax behind it takes out again."""
     owner, _, kind = name.rpartition(".")
     parent = owner.rpartition(".")[0]
+    if isinstance(network.get_submodule(parent), GlobalContext):
+        return name == f"{parent}.weights.bias"
     siblings = list(network.get_submodule(parent).children())
     position = siblings.index(network.get_submodule(owner))
     after = siblings[position + 1 : position + 2]
@@ -166,7 +169,7 @@ def test_every_cell_runs_trains_and_is_recorded(backbone, attention, location, d
     network.train()(x).logsumexp(1).sum().backward()
     for n, p in network.named_parameters():
         if p.requires_grad:
-            assert p.grad is not None and (p.grad.any() or before_a_norm(network, n)), n
+            assert p.grad is not None and (p.grad.any() or taken_out(network, n)), n
     network.eval()
     plain = network(x)
     with record(network) as scores:
