@@ -36,12 +36,12 @@ def main(cfg):
             device = choose_device(cfg)
             from attn.report.network import report_checkpoint
             from attn.runs.load import find
-            from attn.runs.look import inspect_all, look_into
+            from attn.runs.look import inspect_all, look_into, save_folded
 
             if cfg.checkpoint != "all":
                 with TemporaryDirectory() as aside:
                     look = look_into(find(cfg.checkpoint, runs), device, Path(aside))
-                    report_checkpoint(look, out)
+                    save_folded(look, report_checkpoint(look, out))
                 return
             cli.check_writable(runs, f"checkpoint=all runs={cfg.runs}")
             inspect_all(runs, device)

@@ -11,6 +11,7 @@ import torchvision
 from torch import nn
 from torchvision.models.mobilenetv2 import InvertedResidual
 
+from attn.backbones.scale import scale_inputs, scale_outputs
 from attn.backbones.stem import check_stem
 from attn.network.seams import Seams
 
@@ -43,6 +44,12 @@ class Inverted(InvertedResidual):
         else:
             y = self.seams.refine(project(depthwise(x)))
         return self.seams.out(self.seams.fuse(y, x) if self.use_res_connect else y)
+
+    def fold(self, place, factors):
+        if self.refine_at == "expansion":
+            scale_inputs(self.conv[-2], factors)
+        else:
+            scale_outputs(self.conv[-1], factors)
 
 
 class MobileNetV2(torchvision.models.MobileNetV2):
@@ -84,3 +91,7 @@ class MobileNetV2(torchvision.models.MobileNetV2):
 
     def classify(self, x):  # (B, 1280, h, w)
         return self.classifier(x.mean((2, 3)))
+
+    def fold(self, place, factors):
+        layers = {"input": self.features[0][0], "features": self.classifier[-1]}
+        scale_inputs(layers[place], factors)

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
+from attn.backbones.scale import scale_inputs, scale_outputs
 from attn.backbones.stem import check_stem
 from attn.network.seams import Seams
 
@@ -40,6 +41,9 @@ class Basic(BasicBlock):
         y = self.seams.refine(self.bn2(self.conv2(y)))
         return self.seams.out(self.relu(self.seams.fuse(y, shortcut(self, x))))
 
+    def fold(self, place, factors):
+        scale_outputs(self.bn2, factors)
+
 
 class Bottle(Bottleneck):
     """torchvision's block of a 1x1, a 3x3 and a 1x1 convolution, with seams."""
@@ -62,6 +66,9 @@ class Bottle(Bottleneck):
         y = self.act2(self.bn2(self.conv2(y)))
         y = self.seams.refine(self.bn3(self.conv3(y)))
         return self.seams.out(self.relu(self.seams.fuse(y, shortcut(self, x))))
+
+    def fold(self, place, factors):
+        scale_outputs(self.bn3, factors)
 
 
 class ResNetWithSeams(ResNet):
@@ -94,6 +101,9 @@ class ResNetWithSeams(ResNet):
 
     def classify(self, x):  # (B, C, h, w)
         return self.fc(torch.flatten(self.avgpool(x), 1))
+
+    def fold(self, place, factors):
+        scale_inputs({"input": self.conv1, "features": self.fc}[place], factors)
 
 
 class CifarResNet(ResNetWithSeams):

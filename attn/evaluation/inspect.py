@@ -10,6 +10,7 @@ import torch
 
 from attn.compute.precision import autocast
 from attn.draws import FIXED_SEED, ORDER, permutation
+from attn.evaluation.freeze import gates
 from attn.evaluation.predict import Predictor, fixed_test_order
 from attn.names import CLASSES, COLOURS
 from attn.network.scores import by_channel, is_logits, record
@@ -73,12 +74,13 @@ def files_of(network, size: int) -> set[str]:
     channels = {n: by_channel(score)[0] for n, score in scores.items() if not is_logits(n)}
     if not channels:
         return set()
-    gates = [_gate_of(network, channels, seam) for seam in ("input", "features")]
+    ends = [_gate_of(network, channels, seam) for seam in ("input", "features")]
     found = {
         "classes.csv": True,
-        "importance.csv": any(gates),
+        "importance.csv": any(ends),
         "maps.npz": bool(_over_positions(scores)),
         "swap.csv": _scores_noise(network, channels),
+        "frozen.csv": bool(gates(network)),
     }
     return {name for name, there in found.items() if there}
 

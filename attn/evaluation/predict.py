@@ -20,7 +20,7 @@ BATCH = {"cpu": 50, "cuda": 250}  # on a CPU the activations of 250 images leave
 def fixed_test_order(count: int) -> torch.Tensor:
     """Returns the order (count,) in which test images are taken where only some are taken.
 
-    The order is always the same.
+    The order is always the same. Training images are taken in it where only some are looked at.
     """
     return permutation(FIXED_SEED, 0, torch.arange(count), ORDER)
 

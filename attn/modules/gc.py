@@ -43,7 +43,7 @@ class GlobalContext(nn.Module):
         nn.init.zeros_(self.weights.bias)
         nn.init.zeros_(self.transform[-1].weight)
         nn.init.zeros_(self.transform[-1].bias)
-        self.spatial = Scores()
+        self.spatial = Scores(gate=False)  # weights of a mean, which multiply no output
         self.scores = Scores() if fuse == "scale" else None
 
     def forward(self, x):  # (B, C, H, W)

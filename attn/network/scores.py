@@ -10,18 +10,46 @@ from torch import nn
 
 
 class Scores(nn.Module):
-    """Does nothing; marks a score: a gate of its broadcast shape (B, ...), or a share (B, M, C)."""
+    """Does nothing; marks a score: a gate of its broadcast shape (B, ...), or a share (B, M, C).
+
+    gate: whether the score multiplies features. The logits of a gate do not.
+    """
+
+    def __init__(self, gate: bool = True):
+        super().__init__()
+        self.gate = gate
 
     def forward(self, score):
         return score
+
+
+def markers(model: nn.Module) -> dict[str, Scores]:
+    """Returns the network's markers by the names of their scores.
+
+    A mechanism's main score has the mechanism's name, another score the mechanism's name and the
+    marker's.
+    """
+    named = {name: m for name, m in model.named_modules() if isinstance(m, Scores)}
+    return {name.removesuffix("scores").removesuffix("."): m for name, m in named.items()}
+
+
+@contextmanager
+def _hooked(model: nn.Module, hook_of):
+    """Hooks each marker for which `hook_of(name)` returns a hook, as long as the block lasts."""
+    hooks = {marker: hook_of(name) for name, marker in markers(model).items()}
+    handles = [m.register_forward_hook(hook) for m, hook in hooks.items() if hook]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 @contextmanager
 def record(model: nn.Module):
     """Yields {mechanism's module name: its last score}, which each forward pass fills.
 
-    A mechanism's main score has the mechanism's name, another score the mechanism's name and the
-    marker's. Hooks do not fire in a replayed CUDA graph: use an eager pass.
+    Hooks do not fire in a replayed CUDA graph: use an eager pass.
     """
     scores = {}
 
@@ -31,14 +59,22 @@ def record(model: nn.Module):
 
         return hook
 
-    markers = [(n, m) for n, m in model.named_modules() if isinstance(m, Scores)]
-    names = [name.removesuffix("scores").removesuffix(".") for name, _ in markers]
-    handles = [m.register_forward_hook(listen(n)) for n, (_, m) in zip(names, markers, strict=True)]
-    try:
+    with _hooked(model, listen):
         yield scores
-    finally:
-        for handle in handles:
-            handle.remove()
+
+
+def replaced(model: nn.Module, scores: dict):
+    """Returns a context in which the given scores stand in the place of the computed scores.
+
+    scores: by name, each (1, ...), the same for every image. Use an eager pass, as with `record`.
+    """
+
+    def put(name):
+        if name not in scores:
+            return None
+        return lambda module, args, score: scores[name].to(score).expand_as(score)
+
+    return _hooked(model, put)
 
 
 def is_logits(name: str) -> bool:

@@ -18,7 +18,10 @@ from attn.stats import DIRECTIONS, MOST_SEEDS
 CLAIMS = catalogue.CONFIGS / "claims.yaml"
 PRECISE = 0.5  # points of accuracy
 COST = ("parameters", "added_parameters", "multiply_adds")
-SCORES = ("noise_auc", "score_gap", "lowest_colour", "highest_noise", "input_contrast")
+SCORES = (
+    *("noise_auc", "score_gap", "lowest_colour", "highest_noise", "input_contrast"),
+    "frozen_change",
+)
 METRICS = {  # what a difference is counted in
     "test_accuracy": "points",
     "noise_auc": "",
@@ -26,6 +29,7 @@ METRICS = {  # what a difference is counted in
     "lowest_colour": "logits",
     "highest_noise": "logits",
     "input_contrast": "log ratio",
+    "frozen_change": "points",
     "parameters": "%",
     "added_parameters": "%",
     "multiply_adds": "%",

@@ -25,6 +25,7 @@ SEEN = {
     "importance": ["module", "channel", "score", "sd", "lost", "images"],
     "classes": ["module", "channel", "class", "score"],
     "swap": ["colour", "noise", "slot", "usual", "swapped"],
+    "frozen": ["module", "images", "accuracy", "frozen", "lost", "low", "high", "between"],
 }
 
 

@@ -20,7 +20,7 @@ WHOLE = (50_000, 10_000)  # CIFAR-10's images for training and testing
 DEMONSTRATION = "quick"
 PAIR = ["environment", "seed"]  # what two runs that are compared have in common
 # The data files, but for runs.csv each with a column `run`.
-INSPECTED = ("importance", "classes", "swap")
+INSPECTED = ("importance", "classes", "swap", "frozen")
 FRAMES = ("runs", "epochs", "scores", "health", "stem", "unfinished", *INSPECTED)
 ARRAYS = ("pictures", "predictions", "ranked")
 # What a CSV would read as numbers: a hash such as 12345678, stages such as 1.
@@ -38,9 +38,10 @@ class Group:
     each input channel, where a run wrote it. `unfinished` holds the run folders without a result,
     and the reasons.
 
-    Three frames come from the networks that were inspected. `importance` holds the accuracy that is
+    Four frames come from the networks that were inspected. `importance` holds the accuracy that is
     lost without a channel. `classes` holds the scores by class at the last place, of one seed.
-    `swap` holds the scores where two input channels are exchanged.
+    `swap` holds the scores where two input channels are exchanged. `frozen` holds the accuracy that
+    is lost where gates are constants.
 
     `pictures` holds arrays by name (see `collect`). `predictions` holds, by run, the class (N,)
     uint8 that the run gives each test image, in the dataset's order. `ranked` holds, by run with
@@ -57,6 +58,7 @@ class Group:
     importance: pd.DataFrame
     classes: pd.DataFrame
     swap: pd.DataFrame
+    frozen: pd.DataFrame
     pictures: dict[str, np.ndarray] = field(default_factory=dict)
     predictions: dict[str, np.ndarray] = field(default_factory=dict)
     ranked: dict[str, np.ndarray] = field(default_factory=dict)

@@ -13,8 +13,8 @@ from attn.report.group import write_csv
 from attn.runs import files
 
 
-def report_checkpoint(look, out: Path):
-    """Writes tables and figures of one network under `out`.
+def report_checkpoint(look, out: Path) -> Path:
+    """Writes tables and figures of one network under `out`, and returns their folder.
 
     `look` is the network's `attn.runs.look.Look`.
     """
@@ -32,6 +32,7 @@ def report_checkpoint(look, out: Path):
         _write_scores(out, title, pd.DataFrame(look.scores), look.picture)
         _draw_inspection(look.kept, out, title)
     print(f"tables and figures: {out}")
+    return out
 
 
 def by_class(confusion: np.ndarray) -> pd.DataFrame:
@@ -64,6 +65,9 @@ def _draw_inspection(folder: Path, out: Path, title: str):
         at_input = lost["module"].map(of_input_channels)
         lost["channel"] = names.where(at_input, lost["channel"].astype(str))
         _write(out / "importance", f"Points lost without a channel: {title}", lost)
+    if (folder / "frozen.csv").exists():
+        lost = pd.read_csv(folder / "frozen.csv")
+        _write(out / "frozen", f"Points lost where gates are constants: {title}", lost)
     if (folder / "swap.csv").exists():
         pairs = content.pairs(pd.read_csv(folder / "swap.csv").assign(run=folder.name))
         pairs = content.named(pairs.drop(columns="run"))

@@ -31,6 +31,7 @@ CAPTIONS = {  # by the beginning of a figure's name
     "health": "Gate health",
     "classes": "Scores by class",
     "importance": "What is lost without a channel, against its score",
+    "frozen": "What is lost where a gate is a constant",
 }
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from attn import stats
 from attn.names import COLOURS, channel_name
-from attn.report import content, placement
+from attn.report import content, frozen, placement
 from attn.report.claims import Row, Table
 from attn.report.formats import BEST, counted, interval, number, whole
 from attn.report.group import CONFIGURATION, PAIR, Group, by_pair, with_variant
@@ -523,6 +523,33 @@ ENTRIES = [
             " order the colours are. The best tenth: of all that is lost, channel by channel, what"
             " is lost with the tenth of the channels (at least one) that has the highest scores; "
             "by chance a tenth, of six channels a sixth. This was not asked beforehand."
+        ),
+    ),
+    Entry(
+        "constants",
+        "What is lost where the gates are constants",
+        frozen.table,
+        names=("backbone", "data", "location", "stages", "attention"),
+        columns=[
+            _as_it_is("n"),
+            _as_it_is("gates"),
+            _number("accuracy, %", "accuracy"),
+            _number("frozen, %", "frozen"),
+            _number("points lost", "lost", sign=True),
+            _interval("95% interval", "", sign=True),
+            _number("variance between images, %", "between", 1),
+            _as_it_is("most is lost at", "worst"),
+            _number("points lost there", "worst_lost", sign=True),
+        ],
+        caption=(
+            "Every gate is replaced by its own mean over 5,000 training images: channel by channel,"
+            " and position by position where the gate has positions. Accuracy on the whole test "
+            "set; t-interval over runs, of a single run over its test images. Variance between "
+            "images: the share of a gate's variance over images, channels and positions that is "
+            "between images, mean over gates. The last columns: the gate that is missed most where "
+            "each is frozen alone, on 2,000 test images. Gates that are constants (`static`, "
+            "`constant`) are the control: they lose nothing. `python eval.py checkpoint=all` "
+            "freezes trained networks."
         ),
     ),
     Entry(

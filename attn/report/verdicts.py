@@ -8,6 +8,7 @@ import pandas as pd
 
 from attn import stats
 from attn.names import COLOURS, of_input_channels, ranges
+from attn.report import frozen
 from attn.report.claims import COST, SCORES, Claim, Row
 from attn.report.group import DEMONSTRATION, Group, by_pair
 from attn.stats import CONTRADICTED, NO_VERDICT, NOT_RUN, REPRODUCED, Estimate
@@ -20,6 +21,7 @@ BOUNDS = {  # where the metrics of scores can be
     "lowest_colour": (-EXTREME, EXTREME),
     "highest_noise": (-EXTREME, EXTREME),
     "input_contrast": (-math.inf, math.inf),
+    "frozen_change": (-100, 100),
 }
 
 
@@ -180,14 +182,17 @@ def with_metrics(group: Group) -> pd.DataFrame:
     channels (1 perfectly, 0.5 not at all). score_gap is the lowest colour's score minus the highest
     noise's. lowest_colour and highest_noise are the logits of these two scores.
 
-    The fifth metric, input_contrast, is that of _contrast. added_parameters counts the parameters
-    above those of the same backbone on the same data without attention. It is NaN where no such
-    network was run.
+    The fifth metric, input_contrast, is that of _contrast. The sixth, frozen_change, is the points
+    by which freezing all gates changes the accuracy. added_parameters counts the parameters above
+    those of the same backbone on the same data without attention. It is NaN where no such network
+    was run.
     """
     means, norms = _by_run(end_scores(group), "mean"), _by_run(group.stem, "norm")
+    changes = frozen.change(group)
     rows = [
         _of_scores(means.get(run))
         | {"input_contrast": _contrast(at, means.get(run), norms.get(run))}
+        | {"frozen_change": changes.get(run, math.nan)}
         for run, at in zip(group.runs["run"], group.runs["location"], strict=True)
     ]
     metrics = pd.DataFrame(rows, columns=list(SCORES), index=group.runs.index, dtype=float)

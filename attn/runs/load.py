@@ -92,3 +92,9 @@ def predictor_of(config: Config, seed: int, state: dict, device) -> tuple[Predic
     inputs = split_inputs(config, data, "test", device)
     network = network.to(device, memory_format=inputs.memory_format)
     return Predictor(network, inputs, config.recipe), data
+
+
+def training_of(config: Config, predictor: Predictor, data: Dataset) -> Predictor:
+    """Returns the Predictor of the same network on the training images, as they are."""
+    inputs = split_inputs(config, data, "train", predictor.device)
+    return Predictor(predictor.network, inputs, config.recipe)

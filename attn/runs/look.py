@@ -1,5 +1,6 @@
 """Inspects trained networks, and keeps in their run folders what only a trained network tells."""
 
+import io
 import os
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,14 +12,19 @@ import torch
 from tqdm import tqdm
 
 from attn.errors import RunError
+from attn.evaluation.freeze import freeze, means
 from attn.evaluation.inspect import files_of, inspect, swap
 from attn.evaluation.predict import Predictor, evaluate, fixed_test_order, score_rows
 from attn.names import POST_IMAGES
 from attn.network.build import build
+from attn.network.fold import fold
+from attn.network.scores import replaced
+from attn.network.seams import CannotStand
 from attn.runs import checkpoint, files
-from attn.runs.load import predictor_of, read_config, read_run
+from attn.runs.load import predictor_of, read_config, read_run, training_of
 
 OTHER_DATA = "these images are not the ones that it was trained on: another dataset or decoder"
+FOLDED = "folded.pt"
 CLASSES_CSV = "classes.csv"  # the last file that an inspection leaves in a run folder
 
 
@@ -28,7 +34,8 @@ class Look:
 
     taken: the class (N,) that each test image is taken for, in the dataset's order. scores: rows of
     `attn.evaluation.predict.score_rows`; empty without attention. picture: the input channels
-    (C, S, S) uint8 of one image. kept: the folder that holds the files of the inspection.
+    (C, S, S) uint8 of one image. kept: the folder that holds the files of the inspection. folded:
+    the network without its gates; the reason why they cannot be folded; None without gates.
     """
 
     run: str
@@ -39,6 +46,19 @@ class Look:
     scores: list[dict]
     picture: np.ndarray
     kept: Path
+    folded: "Folded | str | None"
+
+
+@dataclass
+class Folded:
+    """A network without attention, into whose weights the frozen gates are folded.
+
+    difference: the largest between its logits and those of the frozen network, on a batch of test
+    images.
+    """
+
+    weights: dict
+    difference: float
 
 
 def look_into(path: Path, device: torch.device, aside: Path) -> Look:
@@ -64,8 +84,11 @@ def look_into(path: Path, device: torch.device, aside: Path) -> Look:
     rows = score_rows(scores)
     keeps = same and (folder / "summary.json").exists() and os.access(folder, os.W_OK)
     kept = folder if keeps else aside
+    folded = None
     if rows:
-        inspect_run(kept, predictor)
+        training = training_of(config, predictor, data)
+        inspect_run(kept, predictor, training)
+        folded = _fold(predictor, training, order[: predictor.batch])
     return Look(
         run=folder.name,
         epochs=f"{state['run']['epochs']} of {config.recipe.epochs} epochs",
@@ -75,7 +98,40 @@ def look_into(path: Path, device: torch.device, aside: Path) -> Look:
         scores=rows,
         picture=predictor.inputs.pictures(int(order[0])).numpy(),
         kept=kept,
+        folded=folded,
     )
+
+
+@torch.no_grad()
+def _fold(predictor: Predictor, training: Predictor, samples) -> Folded | str | None:
+    frozen = {name: mean for name, (mean, _) in means(training).items()}
+    if not frozen:
+        return None
+    try:
+        folded = fold(predictor.network, frozen)
+    except CannotStand as error:
+        return str(error)
+    x, _ = predictor.inputs(samples.to(predictor.device))
+    with replaced(predictor.network, frozen):
+        difference = (folded(x) - predictor.network(x)).abs().max().item()
+    return Folded({name: value.cpu() for name, value in folded.state_dict().items()}, difference)
+
+
+def save_folded(look: Look, folder: Path):
+    """Writes the folded network of a look as `folded.pt`, a state_dict, or says why there is none.
+
+    The weights are those of the backbone alone: `attn.BACKBONES` and torchvision load them.
+    """
+    if isinstance(look.folded, str):
+        print(f"not folded: {look.folded}")
+    elif look.folded:
+        buffer = io.BytesIO()
+        torch.save(look.folded.weights, buffer)
+        files.write(folder / FOLDED, buffer.getvalue())
+        print(
+            f"folded: {folder / FOLDED} is the network without attention, with its gates as "
+            f"constants; its logits are those of the frozen network to {look.folded.difference:.0e}"
+        )
 
 
 def inspect_all(root: Path, device: torch.device):
@@ -100,7 +156,7 @@ def inspect_all(root: Path, device: torch.device):
         if data.fingerprint != config.fingerprint:
             tqdm.write(f"not inspected: {folder.name}: {OTHER_DATA}")
             continue
-        inspect_run(folder, predictor)
+        inspect_run(folder, predictor, training_of(config, predictor, data))
 
 
 def _lacks_files(folder: Path, known: dict) -> bool:
@@ -119,18 +175,23 @@ def _lacks_files(folder: Path, known: dict) -> bool:
     return any(not (folder / name).exists() for name in known[config.key])
 
 
-def inspect_run(folder: Path, predictor: Predictor):
+def inspect_run(folder: Path, predictor: Predictor, training: Predictor):
     """Writes the files of an inspection that the folder lacks.
 
-    These are swap.csv, importance.csv, maps.npz and, written last, classes.csv. Where one of the
-    last three is missing, all of these three that the network has are written.
+    predictor, training: the network on test images and on training images. The files are swap.csv,
+    frozen.csv, importance.csv, maps.npz and, written last, classes.csv. Where one of the last three
+    is missing, all of these three that the network has are written.
     """
     size = predictor.inputs.images.shape[-1]
     lacking = {name for name in files_of(predictor.network, size) if not (folder / name).exists()}
+    alone = {
+        "swap.csv": lambda: swap(predictor),
+        "frozen.csv": lambda: freeze(predictor, training),
+    }
     with _one_thread():
-        if "swap.csv" in lacking:
-            _write(folder / "swap.csv", swap(predictor))
-        if lacking <= {"swap.csv"}:
+        for name in alone.keys() & lacking:
+            _write(folder / name, alone[name]())
+        if lacking <= alone.keys():
             return
         found = inspect(predictor)
     if found.importance:

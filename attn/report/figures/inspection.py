@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 from attn.names import CLASSES, COLOURS, channel_name, of_input_channels
+from attn.report import frozen
 from attn.report.figures.style import STYLE, channel_colour, finish, look
 from attn.report.group import CONFIGURATION, Group, with_variant
 
@@ -30,7 +31,7 @@ def of_group(group: Group, folder: Path) -> list[Path]:
         classes = _classes_of(group, runs)
         if classes:
             paths.append(by_class(classes, title, folder / f"classes-{name}"))
-    return paths + lost_against_score(group, folder)
+    return [*paths, *lost_against_score(group, folder), *lost_frozen(group, folder)]
 
 
 def _maps_of(group: Group, runs: pd.DataFrame):
@@ -210,3 +211,45 @@ def _kinds(rows: pd.DataFrame, location: str):
         (name, style | {"color": channel_colour(name)}, mine)
         for name, mine in rows.groupby(names, sort=False)
     ]
+
+
+def lost_frozen(group: Group, folder: Path) -> list[Path]:
+    """Draws what is lost where gates are constants, a figure for each backbone.
+
+    A row is a configuration: its points lost with all gates frozen and their interval, each gate
+    frozen alone, and each gate's share of variance between images.
+    """
+    whole, each = frozen.table(group), frozen.by_place(group)
+    paths = []
+    for backbone, rows in whole.groupby("backbone", sort=True) if len(whole) else ():
+        with plt.rc_context(STYLE):
+            size = (8.5, 0.42 * len(rows) + 1.9)
+            figure, axes = plt.subplots(1, 2, figsize=size, sharey=True, width_ratios=[1.4, 1])
+            for line, row in enumerate(rows.itertuples()):
+                _frozen_line(axes, line, row, each[each["configuration"] == row.configuration])
+            names = [f"{_configuration(row)}, {row['location']}" for _, row in rows.iterrows()]
+            names = [f"{name} (n={n})" for name, n in zip(names, rows["n"], strict=True)]
+            axes[0].set_yticks(range(len(names)), names, fontsize=8)
+            axes[0].invert_yaxis()
+            axes[0].axvline(0, color="0.6", linewidth=0.8)
+            axes[0].set_xlabel("points lost")
+            axes[1].set_xlabel("variance between images, %")
+            axes[1].set_xlim(0, 100)
+            for axis in axes:
+                axis.grid(axis="x", alpha=0.3)
+            heading = f"What is lost where a gate is a constant: {backbone}\n{group.title}"
+            note = "Full: all gates frozen at their means over training images, with 95% interval. "
+            note += "Hollow: each gate frozen alone, where there are several."
+            paths.append(finish(figure, heading, folder / f"frozen-{backbone}.png", note))
+    return paths
+
+
+def _frozen_line(axes, line: int, row, each: pd.DataFrame):
+    style = look(row.attention)
+    if row.gates > 1:
+        hollow = {"linestyle": "", "marker": style["marker"], "mfc": "none", "ms": 4, "alpha": 0.6}
+        axes[0].plot(each["lost"], [line] * len(each), color=style["color"], **hollow)
+    error = [[row.lost - row.low], [row.high - row.lost]]
+    axes[0].errorbar(row.lost, line, xerr=error, capsize=3, **style)
+    shares = {"linestyle": "", "ms": 4, "alpha": 0.7, **style}
+    axes[1].plot(100 * each["between"], [line] * len(each), **shares)

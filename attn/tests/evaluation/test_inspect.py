@@ -198,15 +198,16 @@ def test_only_networks_that_score_noise_channels_are_asked_what_scores_follow(sy
 
 
 FILES = [
-    (["data=rgb_noise", "location=first"], {"classes", "importance", "swap"}),
+    (["data=rgb_noise", "location=first"], {"classes", "importance", "swap", "frozen"}),
     (
         ["data=rgb_noise", "location=first", "attention=cbam"],
-        {"classes", "importance", "swap", "maps"},
+        {"classes", "importance", "swap", "maps", "frozen"},
     ),
-    (["location=first"], {"classes", "importance"}),
-    (["location=last"], {"classes", "importance"}),
-    (["attention=se"], {"classes"}),
-    (["attention=bam"], {"classes", "maps"}),
+    (["location=first"], {"classes", "importance", "frozen"}),
+    (["location=last"], {"classes", "importance", "frozen"}),
+    (["attention=se"], {"classes", "frozen"}),
+    (["attention=bam"], {"classes", "maps", "frozen"}),
+    (["attention=gc"], {"classes", "maps"}),  # it adds, and so has no gate
     (["location=none"], set()),
 ]
 

@@ -13,12 +13,13 @@ import yaml
 
 from attn.config.sweep import configuration
 from attn.errors import RunError
-from attn.report import content, formats, tables
+from attn.report import content, formats, frozen, tables, verdicts
 from attn.report.claims import load
 from attn.report.collect import collect
 from attn.report.group import Group, named
 from attn.report.page import command_of
 from attn.report.report import report, write_tables
+from attn.stats import CONTRADICTED, REPRODUCED
 from attn.tests.made_up import ATTENDED, SCORES, group_of, made_up_runs, run
 
 TABLES, CLAIMS = load()
@@ -229,6 +230,50 @@ def test_the_share_of_a_score_that_follows_the_content_over_seeds(tmp_path):
     assert 'id="post-content"' in page and "Does the score follow the content or the place?" in page
 
 
+def frozen_run(root, seed, lost, **options):
+    """A run whose gates were frozen: `lost` of all at once, and of each alone."""
+    folder = run(root, seed, 0.8, scores=SCORES, **ATTENDED | options)
+    names = ["all", *(f"layer{i}.0.seams.refine" for i in range(1, len(lost)))]
+    frame = pd.DataFrame({"module": names, "lost": lost}).assign(accuracy=80.0, images=2000)
+    frame = frame.assign(frozen=80 - frame["lost"], low=frame["lost"] - 1, high=frame["lost"] + 1)
+    frame.assign(between=0.1 * (seed + 1)).to_csv(folder / "frozen.csv", index=False)
+
+
+def test_what_is_lost_with_frozen_gates_over_seeds(tmp_path):
+    for seed, lost in enumerate((1.0, 2.0, 3.0)):
+        frozen_run(tmp_path / "runs", seed, [lost, 0.5, lost])
+    frozen_run(tmp_path / "runs", 0, [4.0], attention="static", configuration="c2")
+    report(tmp_path / "runs", tmp_path / "out")
+    group = Group.read(tmp_path / "out" / "post")
+    several, single = frozen.table(group).to_dict("records")
+    assert (several["n"], several["gates"], several["frozen"]) == (3, 2, pytest.approx(78))
+    assert several["lost"] == pytest.approx(2)
+    assert several["high"] - several["low"] == pytest.approx(2 * 4.302653 / 3**0.5)
+    assert (several["worst"], several["worst_lost"]) == ("layer2.0.seams.refine", 2)
+    assert several["between"] == pytest.approx(20)
+    assert (single["n"], single["gates"], single["worst"]) == (1, 1, "")
+    assert (single["lost"], single["low"], single["high"]) == (4, 3, 5)  # over its images
+    assert frozen.change(group) == {
+        run: -lost for run, lost in zip(group.runs["run"], (1.0, 2.0, 3.0, 4.0), strict=True)
+    }
+    assert len(frozen.by_place(group)) == 3  # two gates, and the single one
+    assert "| points lost |" in (tmp_path / "out" / "post" / "constants.md").read_text()
+    assert (tmp_path / "out" / "post" / "frozen-mobilenet_v2.png").exists()
+
+
+@pytest.mark.parametrize(("lost", "verdict"), [(0.0, REPRODUCED), (2.0, CONTRADICTED)])
+def test_a_claim_that_gates_are_constants_is_judged(tmp_path, lost, verdict):
+    for seed in range(10):
+        frozen_run(tmp_path, seed, [lost + 0.01 * seed], location="last", data="rgb")
+    (judged,) = [
+        one
+        for one in verdicts.judge(group_of(tmp_path), load()[1])
+        if one.claim.id == "gate-at-last-is-a-constant"
+    ]
+    assert (judged.found.n, judged.verdict) == (10, verdict)
+    assert judged.found.mean == pytest.approx(-lost - 0.045)
+
+
 def test_the_report_is_whole(tmp_path, capsys):
     made_up_runs(tmp_path)
     report(tmp_path, tmp_path / "out")
@@ -304,6 +349,7 @@ FILES |= {
     "importance.csv": b"a,b\n1,2\n",
     "classes.csv": b"a,b\n1,2\n",
     "swap.csv": b"slot,usual\n0,0.5\n",
+    "frozen.csv": b"module,lost\nall,0.5\n",
     "stem.csv": b"channel,norm\n0,0.5\n",
 }
 NO_MODULES = "epoch,images,channel,mean\n0,64,0,0.5\n"
