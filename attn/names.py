@@ -64,6 +64,16 @@ def of_final_features(module: str) -> bool:
     return module in ("seams.features", "seams.features.channel")
 
 
+def within(stages: str) -> str:
+    """Returns the stages or blocks that attention is restricted to, as words behind its name.
+
+    stages: as runs.csv has it. The text begins with a space, and is empty for all.
+    """
+    if stages == "all":
+        return ""
+    return f" {stages}" if stages.startswith("blocks") else f" stages {stages}"
+
+
 def ranges(numbers: list[int]) -> str:
     """Returns sorted whole numbers as text, in which 0, 1, 2, 3 and 7 are 0 to 3, 7."""
     parts = []

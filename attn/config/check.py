@@ -43,7 +43,7 @@ def check(cfg, fingerprint: str = "") -> Config:
     check_recipe(values.recipe)
     data = canonical(values.data, values.recipe)
     backbone = checked_arguments("backbone", values.backbone, BACKBONES)
-    location, stages, attention = _placement(values)
+    location, stages, blocks, attention = _placement(values)
     if location != "none":
         if attention["name"] not in MECHANISMS:
             raise UserError(
@@ -64,6 +64,7 @@ def check(cfg, fingerprint: str = "") -> Config:
         recipe=values.recipe,
         location=location,
         stages=stages,
+        blocks=blocks,
         strict=values.strict,
         fingerprint=fingerprint,
         labels={g: label(g, chosen, backbone["name"]) for g, chosen in groups.items()},
@@ -79,10 +80,10 @@ _known_to_build = set()
 
 
 def _placement(values) -> tuple:
-    """Returns (location, stages, attention), each in its one canonical form."""
+    """Returns (location, stages, blocks, attention), each in its one canonical form."""
     one_of("location", values.location, ("published", *LOCATIONS))
     declared = values.attention
-    location, stages = values.location, values.stages
+    location, stages, blocks = values.location, values.stages, values.blocks
     if location == "published":
         if "location" not in declared and declared["name"] != "none":
             raise UserError(
@@ -92,19 +93,27 @@ def _placement(values) -> tuple:
         location = declared.get("location", "none")
         stages = declared.get("stages", "all") if stages == "all" else stages
     if "none" in (location, declared["name"]):
-        return "none", "all", {"name": "none"}
-    whole = isinstance(stages, list) and all(type(stage) is int for stage in stages)
-    if stages not in STAGES and not whole:
-        example = f"[{stages}]" if type(stages) is int else "[1,2]"
-        raise UserError(f"stages={stages}: choose {', '.join(STAGES)}, or a list such as {example}")
+        return "none", "all", "all", {"name": "none"}
+    stages, blocks = _numbers("stages", stages, STAGES), _numbers("blocks", blocks, ("all",))
     if location not in INSIDE and stages != "all":
         raise Impossible(
             f"stages={stages}: location={location} is in no stage; choose {' or '.join(INSIDE)}"
         )
-    if whole:
-        stages = sorted(set(stages))
+    if blocks != "all" and location != "per_block":
+        raise Impossible(f"blocks={blocks}: location={location}; choose per_block")
+    if blocks != "all" and stages != "all":
+        raise UserError(f"blocks={blocks}: with stages={stages}; choose stages or blocks")
     attention = {k: v for k, v in declared.items() if k not in PLACING}
-    return location, stages, attention
+    return location, stages, blocks, attention
+
+
+def _numbers(key: str, value, words: tuple):
+    """Returns a word, or a list of numbers in its canonical form."""
+    whole = isinstance(value, list) and all(type(number) is int for number in value)
+    if value not in words and not whole:
+        example = f"[{value}]" if type(value) is int else "[1,2]"
+        raise UserError(f"{key}={value}: choose {', '.join(words)}, or a list such as {example}")
+    return sorted(set(value)) if whole else value
 
 
 def _try_to_build(config: Config):

@@ -5,6 +5,8 @@ import json
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
+from attn.names import within
+
 # Raised when a change of code changes the numbers that a run gives.
 NUMERICS = 4
 
@@ -51,6 +53,7 @@ class Train:
     recipe: Recipe = field(default_factory=Recipe)
     location: str = "published"
     stages: Any = "all"
+    blocks: Any = "all"
     seeds: Any = 1
     device: str = "auto"
     strict: bool = False
@@ -82,6 +85,7 @@ class Config:
     labels: dict[str, str]  # group -> what people call it, from configs/
     fingerprint: str = ""  # of the data; empty where they are not loaded, as for a plan
     strict: bool = False
+    blocks: Any = "all"  # or a list of numbers from 1
 
     @classmethod
     def from_dict(cls, values: dict):
@@ -96,7 +100,9 @@ class Config:
 
     @property
     def stages_text(self) -> str:
-        """Returns the stages as text: all, between, or numbers such as 1+2+3."""
+        """Returns stages or blocks as text: all, between, 1+2+3, or blocks 1+2+3."""
+        if self.blocks != "all":
+            return "blocks " + "+".join(map(str, self.blocks))
         return self.stages if isinstance(self.stages, str) else "+".join(map(str, self.stages))
 
     @property
@@ -104,8 +110,9 @@ class Config:
         """Returns what people call the configuration."""
         names, place = self.labels, self.location
         attention = "no attention" if place == "none" else f"{names['attention']} at {place}"
-        stages = "" if self.stages == "all" else f" in stages {self.stages_text}"
-        return f"{names['backbone']}, {attention}{stages}, {names['data']}, {names['recipe']}"
+        if self.stages_text != "all":
+            attention += f" in{within(self.stages_text)}"
+        return f"{names['backbone']}, {attention}, {names['data']}, {names['recipe']}"
 
     def identity(self) -> dict:
         """Returns the values that decide the numbers, and no others: no paths, no names."""
@@ -115,8 +122,9 @@ class Config:
         for free in ("source", "root"):  # the fingerprint says what they led to
             values["data"].pop(free)
         del values["labels"]
-        if not self.strict:  # runs from before it have kept their names
-            del values["strict"]
+        for later, usual in {"strict": False, "blocks": "all"}.items():
+            if values[later] == usual:  # runs from before it have kept their names
+                del values[later]
         return values | {"numerics": NUMERICS}
 
     @property

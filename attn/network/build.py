@@ -83,7 +83,8 @@ def build(
             with stream(seed, ATTENTION, index):
                 return form(what, **arguments(config.attention))
 
-        attach(network, config.location, config.attention["name"], config.stages, make)
+        name = config.attention["name"]
+        attach(network, config.location, name, config.stages, make, config.blocks)
     if draws is not None:
         replace_dropout(network, draws)
     return network

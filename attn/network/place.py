@@ -7,12 +7,13 @@
     published   what the mechanism's YAML declares
 
 `stages`, counted from 1, restricts per_block and per_stage; `between` is all but the last.
+`blocks`, counted from 1 through all stages, restricts per_block.
 """
 
 from torch import nn
 
 from attn.modules import MECHANISMS
-from attn.names import ENDS, INSIDE
+from attn.names import ENDS, INSIDE, ranges
 from attn.network.seams import CannotStand
 
 
@@ -31,11 +32,27 @@ def check_stages(network: nn.Module, stages):
     return chosen
 
 
-def places(network: nn.Module, location: str, seam: str, stages="all") -> list:
+def check_blocks(network: nn.Module, blocks: list[int], seam: str) -> list:
+    """Returns the chosen blocks.
+
+    Raises CannotStand where no block is chosen, or a block that the network does not have or that
+    lacks the seam.
+    """
+    every = dict(enumerate((block for stage in network.stages for block in stage), 1))
+    known = [number for number, block in every.items() if seam in block.seams.widths]
+    if not blocks or not set(blocks) <= set(known):
+        raise CannotStand(
+            f"blocks={blocks}: choose all, or a list of the blocks with the seam {seam}: "
+            f"{ranges(known)}"
+        )
+    return [every[number] for number in blocks]
+
+
+def places(network: nn.Module, location: str, seam: str, stages="all", blocks="all") -> list:
     """Returns the (owner, seam) pairs of a location; an owner is the network or a block.
 
-    Raises CannotStand where the stages are not the network's, where no block of the stages has the
-    seam, or where the seam is `conv` and the location is an end of the network.
+    Raises CannotStand where the stages or blocks are not the network's, where no block of the
+    stages has the seam, or where the seam is `conv` and the location is an end of the network.
     """
     if location == "none":
         return []
@@ -46,6 +63,8 @@ def places(network: nn.Module, location: str, seam: str, stages="all") -> list:
                 f"choose one of {', '.join(INSIDE)}"
             )
         return [(network, ENDS[location])]
+    if blocks != "all":
+        return [(block, seam) for block in check_blocks(network, blocks, seam)]
     numbers = check_stages(network, stages)
     having = {  # stage: its blocks that have the seam
         number: [(block, seam) for block in blocks if seam in block.seams.widths]
@@ -62,7 +81,7 @@ def places(network: nn.Module, location: str, seam: str, stages="all") -> list:
     return found
 
 
-def attach(network: nn.Module, location: str, attention: str, stages, make):
+def attach(network: nn.Module, location: str, attention: str, stages, make, blocks="all"):
     """Fills the seams of a location with `make(form, index, what)`, in the order of the network.
 
     attention: a mechanism's name. form: the mechanism's class, or its `gate` where the mechanism
@@ -74,7 +93,8 @@ def attach(network: nn.Module, location: str, attention: str, stages, make):
     names = {module: name for name, module in network.named_modules()}
     at_end = location in ENDS and mechanism.seam == "fuse"
     form = mechanism.gate if at_end else mechanism
-    for index, (owner, place) in enumerate(places(network, location, mechanism.seam, stages)):
+    found = places(network, location, mechanism.seam, stages, blocks)
+    for index, (owner, place) in enumerate(found):
         what = owner.convolution if place == "conv" else owner.seams.widths[place]
         try:
             module = make(form, index, what)

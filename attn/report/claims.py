@@ -285,8 +285,10 @@ def _row(entry: dict) -> Row:
     if row.published is not None:
         _number("published", row.published)
     row.stages = str(row.stages)
-    if not re.fullmatch(r"all|between|[1-9](\+[1-9])*", row.stages):
-        raise ClaimError(f"row {row.model}: stages={row.stages}: write all, between, 1 or 1+2")
+    if not re.fullmatch(r"all|between|(blocks )?[1-9]\d*(\+[1-9]\d*)*", row.stages):
+        raise ClaimError(
+            f"row {row.model}: stages={row.stages}: write all, between, 1 or 1+2, or blocks 1+2"
+        )
     one_of("location", row.location, LOCATIONS, ClaimError)
     for group in ("data", "attention"):
         text = getattr(row, group)

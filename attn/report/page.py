@@ -9,6 +9,7 @@ from pathlib import Path
 import jinja2
 import pandas as pd
 
+from attn.names import within
 from attn.report import wording
 from attn.report.claims import command_words
 from attn.report.formats import counted, html_table, number
@@ -22,6 +23,7 @@ CAPTIONS = {  # by the beginning of a figure's name
     "claims": "Every claim: each seed's difference, their mean and 95% interval",
     "confusion": "What each class is taken for",
     "placement": "What attention gains, by its place",
+    "blocks": "What attention gains in one block",
     "parameters": "Accuracy against parameters",
     "scores-epochs": "Scores of the input channels over epochs",
     "scores-layers": "Scores by place and channel",
@@ -224,10 +226,10 @@ def command_of(run, seeds) -> str:
         words += command_words(group, run[group])
     if run["location"] != "none":
         words.insert(-1, f"location={run['location']}")
-    if run["stages"] not in ("all", "between"):
-        words.append(f"stages=[{run['stages'].replace('+', ',')}]")
-    elif run["stages"] == "between":
-        words.append("stages=between")
+    if place := within(run["stages"]).split():
+        key, value = place
+        listed = value if value == "between" else f"[{value.replace('+', ',')}]"
+        words.append(f"{key}={listed}")
     if run.get("strict") == True:  # noqa: E712 (numpy's, or NaN where runs are older)
         words.append("strict=true")
     if run.get("source") == "synthetic":

@@ -246,6 +246,7 @@ def _draw(section: Section, definitions: list[Table], folder: Path) -> list[Path
         *accuracy.over_epochs(group, definitions, folder),
         *accuracy.confusions(group, definitions, folder),
         *places.figures(group, folder),
+        *places.by_block(group, folder),
         *accuracy.against_parameters(configurations, title, folder),
         *channels.of_inputs(group, definitions, folder),
         *channels.by_rank(group, folder),

@@ -22,6 +22,7 @@ import yaml
 from attn.config.catalogue import recipe_key
 from attn.config.schema import NUMERICS, Config
 from attn.errors import BusyError, RunError
+from attn.names import within
 from attn.runs import checkpoint, environment, files, whole
 
 
@@ -49,8 +50,8 @@ class Run:
         places = [labels["attention"], self.config.location]
         if self.config.location == "none":
             places = ["none"]
-        if self.config.stages != "all":
-            places.append(f"stages{self.config.stages_text}")
+        if self.config.stages_text != "all":
+            places.append(within(self.config.stages_text).replace(" ", ""))
         words = [labels["backbone"], *places, labels["data"], labels["recipe"]]
         # Without = and , the folder can be a value on the command line.
         text = "-".join(words).replace("=", "").replace(",", "+")

@@ -10,9 +10,9 @@ import pandas as pd
 from matplotlib.transforms import blended_transform_factory
 
 from attn import stats
-from attn.names import CLASSES
+from attn.names import CLASSES, within
 from attn.report.claims import METRICS, Claim, Table
-from attn.report.figures.style import BOUND, STYLE, VERDICTS, finish, look, whole_epochs
+from attn.report.figures.style import BOUND, STYLE, VERDICTS, finish, look, whole_numbers
 from attn.report.group import Group, with_variant
 from attn.report.tables import configurations_of
 from attn.report.verdicts import Judged
@@ -44,7 +44,7 @@ def over_epochs(group: Group, tables: list[Table], folder: Path) -> list[Path]:
                 draw(panel, group.epochs, rows)
                 panel.set_title(backbone, loc="left", fontsize=10)
                 panel.set_xlabel("epoch")
-                whole_epochs(panel)
+                whole_numbers(panel)
                 panel.grid(alpha=0.3)
             panels[0][0].set_ylabel("test accuracy, %")
             heading, path = f"{table.title}\n{group.title}", folder / f"{table.id}-epochs.png"
@@ -267,8 +267,7 @@ def _costs(rows: pd.DataFrame, heading: str, path: Path) -> Path:
 
 def _cost_point(axis, rank: int, row, added: int):
     style = look(row.attention)
-    stages = "" if row.stages == "all" else f" {row.stages}"
-    name = with_variant(f"{row.attention}{stages}", row.variant)
+    name = with_variant(row.attention + within(row.stages), row.variant)
     axis.annotate(rank, (added, row.mean), xytext=(5, 3), textcoords="offset points", fontsize=6)
     axis.errorbar(
         added,

@@ -6,9 +6,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from attn.names import COLOURS, POST_IMAGES, channel_name, of_input_channels
+from attn.names import COLOURS, POST_IMAGES, channel_name, of_input_channels, within
 from attn.report.claims import Table
-from attn.report.figures.style import NOISE, STYLE, channel_colour, finish, look, whole_epochs
+from attn.report.figures.style import NOISE, STYLE, channel_colour, finish, look, whole_numbers
 from attn.report.group import CONFIGURATION, Group, with_variant
 
 # Scores over the post's number of images, and over the whole test set.
@@ -132,7 +132,7 @@ def over_epochs(runs, scores, title: str, path: Path) -> Path:
             mean = wide.mean(axis=1)
             axis.plot(wide.index + 1, mean, line, color=colour, linewidth=2.2, label=name)
         axis.set(ylim=(-0.02, 1.02), xlabel="epoch", ylabel="attention score")
-        whole_epochs(axis)
+        whole_numbers(axis)
         axis.grid(alpha=0.3)
         axis.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
         note = f"Thin: a seed (n={len(runs)}). Thick: their mean. Epoch 0: untrained."
@@ -198,9 +198,9 @@ def by_layer(group: Group, folder: Path) -> list[Path]:
 
 
 def _panel_title(run) -> str:
-    stages = "" if run["stages"] == "all" else f", stages {run['stages']}"
     data = "" if run["data"] == "rgb" else f", {run['data']}"
-    return f"{with_variant(run['attention'], run['variant'])}{stages}{data}, seed {run['seed']}"
+    name = with_variant(run["attention"] + within(run["stages"]), run["variant"])
+    return f"{name}{data}, seed {run['seed']}"
 
 
 def _rows_of(scores: pd.DataFrame) -> dict:
@@ -281,9 +281,8 @@ def _health(gates: pd.DataFrame, heading: str, folder: Path, location: str) -> P
 
 
 def _health_name(row, several: bool) -> str:
-    stages = "" if row.stages == "all" else f" {row.stages}"
     words = [row.backbone] if several else []
-    words += [with_variant(row.attention, row.variant) + stages]
+    words += [with_variant(row.attention + within(row.stages), row.variant)]
     words += [row.data] if row.data != "rgb" else []
     words += [row.part] if row.part != "gate" else []
     return f"{', '.join(words)} (n={row.n})"

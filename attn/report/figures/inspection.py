@@ -7,7 +7,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from attn.names import CLASSES, COLOURS, channel_name, of_input_channels
+from attn.names import CLASSES, COLOURS, channel_name, of_input_channels, within
 from attn.report import frozen
 from attn.report.figures.style import STYLE, channel_colour, finish, look
 from attn.report.group import CONFIGURATION, Group, with_variant
@@ -69,8 +69,7 @@ def _classes_of(group: Group, runs: pd.DataFrame) -> dict:
 
 def _configuration(run) -> str:
     data = "" if run["data"] == "rgb" else f", {run['data']}"
-    stages = "" if run["stages"] == "all" else f", stages {run['stages']}"
-    return f"{with_variant(run['attention'], run['variant'])}{stages}{data}"
+    return f"{with_variant(run['attention'] + within(run['stages']), run['variant'])}{data}"
 
 
 def gates_over_images(images, maps: dict, title: str, path: Path) -> Path:
@@ -230,7 +229,7 @@ def lost_frozen(group: Group, folder: Path) -> list[Path]:
             names = [f"{_configuration(row)}, {row['location']}" for _, row in rows.iterrows()]
             names = [f"{name} (n={n})" for name, n in zip(names, rows["n"], strict=True)]
             axes[0].set_yticks(range(len(names)), names, fontsize=8)
-            axes[0].invert_yaxis()
+            axes[0].set_ylim(len(names) - 0.5, -0.5)
             axes[0].axvline(0, color="0.6", linewidth=0.8)
             axes[0].set_xlabel("points lost")
             axes[1].set_xlabel("variance between images, %")

@@ -8,7 +8,9 @@ import numpy as np
 import pandas as pd
 
 from attn import stats
-from attn.report.figures.style import STYLE, finish, look
+from attn.names import within
+from attn.report import blocks
+from attn.report.figures.style import STYLE, finish, look, whole_numbers
 from attn.report.formats import counted, number
 from attn.report.group import Group
 from attn.report.placement import PLACES, differences, medians
@@ -29,8 +31,7 @@ def figures(group: Group, folder: Path) -> list[Path]:
 
 
 def _figure(frame: pd.DataFrame, title: str, path: Path) -> Path:
-    stages = frame["stages"].map(lambda stages: "" if stages == "all" else f" {stages}")
-    lines, labels = pd.factorize(frame["attention"] + stages)
+    lines, labels = pd.factorize(frame["attention"] + frame["stages"].map(within))
     frame = frame.assign(line=lines)
     places = [place for place in PLACES if place in set(frame["location"])]
     median, (note, half) = medians(frame), _chance(frame)
@@ -96,3 +97,43 @@ def _chance(frame: pd.DataFrame) -> tuple[str, float]:
     )
     bars = "Bars: 95% intervals, from three seeds on. Arrows: means beyond the edge."
     return f"{marks} {bars} {chance}", half
+
+
+def by_block(group: Group, folder: Path) -> list[Path]:
+    """Draws what attention gains in each block, a figure for each backbone and data.
+
+    A panel is a mechanism. Each block has its gain alone, what is lost without it, and its Shapley
+    value.
+    """
+    frame, paths = blocks.table(group), []
+    for (backbone, data), rows in frame.groupby(["backbone", "data"]) if len(frame) else ():
+        panels = list(rows.groupby("attention", sort=False))
+        with plt.rc_context(STYLE):
+            size = (8, 0.8 + 2.6 * len(panels))
+            figure, axes = plt.subplots(len(panels), 1, figsize=size, squeeze=False, sharex=True)
+            for axis, (attention, mine) in zip(axes[:, 0], panels, strict=True):
+                _block_panel(axis, attention, mine)
+            axes[-1, 0].set_xlabel("block, from the input to the end")
+            axes[0, 0].legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+            heading = f"What attention gains in one block: {backbone}, {data}\n{group.title}"
+            note = "Bars: 95% intervals over seeds."
+            path = folder / f"blocks-{backbone}-{data}.png"
+            paths.append(finish(figure, heading, path, note))
+    return paths
+
+
+def _block_panel(axis, attention: str, rows):
+    style, shapes = look(attention), {"alone": "o", "without": "s", "shapley": "D"}
+    axis.axhline(0, color="0.6", linewidth=0.8)
+    for offset, (name, label) in zip((-0.22, 0, 0.22), blocks.QUANTITIES.items(), strict=True):
+        n = rows[f"{name}_n"].max()
+        half = (rows[f"{name}_high"] - rows[name]).fillna(0)
+        fill = style["color"] if name == "shapley" else "white"
+        points = {"fmt": shapes[name], "color": style["color"], "mfc": fill, "ms": 5, "capsize": 2}
+        axis.errorbar(
+            rows["block"] + offset, rows[name], yerr=half, label=f"{label} (n={n})", **points
+        )
+    whole_numbers(axis)
+    axis.grid(axis="y", alpha=0.3)
+    axis.set_ylabel("points")
+    axis.set_title(attention, loc="left", fontsize=9)

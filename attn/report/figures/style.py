@@ -59,8 +59,8 @@ def channel_colour(name: str) -> str:
     return CHANNELS.get(name, NOISE)
 
 
-def whole_epochs(axis):
-    """Sets the ticks of the epoch axis to whole numbers, also where there is only one epoch."""
+def whole_numbers(axis):
+    """Sets the ticks of the x axis to whole numbers, also where there is only one."""
     axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
 
 

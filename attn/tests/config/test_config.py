@@ -65,6 +65,24 @@ def test_published_is_what_the_mechanism_declares():
     assert configuration("attention=bam", "stages=[2,3]").stages == [2, 3]
 
 
+def test_blocks_restrict_what_stands_in_every_block_and_have_one_form():
+    words = "attention=se", "backbone=resnet20"
+    one = configuration(*words, "blocks=[5,1,1]")
+    assert one.blocks == [1, 5] and one.stages_text == "blocks 1+5"
+    assert "-per_block-blocks1+5-" in Run(one, 0, None).name
+    assert one.title.startswith("resnet20, se at per_block in blocks 1+5, rgb")
+    assert one.key == configuration(*words, "blocks=[1,5]").key != configuration(*words).key
+    assert "blocks" not in configuration(*words).identity()  # runs from before it keep their names
+    assert configuration("blocks=[1]", "location=none").key == configuration("location=none").key
+    with pytest.raises(Impossible, match=r"blocks=\[1\]: location=last; choose per_block"):
+        configuration("blocks=[1]", "location=last")
+    for wrong in ("[10]", "[0]", "[]"):
+        with pytest.raises(Impossible, match=r"choose all, or a list .* the seam refine: 1 to 9"):
+            configuration(*words, f"blocks={wrong}")
+    with pytest.raises(Impossible, match=r"seam refine: 2 to 17"):  # the first does not expand
+        configuration("attention=se", "backbone=mobilenet_v2", "blocks=[1]")
+
+
 def test_stages_restrict_what_stands_in_stages_and_have_one_form():
     per_stage = configuration("attention=se", "location=per_stage", "stages=[4,5]")
     assert per_stage.stages == [4, 5] and "-per_stage-stages4+5-" in Run(per_stage, 0, None).name

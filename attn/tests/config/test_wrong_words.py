@@ -20,6 +20,7 @@ from attn.tests.conftest import ROOT
 TOP = {
     "location": str,
     "stages": object,
+    "blocks": object,
     "seeds": object,
     "device": str,
     "strict": bool,
@@ -110,6 +111,11 @@ def test_three_hundred_wrong_command_lines_end_in_one_line(tmp_path, monkeypatch
         (["location=first,last"], "location=first,last: several values; add -m"),
         (["runs=/a,b"], "a text with commas is 'runs=\"/a,b\"'"),
         (["stages=2"], "stages=2: choose all, between, or a list such as [2]"),
+        (["blocks=2"], "blocks=2: choose all, or a list such as [2]"),
+        (
+            ["attention=se", "blocks=[2]", "stages=[1]"],
+            "with stages=[1]; choose stages or blocks",
+        ),
         (["hydra/sweeper=optuna"], "a sweeper that tunes would choose on the test set"),
         (["hydra/launcher=none"], "hydra/launcher=none: choose one of basic"),
     ],

@@ -125,6 +125,14 @@ def test_places_in_a_resnet(name):
     assert widths(network, "per_stage", [1, 3]) == [stages[0][-1], stages[2][-1]]
 
 
+def test_blocks_are_counted_through_all_stages():
+    network = BACKBONES["resnet20"]()
+    every = places(network, "per_block", "refine")
+    assert len(every) == 9
+    chosen = places(network, "per_block", "refine", blocks=[1, 4, 9])
+    assert chosen == [every[0], every[3], every[8]]
+
+
 @pytest.mark.parametrize("refine_at", MOBILENET)
 def test_places_in_mobilenet(refine_at):
     network, stages = BACKBONES["mobilenet_v2"](refine_at=refine_at), MOBILENET[refine_at]

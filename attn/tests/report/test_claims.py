@@ -165,7 +165,7 @@ MISTAKES = [
     (row("attention", "cbam+kernel=three"), "attention.kernel=three: it takes a whole number"),
     (row("attention", "cbam+kernel=7"), "attention=cbam+kernel=7: runs with this are called cbam"),
     (row("data", "rgb_noise+channels=3"), "runs with this are called rgb_noise"),
-    (row("stages", "first"), "stages=first: write all, between, 1 or 1+2"),
+    (row("stages", "first"), "stages=first: write all, between, 1 or 1+2, or blocks 1+2"),
     (value("tables", 1, "scores", {"row": "RGB baseline", "values": [1]}), "1 of them, for 3"),
     (value("claims", 0, "id", [1, 2]), "[1, 2]: its id is a word"),
     (row("location", "end"), "location=end: choose one of none, first, last"),
