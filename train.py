@@ -26,6 +26,8 @@ cells = Cells()
 @hydra.main(version_base="1.3", config_path="configs", config_name="train")
 def main(cfg):
     with one_line_errors():
+        if sweep.beside_others():
+            workers.take_gpu()
         seeds, device = chosen_seeds(cfg), choose_device(cfg)
 
         from attn.config.values import check_last_batch

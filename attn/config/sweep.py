@@ -181,3 +181,8 @@ def number() -> int | None:
     """Returns the place of the running cell in its sweep, from 0, or None outside of a sweep."""
     job = HydraConfig.get()
     return job.job.num if job.mode == RunMode.MULTIRUN else None
+
+
+def beside_others() -> bool:
+    """Returns whether a launcher runs this job beside others on this machine."""
+    return "joblib" in HydraConfig.get().launcher["_target_"].lower()

@@ -11,6 +11,7 @@ import pandas as pd
 from attn.names import SOURCES
 from attn.runs.environment import of_older
 from attn.runs.files import write, write_arrays
+from attn.runs.whole import results
 
 KEY = ["recipe", "recipe_key", "source", "fingerprint", "numerics"]  # never mixed in a table
 NAMES = ["backbone", "data", "location", "stages", "attention"]
@@ -141,6 +142,23 @@ class Group:
                 with np.load(folder / f"{name}.npz") as file:
                     arrays[name] = dict(file)
         return cls(folder.name, **frames, **arrays)
+
+    def without(self, runs: set[str]) -> "Group":
+        """Returns the group without the data of some runs."""
+        frames = {name: getattr(self, name) for name in FRAMES}
+        frames = {name: f if f.empty else f[~f["run"].isin(runs)] for name, f in frames.items()}
+        arrays = {
+            name: {k: v for k, v in getattr(self, name).items() if k not in runs}
+            for name in ("predictions", "ranked")
+        }
+        return replace(self, **frames, **arrays)
+
+    def differing(self, older: "Group") -> dict[str, tuple[dict, dict]]:
+        """Returns (its row, the older group's row) of each run in which the two differ."""
+        rows = [{r["run"]: r for r in group.runs.to_dict("records")} for group in (self, older)]
+        both = rows[0].keys() & rows[1].keys()
+        pairs = {run: (rows[0][run], rows[1][run]) for run in sorted(both)}
+        return {run: pair for run, pair in pairs.items() if results(pair[0]) != results(pair[1])}
 
     def joined(self, older: "Group") -> "Group":
         """Returns the group with the data that an older group has of other runs.

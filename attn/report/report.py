@@ -18,6 +18,7 @@ from attn.report.page import write_page
 from attn.report.verdicts import Judged
 from attn.runs.files import one_at_a_time, write
 from attn.runs.folder import skipped
+from attn.runs.whole import told
 
 MOST_CHANNELS = 9  # that fit beside each other in a terminal
 
@@ -126,8 +127,25 @@ def _joined(groups: list[Group], older: list[Group]) -> list[Group]:
     others = {}
     for group in older:
         others[group.key] = others[group.key].joined(group) if group.key in others else group
-    new = [g.joined(others[g.key]) if g.key in others else g for g in groups]
-    return new + [g for key, g in others.items() if key not in {g.key for g in groups}]
+    new = [_added(g, others.pop(g.key)) if g.key in others else g for g in groups]
+    return [*new, *others.values()]
+
+
+def _added(group: Group, older: Group) -> Group:
+    """Returns the older group with the runs of another, but those that it has with other results.
+
+    Such a run was trained twice, on two machines for example. Which result counts is not for this
+    code to say.
+    """
+    differing = group.differing(older)
+    for run, (here, there) in differing.items():
+        print(
+            f"not published: {run} has another result there ({told(there)}; this is {told(here)}). "
+            f"Delete its line in {older.name}/runs.csv, and this run takes its place"
+        )
+    if len(differing) == len(group.runs):
+        return older
+    return group.without(set(differing)).joined(older)
 
 
 def _read_skipped(out: Path) -> list[str]:

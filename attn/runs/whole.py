@@ -53,8 +53,9 @@ def check_finished(folder: Path) -> dict:
     with reading("summary.json", AGAIN):
         summary = _summary(folder)
     if summary["run"] != folder.name:
-        if (folder.parent / summary["run"]).exists():
-            raise Damaged(f"it is a copy of {summary['run']}")
+        twin = folder.parent / summary["run"]
+        if twin.exists():
+            raise Damaged(f"it is {_likeness(summary, twin)} {twin.name}")
         raise Damaged(f"its name was {summary['run']}: rename it back")
     recent, epochs = summary["numerics"] == NUMERICS, None
     if recent:
@@ -72,6 +73,35 @@ def check_finished(folder: Path) -> dict:
     check_stem(folder, recent)
     check_predictions(folder, recent)
     return summary
+
+
+def _likeness(summary: dict, twin: Path) -> str:
+    """Returns whether a run is a copy of another folder's run, or has other results.
+
+    Folders of several machines may have trained one run each.
+    """
+    try:
+        other = _summary(twin)
+    except (*UNREADABLE, KeyError):
+        return "a copy of"
+    if results(other) == results(summary):
+        return "a copy of"
+    return (
+        f"the same run with another result ({told(summary)}; there {told(other)}): keep one of "
+        "them, under the name"
+    )
+
+
+def results(summary: dict) -> tuple:
+    """Returns what two folders of one run must agree in."""
+    return summary["test_accuracy"], summary.get("environment")
+
+
+def told(summary: dict) -> str:
+    """Returns a run's result and where it was computed, in words."""
+    environment = summary.get("environment")
+    where = environment if isinstance(environment, str) else "environment not recorded"
+    return f"{100 * summary['test_accuracy']:.2f}%, {where}"
 
 
 def _summary(folder: Path) -> dict:

@@ -1,5 +1,7 @@
 """Trains a configuration's runs together: on a CPU in a process each, on a GPU on a stream each."""
 
+import resource
+import signal
 import sys
 import time
 import traceback
@@ -11,7 +13,7 @@ from attn.config.cli import stop_at_once_next
 from attn.data import load
 from attn.errors import RunError, plain, stopped_by
 from attn.runs.folder import Run, renamed
-from attn.training import workers
+from attn.training import memory, workers
 from attn.training.cells import Cells
 from attn.training.events import Failed
 from attn.training.progress import CPU_HINT, Progress
@@ -96,13 +98,21 @@ def _side_by_side(runs: list[Run], compiled, cells: Cells, cell) -> list[str]:
                 free.append(processor)
                 process.join()
                 if process.exitcode and run.name not in progress.failed:
-                    reason = f"its process ended with status {process.exitcode}"
-                    progress.handle(run.name, Failed(reason))
+                    progress.handle(run.name, Failed(_ended(process.exitcode)))
     finally:
         for _, process, _ in working.values():
             process.terminate()
     cells.busy += progress.busy
     return progress.failed
+
+
+def _ended(status: int) -> str:
+    """Returns why a process ended that did not say so itself."""
+    reason = f"its process ended with status {status}"
+    if status != -signal.SIGKILL:
+        return reason
+    told = memory.advice(torch.device("cpu"), 1, resource.RUSAGE_CHILDREN)
+    return f"{reason}: somebody killed it, or {told}"
 
 
 def _next(heard) -> tuple | None:

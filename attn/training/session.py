@@ -25,6 +25,7 @@ from attn.network.build import build, count, stem_norms
 from attn.runs import checkpoint, environment, files, whole
 from attn.runs.folder import Run
 from attn.runs.log import Log
+from attn.training import memory
 from attn.training.events import Busy, EpochEnded, Failed, Finished, Note, Started, Stepped
 from attn.training.shared import Shared
 from attn.training.trainer import run_epoch
@@ -45,6 +46,8 @@ def train(runs: list[Run], data: Dataset, device: torch.device, report, compiled
     """
     with ExitStack() as locks:
         claims = [claim for run in runs if (claim := _claim(run, device, report, locks))]
+        for claim in claims:
+            claim.together = len(claims)
         if not claims:
             return
         try:
@@ -99,18 +102,20 @@ class Claim:
     """A run whose folder this process has locked.
 
     state: the checkpoint from which the run goes on, or None. over: whether the run is finished or
-    has failed.
+    has failed. together: how many runs this process trains on the device.
     """
 
-    def __init__(self, run: Run, state: dict | None, tell):
-        self.run, self.state, self.tell = run, state, tell
-        self.over = False
+    def __init__(self, run: Run, state: dict | None, tell, device: torch.device):
+        self.run, self.state, self.tell, self.device = run, state, tell, device
+        self.over, self.together = False, 1
 
     def fail(self, error: Exception):
         """Ends the run as failed, writes the reason into its folder, and reports it."""
         if not self.over:
             self.over = True
             message, trace = plain(error), "".join(traceback.format_exception(error))
+            if memory.ran_out(error):
+                message = memory.advice(self.device, self.together)
             with suppress(OSError):  # a full disk, which may be why
                 self.run.fail(message or f"{type(error).__name__}: {error}\n\n{trace}")
             self.tell(Failed(message or trace))
@@ -128,7 +133,7 @@ def _claim(run: Run, device: torch.device, report, locks: ExitStack) -> Claim | 
         locks.enter_context(run.locked())
         if run.finished:
             return None
-        claim = Claim(run, run.restore(device.type, lambda text: tell(Note(text))), tell)
+        claim = Claim(run, run.restore(device.type, lambda text: tell(Note(text))), tell, device)
         run.write_config()
         return claim
     except BrokenPipeError:

@@ -4,11 +4,14 @@ They are forked from a server process that has imported torch. This module impor
 `start` lets the server import torch while this process imports it.
 """
 
+import fcntl
 import multiprocessing
 import os
 import signal
+import tempfile
 import threading
 from multiprocessing import connection, forkserver
+from pathlib import Path
 
 CONTEXT = multiprocessing.get_context("forkserver")
 
@@ -46,6 +49,42 @@ def processors() -> int:
     Where the system does not say, that is the number of all processors.
     """
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+
+
+def take_gpu(folder: str = ""):
+    """Keeps this process on one of several GPUs, before torch asks for them.
+
+    A launcher's processes on one machine each take the first GPU that none of them has yet, as long
+    as they live; where all are taken they share. The folder, of temporary files unless another is
+    given, holds the locks.
+    """
+    gpus = _gpus()
+    if len(gpus) < 2:
+        return
+    for gpu in gpus:
+        lock = os.open(Path(folder or tempfile.gettempdir(), f"attn-gpu-{gpu}.lock"), OPEN, 0o666)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # which ends with the process
+        except BlockingIOError:
+            os.close(lock)
+            continue
+        os.environ[VISIBLE] = gpu
+        return
+    os.environ[VISIBLE] = gpus[os.getpid() % len(gpus)]
+
+
+OPEN = os.O_RDWR | os.O_CREAT
+
+
+def _gpus() -> list[str]:
+    """Returns the names of the GPUs that this process sees, as its environment has them."""
+    if VISIBLE in os.environ:
+        return [gpu for gpu in os.environ[VISIBLE].split(",") if gpu]
+    known = Path("/proc/driver/nvidia/gpus")
+    return [str(i) for i, _ in enumerate(known.iterdir())] if known.exists() else []
 
 
 def stay_on(processor: int | None):

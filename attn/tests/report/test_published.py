@@ -34,15 +34,51 @@ def test_publishing_keeps_the_runs_of_others(tmp_path):
     assert post.runs["test_accuracy"].tolist() == [0.83, 0.84] and len(quick.runs) == 1
     assert post.epochs["run"].nunique() == 2
     shutil.rmtree(tmp_path / "here")
-    run(tmp_path / "here", 0, 0.85)  # the same run, trained anew
+    run(tmp_path / "here", 0, 0.83, train_seconds=70.0)  # the same run, trained anew
     report(tmp_path / "here", out, publish=True)
-    assert published(out)[0].runs["test_accuracy"].tolist() == [0.85, 0.84]
+    assert published(out)[0].runs["train_seconds"].tolist() == [70, 60]
     (out / "stale").mkdir()
     shutil.copy(out / "quick" / "runs.csv", out / "stale" / "runs.csv")
     report(tmp_path / "here", out, publish=True)  # the same runs in a folder of another name
     assert {path.parent.name for path in out.glob("*/runs.csv")} == {"post", "quick"}
     report(tmp_path / "here", tmp_path / "mine")  # without publishing, what is there alone
     assert len(published(tmp_path / "mine")[0].runs) == 1
+
+
+def test_a_run_that_is_published_with_another_result_stays_as_it_is(tmp_path, capsys):
+    out, here, there = (tmp_path / name for name in ("out", "here", "there"))
+    for seed in (0, 1):
+        run(there, seed, 0.83, environment="machine A")
+        run(here, seed, 0.84 - 0.01 * seed, environment="machine B" if seed else "machine A")
+    run(here, 2, 0.85, environment="machine B")
+    report(there, out, publish=True)
+    report(here, out, publish=True)
+    told = [line for line in capsys.readouterr().out.splitlines() if "not published" in line]
+    assert len(told) == 2  # another accuracy, another machine
+    assert "-0 has another result there (83.00%, machine A; this is 84.00%, machine A)" in told[0]
+    assert "Delete its line in post/runs.csv, and this run takes its place" in told[0]
+    (post,) = published(out)
+    assert post.runs["test_accuracy"].tolist() == [0.83, 0.83, 0.85]
+    assert post.epochs.groupby("run").size().tolist() == [2, 2, 2]
+    lines = (out / "post" / "runs.csv").read_text().splitlines(keepends=True)
+    (out / "post" / "runs.csv").write_text("".join(lines[:1] + lines[2:]))
+    report(here, out, publish=True)
+    assert published(out)[0].runs["test_accuracy"].tolist() == [0.84, 0.83, 0.85]
+
+
+def test_two_folders_of_one_run_are_told_apart_from_a_copy(tmp_path):
+    first = run(tmp_path, 0, 0.83, environment="machine A")
+    shutil.copytree(first, tmp_path / "copy")
+    other = run(tmp_path / "elsewhere", 0, 0.84, environment="machine B")
+    shutil.copytree(other, tmp_path / "from-b")
+    found = collect(tmp_path)
+    assert found.groups[0].runs["test_accuracy"].tolist() == [0.83]
+    copy, differs = found.left_out
+    assert copy == f"copy: it is a copy of {first.name}"
+    assert differs == (
+        "from-b: it is the same run with another result (84.00%, machine B; there 83.00%, "
+        f"machine A): keep one of them, under the name {first.name}"
+    )
 
 
 @pytest.mark.slow
