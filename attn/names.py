@@ -38,8 +38,9 @@ MECHANISMS = (
     "gc",
     "gather_excite",
     "gsop_position",
+    "gain",
 )
-CONTROLS = ("static", "random", "mlp", "constant")  # what a gate must beat
+CONTROLS = ("static", "random", "mlp", "constant", "gain")  # what a gate must beat
 # Where attention may stand: at an end of the network, by the seam there, or inside of it.
 ENDS = {"first": "input", "last": "features"}
 INSIDE = ("per_block", "per_stage")

@@ -12,7 +12,8 @@ TAKES = {int: "a whole number", float: "a number", str: "a word", bool: "true or
 PRECISIONS = ("fp32", "tf32", "bf16")
 SCHEDULES = ("constant", "linear", "cosine")
 SOURCES = ("cifar10", "synthetic")
-NOISES = ("uniform", "gaussian", "image")
+NOISES = ("uniform", "gaussian", "smooth", "image", "copy")
+SMOOTH = 8  # times smaller than the input is the size at which smooth noise is drawn
 AUGMENTATIONS = ("none", "crop_flip")
 MOST_NOISE = 256  # channels; each takes as much memory as a colour
 MOST_EPOCHS = 10_000
@@ -63,6 +64,8 @@ def canonical(data: Data, recipe: Recipe) -> Data:
         raise UserError(f"data.noise.size={data.noise.size}: the input has size {recipe.size}")
     # Of channels that are not there nothing else matters.
     noise, name = (data.noise, "rgb_noise") if data.noise.channels else (Noise(), "rgb")
+    if noise.kind == "smooth":
+        noise = replace(noise, kind="uniform", size=noise.size or max(1, recipe.size // SMOOTH))
     return replace(data, noise=noise, name=name if data.name in ("rgb", "rgb_noise") else data.name)
 
 

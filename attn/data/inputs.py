@@ -48,7 +48,7 @@ class Inputs:
             images = crop_and_flip(images, draws)
         x = self._standardise(images)
         if self.extra.channels:
-            x = torch.cat([x, self._noise(samples, draws)], dim=1)
+            x = torch.cat([x, self._noise(x, samples, draws)], dim=1)
         return x.contiguous(memory_format=self.memory_format), self.labels.index_select(0, samples)
 
     def of(self, images):
@@ -70,7 +70,7 @@ class Inputs:
         """Normalises to the bit as torchvision's ToTensor and Normalize: last bits decide ReLUs."""
         return (images / self.scale - self.mean) / self.sd
 
-    def _noise(self, samples, draws):
+    def _noise(self, x, samples, draws):
         """Returns the channels beside RGB, (B, extra channels, size, size)."""
         size = self.images.shape[-1]
         kind, channels = self.extra.kind, self.extra.channels
@@ -78,6 +78,8 @@ class Inputs:
             others = noise.other_images(channels, samples, draws, self.count)  # (B, images)
             drawn = [self._standardise(self.images.index_select(0, o)) for o in others.unbind(1)]
             return torch.cat(drawn, dim=1)[:, :channels]
+        if kind == "copy":
+            return noise.corrupted(x, channels, draws)
         return noise.enlarge(noise.draw(kind, channels, self.extra.size or size, draws), size)
 
     def pictures(self, sample: int):
@@ -90,5 +92,5 @@ class Inputs:
         """Returns (2, C): the mean and sd that show each channel on a scale from 0 to 1."""
         colours = list(zip(MEAN, SD, strict=True))
         kind = self.extra.kind
-        looks = itertools.cycle(colours if kind == "image" else [LOOKS[kind]])
+        looks = itertools.cycle([LOOKS[kind]] if kind in LOOKS else colours)
         return torch.tensor([*colours, *itertools.islice(looks, self.extra.channels)]).T

@@ -2,6 +2,8 @@
 
 uniform    in [0, 1)           gaussian   normal with mean 0 and sd 1
 image      the colour channels of other images of the same split: structure that says nothing
+copy       the image's own colour channels under as much gaussian noise: what they say is known
+smooth     uniform, drawn at an eighth of the input's size (of which the configuration says so)
 """
 
 import math
@@ -25,6 +27,15 @@ def draw(kind: str, channels: int, size: int, draws: Draws):
         # first is in [0, 1): the logarithm of 1 - first is finite
         numbers = (-2 * torch.log1p(-first)).sqrt() * torch.cos(2 * math.pi * second)
     return numbers.view(-1, channels, size, size)
+
+
+def corrupted(x, channels: int, draws: Draws):
+    """Returns the colours of x (B, 3, S, S) in turn under gaussian noise, (B, channels, S, S).
+
+    Half of the variance is the noise's.
+    """
+    turns = torch.arange(channels, device=x.device) % x.shape[1]
+    return (x[:, turns] + draw("gaussian", channels, x.shape[-1], draws)) / 2**0.5
 
 
 def other_images(channels: int, samples, draws: Draws, total: int):

@@ -21,7 +21,7 @@ from attn.modules.shuffle import Shuffle
 from attn.modules.simam import SimAM
 from attn.modules.sk import SK
 from attn.modules.split import Split
-from attn.modules.static import Added, Constant, Random, Static
+from attn.modules.static import Added, Constant, Gain, Random, Static
 
 MECHANISMS = {
     "se": SE,
@@ -48,4 +48,5 @@ MECHANISMS = {
     "gc": GlobalContext,
     "gather_excite": GatherExcite,
     "gsop_position": GSoPPosition,
+    "gain": Gain,
 }

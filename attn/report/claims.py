@@ -175,7 +175,7 @@ def command_words(group: str, label: str) -> list[str]:
     return [f"{group}={name}", *(f"{prefix}.{key}={value}" for key, value in pairs)]
 
 
-def _named(group: str, text: str) -> dict:
+def values_of(group: str, text: str) -> dict:
     """Returns {key: value} of a group's label, as its YAML and the changes in the label say.
 
     Raises UserError where a name or a key is unknown, or where a value is of another type than the
@@ -256,7 +256,7 @@ def _table(entry: dict) -> Table:
         values = table.scores.get("values") or [None]
         for value in values:
             _number("scores.values", value)
-        channels = 3 + _named("data", table.row(table.scores["row"]).data)["noise.channels"]
+        channels = 3 + values_of("data", table.row(table.scores["row"]).data)["noise.channels"]
         if len(values) != channels:
             raise ClaimError(f"scores.values: {len(values)} of them, for {channels} channels")
     return table
@@ -293,7 +293,7 @@ def _row(entry: dict) -> Row:
     for group in ("data", "attention"):
         text = getattr(row, group)
         try:
-            called = label(group, _named(group, text))
+            called = label(group, values_of(group, text))
         except UserError as error:
             raise ClaimError(f"row {row.model}: {error}") from None
         if called != text:

@@ -25,6 +25,7 @@ CAPTIONS = {  # by the beginning of a figure's name
     "placement": "What attention gains, by its place",
     "blocks": "What attention gains in one block",
     "parameters": "Accuracy against parameters",
+    "noise": "Colours from noise by their scores, by kind and number of noise channels",
     "scores-epochs": "Scores of the input channels over epochs",
     "scores-layers": "Scores by place and channel",
     "scores-ranked": "Scores of the final features, by rank",

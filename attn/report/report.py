@@ -267,6 +267,7 @@ def _draw(section: Section, definitions: list[Table], folder: Path) -> list[Path
         *places.by_block(group, folder),
         *accuracy.against_parameters(configurations, title, folder),
         *channels.of_inputs(group, definitions, folder),
+        *channels.by_noise(tables.separation(group), title, folder),
         *channels.by_rank(group, folder),
         *channels.by_layer(group, folder),
         *channels.health(gates, title, folder),

@@ -265,11 +265,18 @@ def separation(group: Group) -> pd.DataFrame:
             found = stats.within(stats.estimate(runs[name]), BOUNDS[name])
             row |= _columns(name, found)
         mine = means[means["run"].isin(runs["run"])]
+        among = [_colours_among_highest(scores) for _, scores in mine.groupby("run")]
+        row |= _columns("precision", stats.within(stats.estimate(among), (0, 1)))
         noise = mine["channel"] >= COLOURS
         row |= {"colours": mine["mean"][~noise].mean(), "noise": mine["mean"][noise].mean()}
         row["runs"] = " ".join(runs["run"])
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _colours_among_highest(scores: pd.DataFrame) -> float:
+    """Returns the share of colours among as many channels of the highest mean scores."""
+    return (scores.nlargest(COLOURS, "mean")["channel"] < COLOURS).mean()
 
 
 def importance(group: Group) -> pd.DataFrame:
@@ -468,6 +475,8 @@ ENTRIES = [
             _as_it_is("n"),
             _number("AUC", "noise_auc", 3),
             _interval("95% interval", "noise_auc", 3),
+            _number("precision at 3", "precision"),
+            _interval("interval of the precision", "precision"),
             _number("lowest colour minus highest noise", "score_gap", 3, sign=True),
             _interval("its 95% interval", "score_gap", 3, sign=True),
             _number("mean score, colours", "colours", 3),
@@ -476,7 +485,8 @@ ENTRIES = [
         caption=(
             "AUC: the share of pairs of a colour and a noise channel whose mean scores over the "
             "whole test set are in the right order, a number a run (1 perfect, 0.5 none); its mean"
-            " and t-interval over seeds."
+            " and t-interval over seeds. Precision at 3: the share of colours among the three "
+            "channels of the highest scores."
         ),
     ),
     Entry(

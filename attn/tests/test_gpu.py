@@ -114,7 +114,7 @@ def test_a_replayed_step_that_is_not_finite_is_named(synthetic):
         train_epoch(trainer(synthetic, config, "cuda"), 0)
 
 
-@pytest.mark.parametrize("kind", ["uniform", "gaussian", "image"])
+@pytest.mark.parametrize("kind", ["uniform", "gaussian", "image", "copy"])
 def test_the_gpu_has_the_cpus_inputs_and_starts_where_it_does(synthetic, kind):
     config = configuration(*SMALL, *GPU, f"data.noise.kind={kind}", "recipe.images=30")
     cpu, gpu = trainer(synthetic, config), trainer(synthetic, config, "cuda")

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from attn.names import COLOURS, POST_IMAGES, channel_name, of_input_channels, within
-from attn.report.claims import Table
+from attn.report.claims import Table, values_of
 from attn.report.figures.style import NOISE, STYLE, channel_colour, finish, look, whole_numbers
 from attn.report.group import CONFIGURATION, Group, with_variant
 
@@ -303,3 +303,59 @@ def by_place(scores, title: str, path: Path) -> Path:
         axes.set_xlabel("mean score of a channel over the whole test set")
         axes.grid(axis="x", alpha=0.3)
         return finish(figure, f"Scores by place\n{title}", path)
+
+
+def by_noise(separation: pd.DataFrame, title: str, folder: Path) -> list[Path]:
+    """Draws how well scores tell colours from noise, over the number of noise channels.
+
+    `separation` is the table of that name. There is a figure for each backbone on which several
+    kinds or numbers of noise were tried, with a panel for each kind and a line for each mechanism.
+    """
+    if separation.empty:
+        return []
+    noise = pd.DataFrame([_noise_of(data) for data in separation["data"]], index=separation.index)
+    paths = []
+    for backbone, rows in separation.join(noise).groupby("backbone"):
+        kinds = list(rows.groupby("kind", sort=False))
+        if rows["data"].nunique() < 2:
+            continue
+        with plt.rc_context(STYLE):
+            size = (1.6 + 2.3 * len(kinds), 4.6)
+            grid = {"sharex": True, "sharey": "row", "squeeze": False}
+            figure, axes = plt.subplots(2, len(kinds), figsize=size, **grid)
+            for pair, (kind, mine) in zip(axes.T, kinds, strict=True):
+                for axis, metric in zip(pair, ("noise_auc", "precision"), strict=True):
+                    _noise_panel(axis, mine, metric)
+                pair[0].set_title(kind, loc="left", fontsize=9)
+                pair[1].set_xlabel("noise channels")
+            axes[0, 0].set_ylabel("AUC")
+            axes[1, 0].set_ylabel("precision at 3")
+            place = {"loc": "upper left", "bbox_to_anchor": (1, 1)}
+            axes[0, -1].legend(frameon=False, fontsize=8, **place)
+            note = "Bars: 95% intervals over seeds. Dotted: by chance."
+            heading = f"Colours from noise by their scores: {backbone}\n{title}"
+            paths.append(finish(figure, heading, folder / f"noise-{backbone}.png", note))
+    return paths
+
+
+def _noise_of(data: str) -> dict:
+    """Returns the number and the kind of the noise channels that a label of data names."""
+    values = values_of("data", data)
+    size = values["noise.size"]
+    kind = values["noise.kind"] if size is None else f"{values['noise.kind']}, size {size}"
+    return {"count": values["noise.channels"], "kind": kind}
+
+
+def _noise_panel(axis, rows: pd.DataFrame, metric: str):
+    for attention, mine in rows.groupby("attention", sort=False):
+        mine = mine.sort_values("count")
+        ends = [mine[metric] - mine[f"{metric}_low"], mine[f"{metric}_high"] - mine[metric]]
+        half = [end.fillna(0) for end in ends]
+        axis.errorbar(mine["count"], mine[metric], yerr=half, label=attention, **look(attention))
+    counts = sorted(set(rows["count"]))
+    chance = [0.5 if metric == "noise_auc" else COLOURS / (COLOURS + count) for count in counts]
+    axis.plot(counts, chance, color="0.6", linestyle=":", linewidth=1)
+    axis.set_xscale("log", base=2)
+    axis.set_xticks(counts, [str(count) for count in counts])
+    axis.set_ylim(-0.05, 1.05)
+    axis.grid(alpha=0.3)

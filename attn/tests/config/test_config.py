@@ -65,6 +65,12 @@ def test_published_is_what_the_mechanism_declares():
     assert configuration("attention=bam", "stages=[2,3]").stages == [2, 3]
 
 
+def test_smooth_noise_is_uniform_noise_of_an_eighth_of_the_size():
+    smooth = configuration("data=rgb_noise", "data.noise.kind=smooth", "recipe.size=64")
+    spelled = configuration("data=rgb_noise", "data.noise.size=8", "recipe.size=64")
+    assert smooth.key == spelled.key and smooth.labels["data"] == "rgb_noise+size=8"
+
+
 def test_blocks_restrict_what_stands_in_every_block_and_have_one_form():
     words = "attention=se", "backbone=resnet20"
     one = configuration(*words, "blocks=[5,1,1]")
@@ -199,7 +205,10 @@ def test_wrong_seeds_say_what_is_right(value):
         ),
         ("+attention.ratio=4", "attention.ratio: cbam_channel takes bias, pools, reduction"),
         ("+backbone.depth=4", "backbone.depth: mobilenet_v2 takes pretrained, refine_at, stem"),
-        ("data.noise.kind=pink", "data.noise.kind=pink: choose one of uniform, gaussian, image"),
+        (
+            "data.noise.kind=pink",
+            "data.noise.kind=pink: choose one of uniform, gaussian, smooth",
+        ),
         ("recipe.lr=inf", "recipe.lr=inf: it must be in [0, inf)"),
         ("recipe.momentum=1", "recipe.momentum=1.0: it must be in [0, 1)"),
         ("recipe.size=4000", "recipe.size=4000: it must be from 8 to 1,024"),

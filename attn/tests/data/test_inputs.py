@@ -96,6 +96,22 @@ def test_noise_can_be_other_images():
     assert np.array_equal(shown[3:6].numpy(), data.images[others[2]].numpy())
 
 
+def test_noise_can_be_the_images_own_colours_under_noise():
+    data = inputs(40, 4, size=32, kind="copy")
+    x, _ = data(torch.arange(40))
+    for channel, colour in enumerate((0, 1, 2, 0), 3):
+        rest = x[:, channel] * 2**0.5 - x[:, colour]  # what was added to the colour
+        assert stats.kstest(rest.double().numpy().ravel(), "norm").pvalue > 1e-3
+    assert not torch.allclose(x[:, 3] * 2**0.5 - x[:, 0], x[:, 6] * 2**0.5 - x[:, 0])
+    draws, samples = Draws(1), torch.arange(40)
+    augmented = inputs(40, 3, size=32, kind="copy", augment="crop_flip")
+    draws.at(0, samples)
+    x, _ = augmented(samples, draws)
+    for colour in range(3):  # of the crop that the network sees
+        rest = x[:, 3 + colour] * 2**0.5 - x[:, colour]
+        assert abs(rest.mean()) < 0.03 and abs(rest.std() - 1) < 0.03
+
+
 def test_crops_and_flips_are_shifted_copies_of_the_image():
     """Every augmented image is found by brute force among all crops of the padded one."""
     data, samples, draws = inputs(8, 0, 32, augment="crop_flip"), torch.arange(8), Draws(3)

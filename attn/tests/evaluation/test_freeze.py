@@ -101,7 +101,7 @@ def test_gates_that_are_constants_lose_nothing(synthetic, attention):
         assert row["between"] < 1e-6
 
 
-NO_GATE = {"mlp", "gc"}  # which add
+NO_GATE = {"mlp", "gc", "gain"}  # which add, or whose score is not what multiplies
 
 
 @pytest.mark.parametrize("attention", sorted(set(choices("attention")) - {"none"}))
@@ -123,7 +123,7 @@ def test_every_gate_can_be_frozen(synthetic, attention):
 
 FOLDED = {  # where each channel is multiplied by a constant once the gate is frozen
     *("se", "cse", "cbam_channel", "static", "random", "constant", "eca", "gct", "gsop"),
-    "gather_excite",
+    *("gather_excite", "gain"),
 }
 
 

@@ -201,6 +201,8 @@ def test_what_gates_are_at_first():
     torch.testing.assert_close(scores["module.spatial"].sum((2, 3)), torch.ones(4, 1))
     _, scores = scored(Standing("gc", CHANNELS, fuse="scale"), x)
     assert scores["module"].eq(0.5).all()
+    y, scores = scored(Standing("gain", CHANNELS), x)
+    assert scores["module"].allclose(torch.tensor(1 / CHANNELS)) and y.equal(x)
     _, scores = scored(Standing("simam", CHANNELS), x)
     assert scores["module"].min() >= torch.sigmoid(torch.tensor(0.5))  # 0.6225
 
@@ -210,6 +212,14 @@ def test_aff_begins_near_the_plain_addition_and_with_equal_shares_is_it():
     for sequence in (module.module.weights.local_context, module.module.weights.global_context):
         nn.init.zeros_(sequence[-1].weight)
     torch.testing.assert_close(module(x), x + x.flip(1))
+
+
+def test_gains_have_a_fixed_total_and_their_shares_add_up():
+    module, x = stirred("gain", CHANNELS), images(3, CHANNELS, 5, 6)
+    y, scores = scored(module, x)
+    gains = (y / x)[0, :, 0, 0]
+    torch.testing.assert_close(gains.square().sum(), torch.tensor(float(CHANNELS)))
+    torch.testing.assert_close(scores["module"][0, :, 0, 0], gains.square() / CHANNELS)
 
 
 def test_bam_never_suppresses():

@@ -8,7 +8,7 @@ from torch import nn
 from attn.backbones import BACKBONES
 from attn.config.catalogue import read
 from attn.modules import MECHANISMS
-from attn.names import CONTROLS
+from attn.names import CONTROLS, ENDS
 from attn.network.build import multiply_adds
 from attn.network.place import attach, places
 from attn.network.seams import CannotStand
@@ -78,6 +78,7 @@ def test_parameters_of_whole_networks(golden):
         ("gather_excite", 64, 0),
         ("cse", 64, 2 * 64 * 32 + 32 + 64),
         ("static", 64, 64),
+        ("gain", 64, 64),
         ("random", 64, 2 * (64 * 64 + 64)),
         ("mlp", 64, 2 * (64 * 64 + 64)),  # as many as the gate's that it is held against
     ],
@@ -269,4 +270,5 @@ def test_its_readme_says_what_each_mechanism_adds(mechanism):
     assert row[-3:] == added
     declared, kind = read("attention", mechanism), MECHANISMS[mechanism]
     assert row[3].startswith(f"`{declared['location']}")
-    assert row[3].endswith(f"`{'features' if declared['location'] == 'last' else kind.seam}`")
+    seam = ENDS.get(declared["location"], kind.seam)
+    assert row[3].endswith(f"`{seam}`")

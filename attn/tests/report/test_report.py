@@ -16,6 +16,7 @@ from attn.errors import RunError
 from attn.report import content, formats, frozen, tables, verdicts
 from attn.report.claims import load
 from attn.report.collect import collect
+from attn.report.figures import channels
 from attn.report.group import Group, named
 from attn.report.page import command_of
 from attn.report.report import report, write_tables
@@ -186,7 +187,7 @@ def test_separation_and_importance_over_seeds(tmp_path):
     group = group_of(tmp_path)
     (row,) = tables.separation(group).to_dict("records")
     assert (row["n"], row["noise_auc"], row["noise_auc_low"]) == (3, 1.0, 1.0)
-    assert row["score_gap"] == pytest.approx(0.9)
+    assert row["score_gap"] == pytest.approx(0.9) and row["precision"] == 1
     (row,) = tables.importance(group).to_dict("records")
     ranks = [6, 5, 4, 3, 1, 2], [6, 5, 4, 1, 3, 2]
     assert row["n"] == 3 and row["score"] == pytest.approx(np.corrcoef(*ranks)[0, 1])
@@ -228,6 +229,22 @@ def test_the_share_of_a_score_that_follows_the_content_over_seeds(tmp_path):
     assert "| undefined |" in text and "0.25" in text
     page = (tmp_path / "out" / "report.html").read_text()
     assert 'id="post-content"' in page and "Does the score follow the content or the place?" in page
+
+
+def test_scores_among_noise_of_several_kinds_are_drawn(tmp_path):
+    """A noise channel scores above one colour: two of three, and the AUC counts its pairs."""
+    mixed = (0.9, 0.8, 0.1, 0.5, 0.2)
+    for seed in range(3):
+        for data, scores in (("rgb_noise", SCORES), ("rgb_noise+channels=2,kind=copy", mixed)):
+            run(tmp_path, seed, 0.8, scores, **ATTENDED | {"data": data, "configuration": data[9:]})
+    group = group_of(tmp_path)
+    frame = tables.separation(group).set_index("data")
+    row = frame.loc["rgb_noise+channels=2,kind=copy"]
+    assert row["precision"] == pytest.approx(2 / 3) and row["noise_auc"] == pytest.approx(4 / 6)
+    (path,) = channels.by_noise(tables.separation(group), "title", tmp_path)
+    assert path.stat().st_size > 10_000
+    alone = tables.separation(group).iloc[:1]
+    assert channels.by_noise(alone, "title", tmp_path) == []  # nothing to compare
 
 
 def frozen_run(root, seed, lost, **options):
