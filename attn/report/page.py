@@ -225,8 +225,8 @@ def command_of(run, seeds) -> str:
     words = []
     for group in ("backbone", "attention", "data", "recipe"):
         words += command_words(group, run[group])
-    if run["location"] != "none":
-        words.insert(-1, f"location={run['location']}")
+        if group == "data" and run["location"] != "none":
+            words.append(f"location={run['location']}")
     if place := within(run["stages"]).split():
         key, value = place
         listed = value if value == "between" else f"[{value.replace('+', ',')}]"
@@ -246,10 +246,14 @@ def _figure(path: Path) -> dict:
 
     The page is a single file, and so holds the picture itself.
     """
-    data = base64.b64encode(path.read_bytes()).decode()
     known = [text for start, text in CAPTIONS.items() if path.stem.startswith(start)]
     caption = known[0] if known else "Accuracy over epochs"
-    return {"name": path.stem, "caption": caption, "data": f"data:image/png;base64,{data}"}
+    return {"name": path.stem, "caption": caption, "data": png_data(path.read_bytes())}
+
+
+def png_data(content: bytes) -> str:
+    """Returns a PNG file as an address that holds the file itself."""
+    return f"data:image/png;base64,{base64.b64encode(content).decode()}"
 
 
 def _run(run: dict) -> dict:

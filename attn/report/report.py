@@ -12,6 +12,7 @@ from attn.errors import RunError
 from attn.report import formats, placement, tables, verdicts, wording
 from attn.report.claims import Claim, Table, load
 from attn.report.collect import collect
+from attn.report.explorer import write_explorer
 from attn.report.figures import accuracy, channels, inspection, places
 from attn.report.group import Group, named, published, write_csv
 from attn.report.page import write_page
@@ -99,6 +100,7 @@ def _write_all(groups: list[Group], root: Path, out: Path, publish: bool, defini
     for section in sections:
         section.figures = _draw(section, definitions, out / section.group.name)
     write_page(sections, own_verdicts(sections, claims), _read_skipped(out), out)
+    write_explorer([section.group for section in sections], out)
     return sections
 
 
@@ -328,4 +330,4 @@ def _say(sections: list[Section], claims: list[Claim], out: Path):
         print(wording.terminal(judged))
     runs = sum(len(section.group.runs) for section in sections)
     print(f"\n{formats.counted(runs, 'run')}. Tables, figures and their data: {out}")
-    print(f"all of it on one page: {out / 'report.html'}")
+    print(f"all of it on one page: {out / 'report.html'}; to choose from: {out / 'explorer.html'}")

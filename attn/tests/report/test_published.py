@@ -14,6 +14,7 @@ from matplotlib.testing.compare import compare_images
 from attn.data import load as load_data
 from attn.report.claims import load
 from attn.report.collect import collect
+from attn.report.explorer import write_explorer
 from attn.report.group import FRAMES, Group, named, published
 from attn.report.page import write_page
 from attn.report.report import own_verdicts, remake_of, report, write_tables, write_verdicts
@@ -160,6 +161,7 @@ def test_what_is_published_is_made_again_from_its_data_to_the_byte(results, tmp_
     skipped = copy / "skipped.json"
     impossible = json.loads(skipped.read_text()) if skipped.exists() else []
     write_page(sections, own_verdicts(sections, CLAIMS), impossible, copy)
+    write_explorer([section.group for section in sections], copy)
     made = texts(copy)
     assert made.keys() == committed.keys()
     differing = [path for path in committed if made[path] != committed[path]]

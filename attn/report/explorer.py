@@ -1,0 +1,91 @@
+"""explorer.html: every configuration that was run, to choose from, in a file without a network."""
+
+import io
+from pathlib import Path
+
+import jinja2
+import matplotlib.image
+import pandas as pd
+
+from attn import stats
+from attn.names import channel_name, within
+from attn.report import tables
+from attn.report.group import Group, with_variant
+from attn.report.page import command_of, png_data
+from attn.report.verdicts import end_scores
+from attn.runs.files import write
+
+TEMPLATE = Path(__file__).with_name("explorer.html")
+
+
+def write_explorer(groups: list[Group], out: Path):
+    """Writes explorer.html with the groups' configurations, their seeds, costs and scores."""
+    pictures, rows = {}, []
+    for group in groups:
+        rows += _rows(group, pictures)
+    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATE.parent))
+    text = environment.get_template(TEMPLATE.name).render(rows=rows, pictures=pictures)
+    write(out / "explorer.html", text)
+
+
+def _rows(group: Group, pictures: dict) -> list[dict]:
+    """Returns the fields of each configuration, and adds the pictures that they name."""
+    runs, scores = group.runs.set_index("run"), end_scores(group)
+    found = []
+    for row in tables.configurations(group).to_dict("records"):
+        mine = runs.loc[row["runs"].split()]
+        place = f"{group.name}/{row['backbone']}/{row['data']}"
+        own = scores[scores["run"].isin(mine.index)]
+        if len(own) and place not in pictures:
+            pictures[place] = _pictures(group, mine["configuration"].iloc[0])
+        found.append(
+            {
+                "group": group.title,
+                **{key: row[key] for key in ("backbone", "location", "data")},
+                "attention": row["attention"].partition("+")[0],
+                "name": with_variant(row["attention"] + within(row["stages"]), row["variant"]),
+                "seeds": [
+                    [int(run.seed), round(100 * run.test_accuracy, 2), run.environment, run.Index]
+                    for run in mine.sort_values("seed").itertuples()
+                ],
+                **{key: _rounded(row[key]) for key in NUMBERS},
+                "command": command_of(mine.reset_index().iloc[0], mine["seed"]),
+                "scores": _scores(own),
+                "pictures": place if len(own) else "",
+            }
+        )
+    return found
+
+
+NUMBERS = (
+    *("n", "mean", "low", "high", "difference", "difference_low", "difference_high", "pairs"),
+    *("best_epoch", "parameters", "multiply_adds", "train_seconds"),
+)
+
+
+def _rounded(value) -> float | None:
+    """Returns a number of at most two decimals; None, which JSON has, where there is none."""
+    return None if pd.isna(value) else round(float(value), 2)
+
+
+def _scores(own: pd.DataFrame) -> list[list]:
+    """Returns (channel's name, mean score, low, high) of each input channel, over runs."""
+    rows = []
+    for channel, mine in own.groupby("channel"):
+        found = stats.within(stats.estimate(mine["mean"]), (0, 1))
+        ends = [None if pd.isna(end) else round(end, 4) for end in (found.low, found.high)]
+        rows.append([channel_name(channel), round(found.mean, 4), *ends])
+    return rows
+
+
+def _pictures(group: Group, configuration: str) -> list[str]:
+    """Returns the input channels of one test image as the data of PNG files; none if not kept."""
+    channels = group.pictures.get(f"example/{configuration}", ())
+    return [_png(channel) for channel in channels]
+
+
+def _png(channel) -> str:
+    buffer = io.BytesIO()
+    options = {"cmap": "gray", "format": "png", "metadata": {"Software": None}}
+    matplotlib.image.imsave(buffer, channel, vmin=0, vmax=255, **options)
+    return png_data(buffer.getvalue())
