@@ -1,15 +1,14 @@
 """explorer.html: every configuration that was run, to choose from, in a file without a network."""
 
-import io
 from pathlib import Path
 
 import jinja2
-import matplotlib.image
 import pandas as pd
 
 from attn import stats
 from attn.names import channel_name, within
 from attn.report import tables
+from attn.report.figures.channels import as_png
 from attn.report.group import Group, with_variant
 from attn.report.page import command_of, png_data
 from attn.report.verdicts import end_scores
@@ -81,11 +80,4 @@ def _scores(own: pd.DataFrame) -> list[list]:
 def _pictures(group: Group, configuration: str) -> list[str]:
     """Returns the input channels of one test image as the data of PNG files; none if not kept."""
     channels = group.pictures.get(f"example/{configuration}", ())
-    return [_png(channel) for channel in channels]
-
-
-def _png(channel) -> str:
-    buffer = io.BytesIO()
-    options = {"cmap": "gray", "format": "png", "metadata": {"Software": None}}
-    matplotlib.image.imsave(buffer, channel, vmin=0, vmax=255, **options)
-    return png_data(buffer.getvalue())
+    return [png_data(as_png(channel)) for channel in channels]

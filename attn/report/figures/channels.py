@@ -1,5 +1,6 @@
 """The figures of attention scores: of input channels, of every place, and of gate health."""
 
+import io
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -359,3 +360,11 @@ def _noise_panel(axis, rows: pd.DataFrame, metric: str):
     axis.set_xticks(counts, [str(count) for count in counts])
     axis.set_ylim(-0.05, 1.05)
     axis.grid(alpha=0.3)
+
+
+def as_png(channel: np.ndarray) -> bytes:
+    """Returns one input channel (S, S) uint8 as a grey PNG file."""
+    buffer = io.BytesIO()
+    options = {"cmap": "gray", "format": "png", "metadata": {"Software": None}}
+    plt.imsave(buffer, channel, vmin=0, vmax=255, **options)
+    return buffer.getvalue()
