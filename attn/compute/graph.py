@@ -1,6 +1,6 @@
 """A step as a CUDA graph: its kernels are launched at once instead of one by one."""
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import torch
 
@@ -56,10 +56,24 @@ def capture(step, sizes, state, stream) -> dict:
     with in_turn(stream):
         for size in sorted(sizes):  # the last one's gradients stay: the whole batches'
             rehearse(step, [size], state)
-            graphs[size] = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graphs[size], stream=stream):
-                step(size)  # recorded, not run
+            graphs[size], pool = torch.cuda.CUDAGraph(), torch.cuda.graph_pool_handle()
+            try:
+                with torch.cuda.graph(graphs[size], pool, stream):
+                    step(size)  # recorded, not run
+            except RuntimeError:
+                _end_allocation(pool)
+                raise
     return graphs
+
+
+def _end_allocation(pool):
+    """Tells torch's allocator that a failed capture is over.
+
+    Torch 2.11 leaves that out where CUDA cannot end the capture (pytorch#180395), and ends the
+    process at the next synchronisation of the allocator. Later versions have said so already.
+    """
+    with suppress(RuntimeError):  # it is over
+        torch._C._cuda_endAllocateToPool(torch.cuda.current_device(), pool)
 
 
 @torch.no_grad()

@@ -5,7 +5,7 @@ from contextlib import nullcontext
 import pytest
 import torch
 
-from attn.compute.graph import restore
+from attn.compute.graph import capture, restore
 from attn.compute.kernels.library import without_kernels
 from attn.config.catalogue import choices
 from attn.config.sweep import configuration
@@ -33,7 +33,8 @@ def as_on_a_gpu():
 def taped(monkeypatch):
     """Graphs are tapes; takes a trainer on the CPU, and captures its step."""
     monkeypatch.setattr(torch.cuda, "CUDAGraph", Tape)
-    monkeypatch.setattr(torch.cuda, "graph", lambda tape, stream: tape)
+    monkeypatch.setattr(torch.cuda, "graph", lambda tape, pool, stream: tape)
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: (0, 1))
     monkeypatch.setattr(torch.cuda, "Stream", Stream)
     monkeypatch.setattr(torch.cuda, "current_stream", Stream)
     monkeypatch.setattr(torch.cuda, "stream", lambda stream: nullcontext())
@@ -207,3 +208,27 @@ def test_evaluation_in_a_graph(synthetic, taped):
         for n in counts:
             mean, other = (s[n]["seams.input"][0] for s in (scores, others))
             assert mean.equal(other)
+
+
+@pytest.mark.parametrize("over", [False, True])
+def test_a_failed_capture_is_over_for_torchs_allocator_too(monkeypatch, taped, over):
+    """As in torch 2.11, and as in later versions, which end it themselves and refuse it twice."""
+    pools, ended = iter([(0, 1), (0, 2)]), []
+
+    class Failing(nullcontext):
+        def __exit__(self, *raised):
+            raise RuntimeError("CUDA error: operation failed due to a previous error")
+
+    def end(device, pool):
+        ended.append((device, pool))
+        if over:
+            raise RuntimeError("endAllocatePool: not currently recording to mempool_id")
+
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: next(pools))
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setattr(torch._C, "_cuda_endAllocateToPool", end, raising=False)
+    graphs = iter([lambda *args: nullcontext(), lambda *args: Failing()])
+    monkeypatch.setattr(torch.cuda, "graph", lambda *args: next(graphs)(*args))
+    with pytest.raises(RuntimeError, match="operation failed"):
+        capture(lambda size: None, [8, 16], [], Stream())
+    assert ended == [(0, (0, 2))]  # the second graph's, and not the first one's
