@@ -41,10 +41,25 @@ MECHANISMS = (
     "gain",
 )
 CONTROLS = ("static", "random", "mlp", "constant", "gain")  # what a gate must beat
+EVERY_GATE = "all"  # in frozen.csv: the row of all gates at once
+# The blocks that attention at the end of the residual branch can stand in, counted from 1.
+BLOCKS = {
+    "mobilenet_v2": range(2, 18),  # the first does not expand
+    "resnet18": range(1, 9),
+    "resnet50": range(1, 17),
+    "resnet20": range(1, 10),
+    "resnet56": range(1, 28),
+    "resnet110": range(1, 55),
+}
 # Where attention may stand: at an end of the network, by the seam there, or inside of it.
 ENDS = {"first": "input", "last": "features"}
 INSIDE = ("per_block", "per_stage")
 LOCATIONS = ("none", *ENDS, *INSIDE)
+
+
+def labels_in_order(count: int) -> list[int]:
+    """Returns the classes of test images in the dataset's own order, which is by class."""
+    return [i * len(CLASSES) // count for i in range(count)]
 
 
 def channel_name(channel: int) -> str:
@@ -57,15 +72,15 @@ def of_input_channels(module: str) -> bool:
 
     CBAM's channel part has a name of its own within CBAM.
     """
-    return module in ("seams.input", "seams.input.channel")
+    return module in ("seams.input", "seams.input.channel", "seams.input.shares")
 
 
 def of_final_features(module: str) -> bool:
     """Returns whether a mechanism, by its module name, scores each of the final features."""
-    return module in ("seams.features", "seams.features.channel")
+    return module in ("seams.features", "seams.features.channel", "seams.features.shares")
 
 
-def within(stages: str) -> str:
+def restriction(stages: str) -> str:
     """Returns the stages or blocks that attention is restricted to, as words behind its name.
 
     stages: as runs.csv has it. The text begins with a space, and is empty for all.

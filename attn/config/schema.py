@@ -5,7 +5,7 @@ import json
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
-from attn.names import within
+from attn.names import restriction
 
 # Raised when a change of code changes the numbers that a run gives.
 NUMERICS = 4
@@ -111,7 +111,7 @@ class Config:
         names, place = self.labels, self.location
         attention = "no attention" if place == "none" else f"{names['attention']} at {place}"
         if self.stages_text != "all":
-            attention += f" in{within(self.stages_text)}"
+            attention += f" in{restriction(self.stages_text)}"
         return f"{names['backbone']}, {attention}, {names['data']}, {names['recipe']}"
 
     def identity(self) -> dict:

@@ -38,7 +38,7 @@ def check_data(data: Data):
     one_of("data.noise.kind", noise.kind, NOISES)
     if noise.size is not None:
         at_least("data.noise.size", noise.size, 1)
-        if noise.kind == "image":
+        if noise.kind in ("image", "copy"):
             raise UserError("data.noise.size: images have their own size; leave it null")
 
 

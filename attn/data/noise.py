@@ -3,7 +3,8 @@
 uniform    in [0, 1)           gaussian   normal with mean 0 and sd 1
 image      the colour channels of other images of the same split: structure that says nothing
 copy       the image's own colour channels under as much gaussian noise: what they say is known
-smooth     uniform, drawn at an eighth of the input's size (of which the configuration says so)
+smooth     uniform, drawn at an eighth of the input's size and enlarged in blocks; a run records it
+           as uniform with that size
 """
 
 import math

@@ -10,17 +10,17 @@ import math
 import torch
 
 from attn.evaluation.predict import Predictor, fixed_test_order
-from attn.network.scores import markers, record, replaced
+from attn.names import EVERY_GATE
+from attn.network.scores import is_logits, is_share, markers, record, replaced
 
 TRAINING_IMAGES = 5000  # of which the means are
 PLACE_IMAGES = 2000  # of the test set, on which each gate is frozen alone
-EVERY = "all"  # the row of all gates at once
 Z = 1.959964  # of a 95% interval over images
 
 
 def gates(network) -> list[str]:
     """Returns the names of the scores that multiply features."""
-    return [name for name, marker in markers(network).items() if marker.gate]
+    return [name for name in markers(network) if not is_logits(name) and not is_share(name)]
 
 
 @torch.no_grad()
@@ -30,12 +30,10 @@ def means(predictor: Predictor) -> dict[str, tuple[torch.Tensor, float]]:
     predictor: the network on training images. The share is that of all variance of the gate, over
     images, channels and positions. It is 0 for a gate that no image changes.
     """
-    network = predictor.network.eval()
+    network, count = predictor.network.eval(), len(predictor.inputs.labels)
     names, sums = gates(network), {}
-    count = min(TRAINING_IMAGES, len(predictor.inputs.labels))
-    order = fixed_test_order(len(predictor.inputs.labels))[:count]
     with record(network) as scores:
-        for samples in order.split(predictor.batch):
+        for samples in torch.arange(count).split(predictor.batch):
             predictor(samples, hooks=True)
             for name in names:
                 score = scores[name].double()
@@ -52,23 +50,22 @@ def means(predictor: Predictor) -> dict[str, tuple[torch.Tensor, float]]:
 
 
 @torch.no_grad()
-def freeze(predictor: Predictor, training: Predictor) -> list[dict]:
+def freeze(predictor: Predictor, found: dict) -> list[dict]:
     """Freezes all gates of a network at once, and each alone where there are several.
 
-    predictor, training: the network on test images, and on training images without augmentation.
+    predictor: the network on test images. found: what `means` returns of it on training images.
     Returns rows module (`all`, or a gate's name), images, accuracy and frozen (percent, of the
     network and of the frozen network on the same images), lost, low and high (points lost, and the
     95% interval of their mean over images), between (the gate's share of variance between images;
     of `all` the mean).
     """
-    found = means(training)
     if not found:
         return []
     order = fixed_test_order(len(predictor.inputs.labels)).to(predictor.device)
     right = _right(predictor, order, {})
     shares = [share for _, share in found.values()]
     frozen = {name: mean for name, (mean, _) in found.items()}
-    rows = [_row(EVERY, right, _right(predictor, order, frozen), sum(shares) / len(shares))]
+    rows = [_row(EVERY_GATE, right, _right(predictor, order, frozen), sum(shares) / len(shares))]
     if len(found) > 1:
         some = order[:PLACE_IMAGES]
         for name, (mean, share) in found.items():

@@ -142,7 +142,7 @@ def evenly(things: list, count: int) -> list:
 
 def _gate_of(network, means: dict, seam: str) -> str | None:
     """Returns the name of the score of each channel at one of the network's ends, or None."""
-    for name in (f"seams.{seam}", f"seams.{seam}.channel"):
+    for name in (f"seams.{seam}", f"seams.{seam}.channel", f"seams.{seam}.shares"):
         if name in means and len(means[name]) == network.seams.widths[seam]:
             return name
     return None

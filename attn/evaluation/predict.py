@@ -25,12 +25,12 @@ def fixed_test_order(count: int) -> torch.Tensor:
     return permutation(FIXED_SEED, 0, torch.arange(count), ORDER)
 
 
-def split_inputs(config: Config, data: Dataset, split: str, device) -> Inputs:
-    """Returns one split as the inputs of a configuration, on the device."""
-    recipe = config.recipe
+def split_inputs(config: Config, data: Dataset, split: str, device, samples=None) -> Inputs:
+    """Returns one split, or some samples (N,) of it, as the inputs of a configuration."""
+    recipe, images, labels = config.recipe, data.images[split], data.labels[split]
     return Inputs(
-        data.images[split],
-        data.labels[split],
+        images if samples is None else images[samples],
+        labels if samples is None else labels[samples],
         recipe.size,
         config.data.noise,
         device,

@@ -2,8 +2,8 @@
 
 A mechanism's class says by `seam` where in a block the mechanism stands, and by its docstring what
 the score means. The class is `Module(channels, **numbers)`, and at the seam `conv`
-`Module(replaced, **numbers)`. At `fuse` the class has `gate(channels, **numbers)` for the two
-places where nothing is added.
+`Module(replaced, **numbers)`. A class that is another at `first` and `last`, where nothing is
+added, has `at_end(channels, **numbers)`.
 """
 
 from attn.modules.aff import AFF, IAFF
@@ -11,6 +11,7 @@ from attn.modules.bam import BAM
 from attn.modules.cbam import CBAM, ChannelAttention
 from attn.modules.coord import Coordinate
 from attn.modules.eca import ECA
+from attn.modules.gain import Gain
 from attn.modules.gather_excite import GatherExcite
 from attn.modules.gc import GlobalContext
 from attn.modules.gct import GCT
@@ -21,7 +22,7 @@ from attn.modules.shuffle import Shuffle
 from attn.modules.simam import SimAM
 from attn.modules.sk import SK
 from attn.modules.split import Split
-from attn.modules.static import Added, Constant, Gain, Random, Static
+from attn.modules.static import Added, Constant, Random, Static
 
 MECHANISMS = {
     "se": SE,

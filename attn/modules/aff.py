@@ -73,7 +73,7 @@ class AFF(nn.Module):
         self.scores = Scores()
 
     @staticmethod
-    def gate(channels: int, reduction: int = 4, scale: float = 2.0):
+    def at_end(channels: int, reduction: int = 4, scale: float = 2.0):
         return MSCAM(channels, reduction)
 
     def forward(self, branch, shortcut):  # (B, C, H, W) each
@@ -99,7 +99,7 @@ class IAFF(nn.Module):
         self.first, self.scores = Scores(), Scores()
 
     @staticmethod
-    def gate(channels: int, reduction: int = 4):
+    def at_end(channels: int, reduction: int = 4):
         return MSCAM(channels, reduction)
 
     def forward(self, branch, shortcut):  # (B, C, H, W) each

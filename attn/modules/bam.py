@@ -63,8 +63,7 @@ class BAM(nn.Module):
         self.spatial = nn.Sequential(
             *first(), *dilated(), *dilated(), nn.Conv2d(hidden, 1, 1), norm(1, outside)
         )
-        self.scores = Scores()
-        self.channel_logits, self.spatial_logits = Scores(gate=False), Scores(gate=False)
+        self.scores, self.channel_logits, self.spatial_logits = Scores(), Scores(), Scores()
 
     def forward(self, x):  # (B, C, H, W)
         with full_precision(x):

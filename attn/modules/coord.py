@@ -31,8 +31,7 @@ class Coordinate(nn.Module):
         self.norm = nn.BatchNorm2d(hidden)
         self.rows = nn.Conv2d(hidden, channels, 1)
         self.columns = nn.Conv2d(hidden, channels, 1)
-        self.scores = Scores()
-        self.height, self.width = Scores(gate=False), Scores(gate=False)  # which the product has
+        self.scores, self.height, self.width = Scores(), Scores(), Scores()
 
     def forward(self, x):  # (B, C, H, W)
         with full_precision(x):

@@ -1,7 +1,8 @@
 """ECA: efficient channel attention (Wang et al. 2020, arXiv:1910.03151).
 
 The paper derives the kernel from the number of channels; the authors' code is given a number for
-each stage, 3 by default. `kernel` chooses: 0 is the paper's rule, which is the default. Beyond both
+each stage, 3 by default. `kernel` chooses: 0, the default, is the paper's rule, but never below 3,
+as in timm (for three colours the rule gives 1). Beyond both
 ends of the channels the convolution sees zeros, as in the authors' code.
 """
 
@@ -33,7 +34,7 @@ class ECA(nn.Module):
         super().__init__()
         kernel = kernel or adaptive_kernel(channels)
         if kernel < 1 or kernel % 2 == 0:
-            raise ValueError(f"kernel={kernel} has no centre; choose an odd one, or 0")
+            raise ValueError(f"kernel={kernel}: choose an odd number, or 0")
         self.conv = nn.Conv1d(1, 1, kernel, padding=kernel // 2, bias=False)
         self.scores = Scores()
 

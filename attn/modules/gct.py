@@ -1,6 +1,8 @@
 """GCT: gated channel transformation (Yang et al. 2020, arXiv:1909.11519).
 
-Paper and authors' code agree. The authors place the gate before every convolution of a ResNet, also
+The paper's epsilon stands under the sum over channels, the code's under their mean: here it is the
+code's. By default the authors decay no weights of the bias b; here the recipe decays all. They
+place the gate before every convolution of a ResNet, also
 the first; here the gate stands once in a block, where SE does. In MobileNetV2 that is before the
 block's last convolution, in a ResNet behind its last normalisation.
 """
@@ -11,7 +13,7 @@ from torch import nn
 from attn.modules.numeric import full, full_precision, gated
 from attn.network.scores import Scores
 
-EPSILON = 1e-5  # under both roots, as in the paper and the authors' code
+EPSILON = 1e-5  # under both roots, the authors' code's
 
 
 class GCT(nn.Module):

@@ -8,8 +8,8 @@ The authors also take the stride out of ResNet's fourth stage. A mechanism canno
 of parameters is the authors', the number of multiply-adds is not.
 
 The position form: as in the authors' code a ReLU stands before the last convolution, none behind
-the reduction, and the result is rectified (`rectify`, to be switched off at `first`, where half of
-a normalised image is negative). The authors' code divides and centres by the number of positions
+the reduction, and the result is rectified (`rectify`), but not at `first` and `last`, which end no
+residual branch. The authors' code divides and centres by the number of positions
 where the number of channels belongs; both agree at a width of 64. `divisor` chooses: the default
 is the covariance.
 """
@@ -100,6 +100,10 @@ class GSoPPosition(nn.Module):
         self.rows = nn.Conv2d(positions, 4 * positions, (positions, 1), groups=positions)
         self.excite = nn.Conv2d(4 * positions, positions, 1)
         self.spatial = Scores()
+
+    @staticmethod
+    def at_end(channels: int, width: int = 128, divisor: str = "channels", rectify: bool = True):
+        return GSoPPosition(channels, width, divisor, rectify=False)
 
     def forward(self, x):  # (B, C, H, W)
         with full_precision(x):

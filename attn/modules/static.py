@@ -1,9 +1,7 @@
 """Controls, of no paper, that a gate that learns from the image must beat.
 
-The controls are a gate that does not look at the image, a gain of fixed total for each channel, a
-gate that is never trained, a constant, and the layers of CBAM's channel part without a gate, whose
-output is added to each channel. The gains are those of SAND (Pad et al. 2025, arXiv:2505.03923)
-without its noise: they select features because what a channel gains another loses.
+The controls are a gate that does not look at the image, a gate that is never trained, a constant,
+and the layers of CBAM's channel part without a gate, whose output is added to each channel.
 """
 
 import torch
@@ -31,26 +29,6 @@ class Static(nn.Module):
         with full_precision(x):
             s = self.scores(torch.sigmoid(self.weight).expand(len(x), -1, -1, -1))
         return gated(x, s)
-
-
-class Gain(nn.Module):
-    """y = sqrt(C) w / |w| * x: one learned gain a channel, whose squares add up to C; 1 at first.
-
-    Score: the channel's share of the squares, w^2 / |w|^2, (B, C, 1, 1), in (0, 1); 1 / C at first.
-    """
-
-    seam = "refine"
-
-    def __init__(self, channels: int):
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(1, channels, 1, 1))
-        self.scores = Scores(gate=False)  # of which the multiplier is a root
-
-    def forward(self, x):  # (B, C, H, W)
-        with full_precision(x):
-            g = self.weight / self.weight.square().mean(1, keepdim=True).sqrt()  # (1, C, 1, 1)
-            self.scores((g.square() / g.shape[1]).expand(len(x), -1, -1, -1))
-        return gated(x, g)
 
 
 class Random(ChannelAttention):

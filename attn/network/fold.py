@@ -25,6 +25,7 @@ def fold(network: nn.Module, frozen: dict) -> nn.Module:
     """
     twin = copy.deepcopy(network).eval()
     owners = [(name, m) for name, m in twin.named_modules() if hasattr(m, "seams")]
+    device = next(twin.parameters()).device
     with replaced(twin, frozen):
         for name, owner in owners:
             for place, width in owner.seams.widths.items():
@@ -34,7 +35,9 @@ def fold(network: nn.Module, frozen: dict) -> nn.Module:
                 where = f"{name}.{place}".removeprefix(".")
                 if place not in SEAMS:
                     raise CannotStand(f"{where}: what stands there is no gate of channels")
-                owner.fold(place, _factors(module, width, where))
+                inside = f"{name}.seams.{place}".removeprefix(".")
+                mine = [gate for key, gate in frozen.items() if f"{key}.".startswith(f"{inside}.")]
+                owner.fold(place, _factors(module, mine, width, device, where))
                 owner.seams.fill(place, nn.Identity())
     left = list(markers(twin))
     if left:
@@ -42,15 +45,11 @@ def fold(network: nn.Module, frozen: dict) -> nn.Module:
     return twin
 
 
-def _factors(module: nn.Module, width: int, where: str):
-    """Returns the factors (C,) by which a mechanism with frozen gates multiplies the channels."""
-    like = next(module.parameters(), torch.zeros(()))
-    x = torch.randn(2, width, 5, 3, generator=torch.Generator().manual_seed(0)).to(like.device)
-    try:
-        factors = module(torch.ones_like(x))
-        wrong = not torch.allclose(module(x), factors[:1, :, :1, :1] * x, rtol=1e-5, atol=1e-6)
-    except RuntimeError:  # a frozen gate has the size of its own map
-        wrong = True
-    if wrong:
+def _factors(module: nn.Module, gates: list, width: int, device, where: str):
+    """Returns the factors (C,) by which a mechanism multiplies the channels, its gates frozen."""
+    by_channel = all(gate.shape == (1, width, 1, 1) for gate in gates)
+    x = torch.randn(2, width, 5, 3, generator=torch.Generator().manual_seed(0)).to(device)
+    factors = module(torch.ones_like(x))[:1, :, :1, :1] if by_channel else None
+    if factors is None or not torch.allclose(module(x), factors * x, rtol=1e-5, atol=1e-6):
         raise CannotStand(f"{where}: frozen, it is no constant for each channel")
-    return factors[0, :, 0, 0]
+    return factors.flatten()

@@ -84,15 +84,14 @@ def places(network: nn.Module, location: str, seam: str, stages="all", blocks="a
 def attach(network: nn.Module, location: str, attention: str, stages, make, blocks="all"):
     """Fills the seams of a location with `make(form, index, what)`, in the order of the network.
 
-    attention: a mechanism's name. form: the mechanism's class, or its `gate` where the mechanism
-    would fuse and nothing is added. what: the channels at the place, or the convolution that is
-    replaced. Raises ValueError, with the place and the mechanism, where the mechanism cannot stand
-    there or a number of its own is wrong.
+    attention: a mechanism's name. form: the mechanism's class, or at an end of the network its
+    `at_end` where it has one: nothing is added there. what: the channels at the place, or the
+    convolution that is replaced. Raises ValueError, with the place and the mechanism, where the
+    mechanism cannot stand there or a number of its own is wrong.
     """
     mechanism = MECHANISMS[attention]
     names = {module: name for name, module in network.named_modules()}
-    at_end = location in ENDS and mechanism.seam == "fuse"
-    form = mechanism.gate if at_end else mechanism
+    form = getattr(mechanism, "at_end", mechanism) if location in ENDS else mechanism
     found = places(network, location, mechanism.seam, stages, blocks)
     for index, (owner, place) in enumerate(found):
         what = owner.convolution if place == "conv" else owner.seams.widths[place]

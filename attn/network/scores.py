@@ -6,18 +6,16 @@ A mechanism passes each score through a `Scores` marker, which returns the score
 
 from contextlib import contextmanager
 
+import torch
 from torch import nn
 
 
 class Scores(nn.Module):
     """Does nothing; marks a score: a gate of its broadcast shape (B, ...), or a share (B, M, C).
 
-    gate: whether the score multiplies features. The logits of a gate do not.
+    The marker's own name says what it marks: `..._logits` the logits of a gate, `shares` numbers
+    that add up to 1 and multiply no features; every other name a gate, or what a gate is made of.
     """
-
-    def __init__(self, gate: bool = True):
-        super().__init__()
-        self.gate = gate
 
     def forward(self, score):
         return score
@@ -82,6 +80,11 @@ def is_logits(name: str) -> bool:
     return name.endswith("_logits")
 
 
+def is_share(name: str) -> bool:
+    """Returns whether a recorded score is a share of 1, which multiplies no features."""
+    return name.rpartition(".")[2] == "shares"
+
+
 def by_channel(score):
     """Returns (B, C): a gate's mean over space; of shares (B, M, C) the last share."""
     return score[:, -1] if score.ndim == 3 else score.mean((2, 3))
@@ -105,6 +108,8 @@ class ScoreStatistics:
                 continue
             values = by_channel(score.double())  # (B, C)
             flat = by_channel(((score - 0.5).abs() > 0.5 - SATURATED).double())
+            if is_share(name):  # a small share is no closed gate
+                flat = torch.full_like(flat, torch.nan)
             sums = self.sums.setdefault(name, [0, 0, 0, 0])
             terms = len(values), values.sum(0), values.square().sum(0), flat.sum(0)
             for i, term in enumerate(terms):

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from attn import stats
+from attn.names import BLOCKS
 from attn.report.group import Group, by_pair
 from attn.report.verdicts import one_configuration
 
@@ -21,81 +22,86 @@ PREFIX = "blocks "
 QUANTITIES = {"alone": "alone", "without": "lost without", "shapley": "Shapley value"}
 
 
-NONE = pd.Series(dtype=float)
-
-
 def numbers(stages: str) -> frozenset:
     """Returns the blocks that a value of the column `stages` names."""
     return frozenset(int(word) for word in stages.removeprefix(PREFIX).split("+"))
 
 
-def gains(group: Group) -> list[tuple[dict, dict[frozenset, pd.Series]]]:
-    """Returns (names, {blocks: points above no attention, by environment and seed}).
+def gains(group: Group) -> list[tuple[dict, dict[frozenset, pd.Series], list[str]]]:
+    """Returns (names, {blocks: points above no attention, by environment and seed}, runs).
 
-    There is an entry for each mechanism of which single blocks, or sets of blocks, and all blocks
-    were trained. The blocks are those that any set has.
+    There is an entry for each mechanism, and each variant of it, of which sets of blocks were
+    trained. The set of all blocks has its gains where that was trained too.
     """
     found = []
-    for key, runs in group.runs[group.runs["location"] == "per_block"].groupby(NAMES):
-        names = dict(zip(NAMES, key, strict=True))
+    inside = group.runs[group.runs["location"] == "per_block"]
+    for key, runs in inside.groupby([*NAMES, "variant"]):
+        names = dict(zip([*NAMES, "variant"], key, strict=True))
         sets = {s: numbers(s) for s in runs["stages"].unique() if s.startswith(PREFIX)}
-        if not sets or "all" not in set(runs["stages"]):
+        if not sets:
             continue
         alike = group.runs[(group.runs[["backbone", "data"]] == [*key[:2]]).all(axis=1)]
-        plain = _accuracies(alike[alike["location"] == "none"])
-        sets["all"] = frozenset().union(*sets.values())
-        found.append(
-            (
-                names,
-                {
-                    blocks: (_accuracies(runs[runs["stages"] == text]) - plain).dropna()
-                    for text, blocks in sets.items()
-                },
-            )
-        )
+        plain = _accuracies(one_configuration(alike[alike["location"] == "none"]))
+        if "all" in set(runs["stages"]):
+            sets["all"] = frozenset(BLOCKS.get(names["backbone"], ()))
+        by_set = {
+            blocks: (_accuracies(runs[runs["stages"] == text]) - plain).dropna()
+            for text, blocks in sets.items()
+        }
+        found.append((names, by_set, list(runs["run"][runs["stages"].isin(sets)])))
     return found
 
 
 def _accuracies(runs: pd.DataFrame) -> pd.Series:
-    return 100 * by_pair(one_configuration(runs), "test_accuracy")
+    return 100 * by_pair(runs, "test_accuracy")
 
 
 def table(group: Group) -> pd.DataFrame:
     """Returns a row for each block of each mechanism, with means and t-intervals over seeds."""
     rows = []
-    for names, by_set in gains(group):
-        every, values = max(by_set, key=len), shapley(by_set)
-        mine = group.runs[(group.runs[NAMES] == list(names.values())).all(axis=1)]
-        runs = " ".join(mine["run"][mine["location"] == "per_block"])
-        for block in sorted(every):
-            alone = by_set.get(frozenset({block}), NONE)
-            lost = (by_set[every] - by_set.get(every - {block}, NONE)).dropna()
-            row = {**names, "block": block, "runs": runs}
-            for name, found in zip(QUANTITIES, (alone, lost, values[block]), strict=True):
-                made = stats.estimate(found)
+    for names, by_set, runs in gains(group):
+        every = frozenset(BLOCKS.get(names["backbone"], ()))
+        values = shapley(by_set, every)
+        for block in sorted(frozenset().union(*by_set)):
+            found = {
+                "alone": by_set.get(frozenset({block}), []),
+                "without": _lost(by_set, every, block),
+                "shapley": values.get(block, []),
+            }
+            row = {**names, "block": block, "runs": " ".join(runs)}
+            for name, differences in found.items():
+                made = stats.estimate(differences)
                 row |= {f"{name}_n": made.n, name: made.mean}
                 row |= {f"{name}_low": made.low, f"{name}_high": made.high}
             rows.append(row)
     return pd.DataFrame(rows)
 
 
-def shapley(by_set: dict[frozenset, pd.Series]) -> pd.DataFrame:
+def _lost(by_set: dict[frozenset, pd.Series], every: frozenset, block: int):
+    """Returns by seed what all blocks gain above all but one; empty where either is missing."""
+    others = every - {block}
+    return (by_set[every] - by_set[others]).dropna() if {every, others} <= by_set.keys() else []
+
+
+def shapley(by_set: dict[frozenset, pd.Series], every: frozenset) -> pd.DataFrame:
     """Returns each block's value (a column) for each seed that all sets share.
 
-    The frame is empty where the sets do not determine the values.
+    every: all blocks. The frame is empty where the sets do not determine the values.
     """
-    every = sorted(max(by_set, key=len))
+    nothing, order = pd.DataFrame(columns=sorted(every), dtype=float), sorted(every)
+    if every not in by_set or len(by_set) == 1 or not all(blocks <= every for blocks in by_set):
+        return nothing
     found = pd.DataFrame(by_set).dropna()  # a row for each seed, a column for each set
-    whole = found.pop(frozenset(every)).to_numpy()[:, None]
-    member = np.array([[float(block in blocks) for block in every] for blocks in found])
+    whole = found.pop(every).to_numpy()[:, None]
+    member = np.array([[float(block in blocks) for block in order] for blocks in found])
     first, last = member[:, :-1], member[:, -1:]  # the last value follows from the sum
     weights = np.sqrt([[_weight(len(every), len(blocks))] for blocks in found])
     if len(found) == 0 or np.linalg.matrix_rank(first - last) < len(every) - 1:
-        return pd.DataFrame(columns=every, dtype=float)
+        return nothing
     left = found.to_numpy() - whole * last.T  # (seeds, sets)
     values = np.linalg.lstsq(weights * (first - last), weights * left.T, rcond=None)[0].T
     values = np.hstack([values, whole - values.sum(1, keepdims=True)])
-    return pd.DataFrame(values, index=found.index, columns=every)
+    return pd.DataFrame(values, index=found.index, columns=order)
 
 
 def _weight(count: int, size: int) -> float:

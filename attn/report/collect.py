@@ -17,7 +17,14 @@ from attn.runs.folder import Run
 from attn.runs.whole import Damaged, check_finished, reading
 
 RUN_FILES = ("config.yaml", "summary.json")  # of which a run folder has at least one
-PARTS = ("channel", "spatial", "height", "width", "first")  # scores beside a mechanism's main one
+PARTS = (
+    "channel",
+    "spatial",
+    "height",
+    "width",
+    "first",
+    "shares",
+)  # scores beside a mechanism's main one
 
 
 # What an inspection left must have, where there is any.

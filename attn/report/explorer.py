@@ -6,7 +6,7 @@ import jinja2
 import pandas as pd
 
 from attn import stats
-from attn.names import channel_name, within
+from attn.names import channel_name, restriction
 from attn.report import tables
 from attn.report.figures.channels import as_png
 from attn.report.group import Group, with_variant
@@ -35,14 +35,16 @@ def _rows(group: Group, pictures: dict) -> list[dict]:
         mine = runs.loc[row["runs"].split()]
         place = f"{group.name}/{row['backbone']}/{row['data']}"
         own = scores[scores["run"].isin(mine.index)]
-        if len(own) and place not in pictures:
-            pictures[place] = _pictures(group, mine["configuration"].iloc[0])
+        key = mine["configuration"].iloc[0]
+        if len(own) and place not in pictures and (kept := _pictures(group, key)):
+            pictures[place] = kept
         found.append(
             {
+                "key": f"{group.name}/{key}",
                 "group": group.title,
                 **{key: row[key] for key in ("backbone", "location", "data")},
                 "attention": row["attention"].partition("+")[0],
-                "name": with_variant(row["attention"] + within(row["stages"]), row["variant"]),
+                "name": with_variant(row["attention"] + restriction(row["stages"]), row["variant"]),
                 "seeds": [
                     [int(run.seed), round(100 * run.test_accuracy, 2), run.environment, run.Index]
                     for run in mine.sort_values("seed").itertuples()

@@ -7,9 +7,8 @@ rows must say that nothing is lost.
 import pandas as pd
 
 from attn import stats
+from attn.names import EVERY_GATE
 from attn.report.group import CONFIGURATION, Group
-
-EVERY = "all"  # the row of all gates at once, as attn.evaluation.freeze writes it
 
 
 def table(group: Group) -> pd.DataFrame:
@@ -19,7 +18,7 @@ def table(group: Group) -> pd.DataFrame:
     """
     if group.frozen.empty:
         return pd.DataFrame()
-    at_once = group.frozen["module"] == EVERY
+    at_once = group.frozen["module"] == EVERY_GATE
     every, each = group.frozen[at_once], group.frozen[~at_once]
     merged, rows = every.merge(group.runs, on="run"), []
     for key, runs in merged.groupby(CONFIGURATION, sort=False):
@@ -44,7 +43,7 @@ def by_place(group: Group) -> pd.DataFrame:
     """
     if group.frozen.empty:
         return pd.DataFrame()
-    each = group.frozen["module"] != EVERY
+    each = group.frozen["module"] != EVERY_GATE
     alone = ~group.frozen["run"].isin(group.frozen["run"][each])
     merged = group.frozen[each | alone].merge(group.runs, on="run")
     keys = [*CONFIGURATION, "module"]
@@ -55,5 +54,5 @@ def change(group: Group) -> dict[str, float]:
     """Returns by run the points by which freezing all gates changes the accuracy."""
     if group.frozen.empty:
         return {}
-    every = group.frozen[group.frozen["module"] == EVERY]
+    every = group.frozen[group.frozen["module"] == EVERY_GATE]
     return (-every.set_index("run")["lost"]).to_dict()

@@ -42,7 +42,7 @@ class Group:
     Four frames come from the networks that were inspected. `importance` holds the accuracy that is
     lost without a channel. `classes` holds the scores by class at the last place, of one seed.
     `swap` holds the scores where two input channels are exchanged. `frozen` holds the accuracy that
-    is lost where gates are constants.
+    is lost with frozen gates.
 
     `pictures` holds arrays by name (see `collect`). `predictions` holds, by run, the class (N,)
     uint8 that the run gives each test image, in the dataset's order. `ranked` holds, by run with
@@ -165,7 +165,9 @@ class Group:
 
         Thus everything that was published stays.
         """
-        frames = {}
+        frames, published = {}, set(older.runs["run"])  # what a person deleted there is gone
+        if len(older.unfinished):
+            published |= set(older.unfinished["run"])
         for name in FRAMES:
             mine, others = getattr(self, name), getattr(older, name)
             known = set(self.runs["run"])
@@ -174,11 +176,14 @@ class Group:
             if name in INSPECTED:  # which a run may have lost with its checkpoint
                 known = set() if mine.empty else set(mine["run"])
             if not others.empty:
-                others = others[~others["run"].isin(known)]
+                others = others[~others["run"].isin(known) & others["run"].isin(published)]
             parts = [part for part in (mine, others) if not part.empty]
             frames[name] = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
         frames["runs"] = frames["runs"].sort_values(ORDER, ignore_index=True)
         arrays = {name: getattr(older, name) | getattr(self, name) for name in ARRAYS}
+        known = set(frames["runs"]["run"])
+        for name in ("predictions", "ranked"):
+            arrays[name] = {run: array for run, array in arrays[name].items() if run in known}
         return replace(self, **frames, **arrays)
 
 

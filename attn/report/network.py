@@ -67,7 +67,7 @@ def _draw_inspection(folder: Path, out: Path, title: str):
         _write(out / "importance", f"Points lost without a channel: {title}", lost)
     if (folder / "frozen.csv").exists():
         lost = pd.read_csv(folder / "frozen.csv")
-        _write(out / "frozen", f"Points lost where gates are constants: {title}", lost)
+        _write(out / "frozen", f"Points lost with frozen gates: {title}", lost)
     if (folder / "swap.csv").exists():
         pairs = content.pairs(pd.read_csv(folder / "swap.csv").assign(run=folder.name))
         pairs = content.named(pairs.drop(columns="run"))

@@ -9,7 +9,7 @@ from pathlib import Path
 import jinja2
 import pandas as pd
 
-from attn.names import within
+from attn.names import restriction
 from attn.report import wording
 from attn.report.claims import command_words
 from attn.report.formats import counted, html_table, number
@@ -34,7 +34,7 @@ CAPTIONS = {  # by the beginning of a figure's name
     "health": "Gate health",
     "classes": "Scores by class",
     "importance": "What is lost without a channel, against its score",
-    "frozen": "What is lost where a gate is a constant",
+    "frozen": "What is lost with frozen gates",
 }
 
 
@@ -227,7 +227,7 @@ def command_of(run, seeds) -> str:
         words += command_words(group, run[group])
         if group == "data" and run["location"] != "none":
             words.append(f"location={run['location']}")
-    if place := within(run["stages"]).split():
+    if place := restriction(run["stages"]).split():
         key, value = place
         listed = value if value == "between" else f"[{value.replace('+', ',')}]"
         words.append(f"{key}={listed}")

@@ -142,8 +142,9 @@ def _added(group: Group, older: Group) -> Group:
     differing = group.differing(older)
     for run, (here, there) in differing.items():
         print(
-            f"not published: {run} has another result there ({told(there)}; this is {told(here)}). "
-            f"Delete its line in {older.name}/runs.csv, and this run takes its place"
+            f"not published: {older.name}/runs.csv has another result of {run} "
+            f"({told(there)}; this is {told(here)}). Delete its line there, and this result takes "
+            "its place"
         )
     if len(differing) == len(group.runs):
         return older

@@ -275,8 +275,13 @@ def separation(group: Group) -> pd.DataFrame:
 
 
 def _colours_among_highest(scores: pd.DataFrame) -> float:
-    """Returns the share of colours among as many channels of the highest mean scores."""
-    return (scores.nlargest(COLOURS, "mean")["channel"] < COLOURS).mean()
+    """Returns the share of colours among as many channels of the highest mean scores.
+
+    Channels that tie for the last of these places share them.
+    """
+    last = scores["mean"].nlargest(COLOURS).iloc[-1]
+    colour, above, tied = scores["channel"] < COLOURS, scores["mean"] > last, scores["mean"] == last
+    return (colour[above].sum() + (COLOURS - above.sum()) * colour[tied].mean()) / COLOURS
 
 
 def importance(group: Group) -> pd.DataFrame:
@@ -561,8 +566,8 @@ ENTRIES = [
         ),
     ),
     Entry(
-        "constants",
-        "What is lost where the gates are constants",
+        "frozen_gates",
+        "What is lost with frozen gates",
         frozen.table,
         names=("backbone", "data", "location", "stages", "attention"),
         columns=[

@@ -187,11 +187,14 @@ def with_metrics(group: Group) -> pd.DataFrame:
     those of the same backbone on the same data without attention. It is NaN where no such network
     was run.
     """
-    means, norms = _by_run(end_scores(group), "mean"), _by_run(group.stem, "norm")
+    scores = end_scores(group)
+    means, norms = _by_run(scores, "mean"), _by_run(group.stem, "norm")
+    multiplies = [not name.endswith(".shares") for name in scores["module"]]
+    gates = _by_run(scores[multiplies], "mean")
     changes = frozen.change(group)
     rows = [
         _of_scores(means.get(run))
-        | {"input_contrast": _contrast(at, means.get(run), norms.get(run))}
+        | {"input_contrast": _contrast(at, gates.get(run), norms.get(run))}
         | {"frozen_change": changes.get(run, math.nan)}
         for run, at in zip(group.runs["run"], group.runs["location"], strict=True)
     ]
@@ -248,7 +251,7 @@ def _contrast(location: str, means: np.ndarray | None, norms: np.ndarray | None)
 def end_scores(group: Group) -> pd.DataFrame:
     """Returns the input channels' scores after the last epoch, over the whole test set."""
     if group.scores.empty:
-        return pd.DataFrame(columns=["run", "channel", "mean"])
+        return pd.DataFrame(columns=["run", "module", "channel", "mean"])
     scores = group.scores[group.scores["module"].map(of_input_channels)]
     for column in ("epoch", "images"):
         scores = scores[scores[column] == scores.groupby("run")[column].transform("max")]

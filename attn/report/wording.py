@@ -142,24 +142,13 @@ def _interval(one: Judged) -> str:
 
 def terminal(judged: list[Judged]) -> str:
     """Returns a table of at most 100 columns, and below it the commands of the claims not run."""
-    run = [one for one in judged if one.verdict != NOT_RUN]
-    rows = [
-        {
-            "claim": one.claim.id,
-            "n": one.found.n,
-            "difference": _value(one.claim, one.found.mean),
-            "95% interval": _interval(one),
-            "claimed": claimed(one.claim),
-            "published": published(one),
-            "verdict": _short(one),
-        }
-        for one in run
-    ]
-    frame = pd.DataFrame(rows)
-    if run and not frame["published"].any():
-        frame = frame.drop(columns="published")
-    lines = [plain(frame)] if run else []
-    commands = {}
+    run, lines, commands = [one for one in judged if one.verdict != NOT_RUN], [], {}
+    if run:
+        frame = shown(run)[["n", "difference", "95% interval", "claimed", "published"]]
+        if not frame["published"].any():
+            frame = frame.drop(columns="published")
+        frame.insert(0, "claim", [one.claim.id for one in run])
+        lines.append(plain(frame.assign(verdict=[_short(one) for one in run])))
     for one in judged:
         if one.verdict == NOT_RUN:
             commands.setdefault(one.command, []).append(one.claim.id)

@@ -22,7 +22,7 @@ import yaml
 from attn.config.catalogue import recipe_key
 from attn.config.schema import NUMERICS, Config
 from attn.errors import BusyError, RunError
-from attn.names import within
+from attn.names import restriction
 from attn.runs import checkpoint, environment, files, whole
 
 
@@ -51,7 +51,7 @@ class Run:
         if self.config.location == "none":
             places = ["none"]
         if self.config.stages_text != "all":
-            places.append(within(self.config.stages_text).replace(" ", ""))
+            places.append(restriction(self.config.stages_text).replace(" ", ""))
         words = [labels["backbone"], *places, labels["data"], labels["recipe"]]
         # Without = and , the folder can be a value on the command line.
         text = "-".join(words).replace("=", "").replace(",", "+")

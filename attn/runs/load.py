@@ -8,9 +8,10 @@ import yaml
 
 from attn.compute.precision import set_backends
 from attn.config.schema import NUMERICS, Config
-from attn.data import Dataset, load
+from attn.data import Dataset, load, subset
 from attn.errors import RunError
-from attn.evaluation.predict import Predictor, split_inputs
+from attn.evaluation.freeze import TRAINING_IMAGES
+from attn.evaluation.predict import Predictor, fixed_test_order, split_inputs
 from attn.modules import MECHANISMS
 from attn.network.build import build
 from attn.runs import checkpoint
@@ -95,6 +96,11 @@ def predictor_of(config: Config, seed: int, state: dict, device) -> tuple[Predic
 
 
 def training_of(config: Config, predictor: Predictor, data: Dataset) -> Predictor:
-    """Returns the Predictor of the same network on the training images, as they are."""
-    inputs = split_inputs(config, data, "train", predictor.device)
+    """Returns the Predictor of the same network on some of the images that it was trained on.
+
+    The images are taken as they are, without augmentation.
+    """
+    trained = subset(data.labels["train"], config.recipe.images)
+    some = trained[fixed_test_order(len(trained))[:TRAINING_IMAGES]]
+    inputs = split_inputs(config, data, "train", predictor.device, some)
     return Predictor(predictor.network, inputs, config.recipe)

@@ -1,5 +1,6 @@
 """Inspects trained networks, and keeps in their run folders what only a trained network tells."""
 
+import functools
 import io
 import os
 from contextlib import contextmanager
@@ -35,7 +36,7 @@ class Look:
     taken: the class (N,) that each test image is taken for, in the dataset's order. scores: rows of
     `attn.evaluation.predict.score_rows`; empty without attention. picture: the input channels
     (C, S, S) uint8 of one image. kept: the folder that holds the files of the inspection. folded:
-    the network without its gates; the reason why they cannot be folded; None without gates.
+    the network without its gates; the reason why they cannot be folded; None without scores.
     """
 
     run: str
@@ -86,9 +87,9 @@ def look_into(path: Path, device: torch.device, aside: Path) -> Look:
     kept = folder if keeps else aside
     folded = None
     if rows:
-        training = training_of(config, predictor, data)
-        inspect_run(kept, predictor, training)
-        folded = _fold(predictor, training, order[: predictor.batch])
+        found = functools.cache(lambda: means(training_of(config, predictor, data)))
+        inspect_run(kept, predictor, found)
+        folded = _fold(predictor, found(), order[: predictor.batch])
     return Look(
         run=folder.name,
         epochs=f"{state['run']['epochs']} of {config.recipe.epochs} epochs",
@@ -103,10 +104,8 @@ def look_into(path: Path, device: torch.device, aside: Path) -> Look:
 
 
 @torch.no_grad()
-def _fold(predictor: Predictor, training: Predictor, samples) -> Folded | str | None:
-    frozen = {name: mean for name, (mean, _) in means(training).items()}
-    if not frozen:
-        return None
+def _fold(predictor: Predictor, found: dict, samples) -> Folded | str:
+    frozen = {name: mean for name, (mean, _) in found.items()}
     try:
         folded = fold(predictor.network, frozen)
     except CannotStand as error:
@@ -156,7 +155,8 @@ def inspect_all(root: Path, device: torch.device):
         if data.fingerprint != config.fingerprint:
             tqdm.write(f"not inspected: {folder.name}: {OTHER_DATA}")
             continue
-        inspect_run(folder, predictor, training_of(config, predictor, data))
+        training = functools.partial(training_of, config, predictor, data)
+        inspect_run(folder, predictor, lambda training=training: means(training()))
 
 
 def _lacks_files(folder: Path, known: dict) -> bool:
@@ -175,30 +175,31 @@ def _lacks_files(folder: Path, known: dict) -> bool:
     return any(not (folder / name).exists() for name in known[config.key])
 
 
-def inspect_run(folder: Path, predictor: Predictor, training: Predictor):
+def inspect_run(folder: Path, predictor: Predictor, found):
     """Writes the files of an inspection that the folder lacks.
 
-    predictor, training: the network on test images and on training images. The files are swap.csv,
-    frozen.csv, importance.csv, maps.npz and, written last, classes.csv. Where one of the last three
-    is missing, all of these three that the network has are written.
+    predictor: the network on test images. found() returns the means of its gates on training
+    images, as `attn.evaluation.freeze.means` does. The files are swap.csv, frozen.csv,
+    importance.csv, maps.npz and, written last, classes.csv. Where one of the last three is missing,
+    all of these three that the network has are written.
     """
     size = predictor.inputs.images.shape[-1]
     lacking = {name for name in files_of(predictor.network, size) if not (folder / name).exists()}
     alone = {
         "swap.csv": lambda: swap(predictor),
-        "frozen.csv": lambda: freeze(predictor, training),
+        "frozen.csv": lambda: freeze(predictor, found()),
     }
     with _one_thread():
         for name in alone.keys() & lacking:
             _write(folder / name, alone[name]())
         if lacking <= alone.keys():
             return
-        found = inspect(predictor)
-    if found.importance:
-        _write(folder / "importance.csv", found.importance)
-    if found.maps:
-        files.write_arrays(folder / "maps.npz", **found.maps)
-    _write(folder / CLASSES_CSV, found.classes)
+        seen = inspect(predictor)
+    if seen.importance:
+        _write(folder / "importance.csv", seen.importance)
+    if seen.maps:
+        files.write_arrays(folder / "maps.npz", **seen.maps)
+    _write(folder / CLASSES_CSV, seen.classes)
 
 
 def _write(path: Path, rows: list[dict]):

@@ -1,6 +1,5 @@
 """Trains a configuration's runs together: on a CPU in a process each, on a GPU on a stream each."""
 
-import resource
 import signal
 import sys
 import time
@@ -13,7 +12,7 @@ from attn.config.cli import stop_at_once_next
 from attn.data import load
 from attn.errors import RunError, plain, stopped_by
 from attn.runs.folder import Run, renamed
-from attn.training import memory, workers
+from attn.training import workers
 from attn.training.cells import Cells
 from attn.training.events import Failed
 from attn.training.progress import CPU_HINT, Progress
@@ -111,8 +110,7 @@ def _ended(status: int) -> str:
     reason = f"its process ended with status {status}"
     if status != -signal.SIGKILL:
         return reason
-    told = memory.advice(torch.device("cpu"), 1, resource.RUSAGE_CHILDREN)
-    return f"{reason}: somebody killed it, or {told}"
+    return f"{reason}: it was killed, as the system does where memory runs out"
 
 
 def _next(heard) -> tuple | None:

@@ -17,23 +17,26 @@ def ran_out(error: Exception) -> bool:
     return known or "can't allocate memory" in str(error)  # torch's RuntimeError on a CPU
 
 
-def advice(device: torch.device, together: int, who: int = resource.RUSAGE_SELF) -> str:
+def advice(device: torch.device, together: int) -> str:
     """Returns what a run took until memory ran out, what there is, and how many runs fit.
 
-    together: how many runs share the memory of a GPU; on a CPU each run has a process. who: whose
-    memory counts on a CPU, this process's or that of the largest child that has ended.
+    together: how many runs share this process's memory; on a CPU each run has a process.
     """
     if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        there = free + torch.cuda.memory_reserved(device)  # what others hold is not there
         each = torch.cuda.max_memory_reserved(device) / together
-        there = torch.cuda.get_device_properties(device).total_memory
     else:
-        each, there = resource.getrusage(who).ru_maxrss * 1024, available()
-    # A run that was stopped half-way would have taken more than it did.
-    fitting = min(int(there / each), together - 1) if device.type == "cuda" else int(there / each)
-    sizes = f"memory ran out: a run takes {each / GIB:.1f} GiB or more, {there / GIB:.1f} are there"
-    if fitting > 1:
-        return f"{sizes}: {fitting} may fit at once; ask for so many seeds at a time"
-    return f"{sizes}: ask for one seed at a time, or for a smaller recipe.batch_size"
+        there, each = available(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    told = (
+        f"memory ran out: a run took {each / GIB:.1f} GiB until then, {there / GIB:.1f} are there"
+    )
+    fitting = int(there / each) if each else 0
+    if device.type == "cuda":
+        fitting = min(fitting, together - 1)  # a run that was stopped would have taken more
+    if fitting > 0:
+        return f"{told}, so {fitting} may fit at once: ask for so many seeds at a time"
+    return f"{told}: a smaller recipe.batch_size takes less"
 
 
 def available() -> int:

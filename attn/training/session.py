@@ -114,10 +114,12 @@ class Claim:
         if not self.over:
             self.over = True
             message, trace = plain(error), "".join(traceback.format_exception(error))
+            reason = message or f"{type(error).__name__}: {error}\n\n{trace}"
             if memory.ran_out(error):
                 message = memory.advice(self.device, self.together)
+                reason = f"{message}\n\n{trace}"
             with suppress(OSError):  # a full disk, which may be why
-                self.run.fail(message or f"{type(error).__name__}: {error}\n\n{trace}")
+                self.run.fail(reason)
             self.tell(Failed(message or trace))
 
 

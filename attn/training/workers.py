@@ -65,7 +65,8 @@ def take_gpu(folder: str = ""):
     if len(gpus) < 2:
         return
     for gpu in gpus:
-        lock = os.open(Path(folder or tempfile.gettempdir(), f"attn-gpu-{gpu}.lock"), OPEN, 0o666)
+        name = f"attn-{os.getuid()}-gpu-{gpu.replace('/', '_')}.lock"
+        lock = os.open(Path(folder or tempfile.gettempdir(), name), os.O_RDWR | os.O_CREAT)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # which ends with the process
         except BlockingIOError:
@@ -74,9 +75,6 @@ def take_gpu(folder: str = ""):
         os.environ[VISIBLE] = gpu
         return
     os.environ[VISIBLE] = gpus[os.getpid() % len(gpus)]
-
-
-OPEN = os.O_RDWR | os.O_CREAT
 
 
 def _gpus() -> list[str]:

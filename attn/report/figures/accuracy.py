@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.transforms import blended_transform_factory
 
 from attn import stats
-from attn.names import CLASSES, within
+from attn.names import CLASSES, labels_in_order, restriction
 from attn.report.claims import METRICS, Claim, Table
 from attn.report.figures.style import BOUND, STYLE, VERDICTS, finish, look, whole_numbers
 from attn.report.group import Group, with_variant
@@ -267,7 +267,7 @@ def _costs(rows: pd.DataFrame, heading: str, path: Path) -> Path:
 
 def _cost_point(axis, rank: int, row, added: int):
     style = look(row.attention)
-    name = with_variant(row.attention + within(row.stages), row.variant)
+    name = with_variant(row.attention + restriction(row.stages), row.variant)
     axis.annotate(rank, (added, row.mean), xytext=(5, 3), textcoords="offset points", fontsize=6)
     axis.errorbar(
         added,
@@ -313,7 +313,7 @@ def confusion_of(taken: np.ndarray) -> np.ndarray:
     `taken` holds the class (N,) that each test image is taken for. The dataset's own order is by
     class, and each class has as many images.
     """
-    labels = np.arange(len(taken)) * len(CLASSES) // len(taken)
+    labels = labels_in_order(len(taken))
     counts = np.zeros((len(CLASSES), len(CLASSES)), int)
     np.add.at(counts, (labels, taken), 1)
     return counts

@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from attn.names import COLOURS, POST_IMAGES, channel_name, of_input_channels, within
+from attn.names import COLOURS, POST_IMAGES, channel_name, of_input_channels, restriction
 from attn.report.claims import Table, values_of
 from attn.report.figures.style import NOISE, STYLE, channel_colour, finish, look, whole_numbers
 from attn.report.group import CONFIGURATION, Group, with_variant
@@ -200,7 +200,7 @@ def by_layer(group: Group, folder: Path) -> list[Path]:
 
 def _panel_title(run) -> str:
     data = "" if run["data"] == "rgb" else f", {run['data']}"
-    name = with_variant(run["attention"] + within(run["stages"]), run["variant"])
+    name = with_variant(run["attention"] + restriction(run["stages"]), run["variant"])
     return f"{name}{data}, seed {run['seed']}"
 
 
@@ -283,7 +283,7 @@ def _health(gates: pd.DataFrame, heading: str, folder: Path, location: str) -> P
 
 def _health_name(row, several: bool) -> str:
     words = [row.backbone] if several else []
-    words += [with_variant(row.attention + within(row.stages), row.variant)]
+    words += [with_variant(row.attention + restriction(row.stages), row.variant)]
     words += [row.data] if row.data != "rgb" else []
     words += [row.part] if row.part != "gate" else []
     return f"{', '.join(words)} (n={row.n})"
@@ -348,11 +348,17 @@ def _noise_of(data: str) -> dict:
 
 
 def _noise_panel(axis, rows: pd.DataFrame, metric: str):
-    for attention, mine in rows.groupby("attention", sort=False):
+    for (attention, variant), mine in rows.groupby(["attention", "variant"], sort=False):
         mine = mine.sort_values("count")
         ends = [mine[metric] - mine[f"{metric}_low"], mine[f"{metric}_high"] - mine[metric]]
         half = [end.fillna(0) for end in ends]
-        axis.errorbar(mine["count"], mine[metric], yerr=half, label=attention, **look(attention))
+        axis.errorbar(
+            mine["count"],
+            mine[metric],
+            yerr=half,
+            label=with_variant(attention, variant),
+            **look(attention),
+        )
     counts = sorted(set(rows["count"]))
     chance = [0.5 if metric == "noise_auc" else COLOURS / (COLOURS + count) for count in counts]
     axis.plot(counts, chance, color="0.6", linestyle=":", linewidth=1)

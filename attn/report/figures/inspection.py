@@ -7,7 +7,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from attn.names import CLASSES, COLOURS, channel_name, of_input_channels, within
+from attn.names import CLASSES, COLOURS, channel_name, of_input_channels, restriction
 from attn.report import frozen
 from attn.report.figures.style import STYLE, channel_colour, finish, look
 from attn.report.group import CONFIGURATION, Group, with_variant
@@ -69,7 +69,7 @@ def _classes_of(group: Group, runs: pd.DataFrame) -> dict:
 
 def _configuration(run) -> str:
     data = "" if run["data"] == "rgb" else f", {run['data']}"
-    return f"{with_variant(run['attention'] + within(run['stages']), run['variant'])}{data}"
+    return f"{with_variant(run['attention'] + restriction(run['stages']), run['variant'])}{data}"
 
 
 def gates_over_images(images, maps: dict, title: str, path: Path) -> Path:
@@ -213,7 +213,7 @@ def _kinds(rows: pd.DataFrame, location: str):
 
 
 def lost_frozen(group: Group, folder: Path) -> list[Path]:
-    """Draws what is lost where gates are constants, a figure for each backbone.
+    """Draws what is lost with frozen gates, a figure for each backbone.
 
     A row is a configuration: its points lost with all gates frozen and their interval, each gate
     frozen alone, and each gate's share of variance between images.
@@ -236,7 +236,7 @@ def lost_frozen(group: Group, folder: Path) -> list[Path]:
             axes[1].set_xlim(0, 100)
             for axis in axes:
                 axis.grid(axis="x", alpha=0.3)
-            heading = f"What is lost where a gate is a constant: {backbone}\n{group.title}"
+            heading = f"What is lost with frozen gates: {backbone}\n{group.title}"
             note = "Full: all gates frozen at their means over training images, with 95% interval. "
             note += "Hollow: each gate frozen alone, where there are several."
             paths.append(finish(figure, heading, folder / f"frozen-{backbone}.png", note))

@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 
 from attn import stats
-from attn.names import within
+from attn.names import restriction
 from attn.report import blocks
 from attn.report.figures.style import STYLE, finish, look, whole_numbers
 from attn.report.formats import counted, number
-from attn.report.group import Group
+from attn.report.group import Group, with_variant
 from attn.report.placement import PLACES, differences, medians
 
 
@@ -31,7 +31,7 @@ def figures(group: Group, folder: Path) -> list[Path]:
 
 
 def _figure(frame: pd.DataFrame, title: str, path: Path) -> Path:
-    lines, labels = pd.factorize(frame["attention"] + frame["stages"].map(within))
+    lines, labels = pd.factorize(frame["attention"] + frame["stages"].map(restriction))
     frame = frame.assign(line=lines)
     places = [place for place in PLACES if place in set(frame["location"])]
     median, (note, half) = medians(frame), _chance(frame)
@@ -107,12 +107,12 @@ def by_block(group: Group, folder: Path) -> list[Path]:
     """
     frame, paths = blocks.table(group), []
     for (backbone, data), rows in frame.groupby(["backbone", "data"]) if len(frame) else ():
-        panels = list(rows.groupby("attention", sort=False))
+        panels = list(rows.groupby(["attention", "variant"], sort=False))
         with plt.rc_context(STYLE):
             size = (8, 0.8 + 2.6 * len(panels))
             figure, axes = plt.subplots(len(panels), 1, figsize=size, squeeze=False, sharex=True)
-            for axis, (attention, mine) in zip(axes[:, 0], panels, strict=True):
-                _block_panel(axis, attention, mine)
+            for axis, ((attention, variant), mine) in zip(axes[:, 0], panels, strict=True):
+                _block_panel(axis, with_variant(attention, variant), mine)
             axes[-1, 0].set_xlabel("block, from the input to the end")
             axes[0, 0].legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
             heading = f"What attention gains in one block: {backbone}, {data}\n{group.title}"

@@ -8,9 +8,10 @@ import torch
 from attn.config.catalogue import choices
 from attn.config.sweep import configuration
 from attn.evaluation import freeze as freezing
-from attn.evaluation.freeze import EVERY, freeze, gates, means
+from attn.evaluation.freeze import freeze, gates, means
 from attn.evaluation.predict import Predictor
 from attn.modules import MECHANISMS
+from attn.names import EVERY_GATE
 from attn.network.build import build, multiply_adds
 from attn.network.fold import fold
 from attn.network.scores import record, replaced
@@ -22,7 +23,6 @@ IMAGES = 60
 
 @pytest.fixture(autouse=True)
 def few_images(monkeypatch):
-    monkeypatch.setattr(freezing, "TRAINING_IMAGES", 40)
     monkeypatch.setattr(freezing, "PLACE_IMAGES", 30)
 
 
@@ -51,7 +51,7 @@ def predictors(synthetic, *words, backbone="resnet20"):
 def test_a_frozen_gate_is_its_mean_over_training_images(synthetic):
     """By a second route: all gates recorded at once, and a hook on each mechanism."""
     test, training = predictors(synthetic, "attention=se")
-    order = freezing.fixed_test_order(IMAGES)[:40]
+    order = torch.arange(IMAGES)
     network = test.network
     with torch.no_grad(), record(network) as scores:
         network(training.inputs(order)[0])
@@ -74,8 +74,8 @@ def test_a_frozen_gate_is_its_mean_over_training_images(synthetic):
         kept = (network(x).argmax(1) == labels).double().mean()
         for handle in handles:
             handle.remove()
-    rows = freeze(test, training)
-    assert [row["module"] for row in rows] == [EVERY, *expected]
+    rows = freeze(test, means(training))
+    assert [row["module"] for row in rows] == [EVERY_GATE, *expected]
     assert rows[0]["frozen"] == pytest.approx(100 * float(kept))
     assert [row["images"] for row in rows] == [IMAGES] + 9 * [30]
     assert not any(module._forward_hooks for module in network.modules())
@@ -85,7 +85,7 @@ def test_what_is_lost_and_its_interval_count_images(synthetic, monkeypatch):
     test, training = predictors(synthetic, "attention=se", "location=last")
     right = [torch.tensor([1, 1, 1, 0, 0] * 12).bool(), torch.tensor([1, 0, 0, 1, 0] * 12).bool()]
     monkeypatch.setattr(freezing, "_right", lambda *args: right.pop(0))
-    (row,) = freeze(test, training)
+    (row,) = freeze(test, means(training))
     assert (row["accuracy"], row["frozen"]) == (pytest.approx(60), pytest.approx(40))
     assert row["lost"] == pytest.approx(20)
     sd = torch.tensor([0, 100, 100, -100, 0] * 12).double().std()
@@ -94,14 +94,15 @@ def test_what_is_lost_and_its_interval_count_images(synthetic, monkeypatch):
 
 @pytest.mark.parametrize("attention", ["static", "constant"])
 def test_gates_that_are_constants_lose_nothing(synthetic, attention):
-    rows = freeze(*predictors(synthetic, f"attention={attention}", "location=per_block"))
+    test, training = predictors(synthetic, f"attention={attention}", "location=per_block")
+    rows = freeze(test, means(training))
     assert len(rows) == 10
     for row in rows:
         assert row["accuracy"] == row["frozen"] and row["lost"] == row["low"] == row["high"] == 0
         assert row["between"] < 1e-6
 
 
-NO_GATE = {"mlp", "gc", "gain"}  # which add, or whose score is not what multiplies
+NO_GATE = {"mlp", "gc", "gain"}  # which add, or whose score is a share
 
 
 @pytest.mark.parametrize("attention", sorted(set(choices("attention")) - {"none"}))
@@ -110,7 +111,7 @@ def test_every_gate_can_be_frozen(synthetic, attention):
     test, training = predictors(synthetic, f"attention={attention}", "location=published")
     names = gates(test.network)
     assert bool(names) == (attention not in NO_GATE)
-    rows = freeze(test, training)
+    rows = freeze(test, means(training))
     assert bool(rows) == bool(names)
     frozen = {name: mean for name, (mean, _) in means(training).items()}
     x, _ = test.inputs(torch.arange(8))

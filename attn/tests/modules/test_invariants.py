@@ -198,11 +198,11 @@ def test_what_gates_are_at_first():
     assert scores["module"].eq(0.5).all() and y.equal(x)
     y, scores = scored(Standing("gc", CHANNELS), x)
     assert y.equal(x)
-    torch.testing.assert_close(scores["module.spatial"].sum((2, 3)), torch.ones(4, 1))
+    torch.testing.assert_close(scores["module.shares"].sum((2, 3)), torch.ones(4, 1))
     _, scores = scored(Standing("gc", CHANNELS, fuse="scale"), x)
     assert scores["module"].eq(0.5).all()
     y, scores = scored(Standing("gain", CHANNELS), x)
-    assert scores["module"].allclose(torch.tensor(1 / CHANNELS)) and y.equal(x)
+    assert scores["module.shares"].allclose(torch.tensor(1 / CHANNELS)) and y.equal(x)
     _, scores = scored(Standing("simam", CHANNELS), x)
     assert scores["module"].min() >= torch.sigmoid(torch.tensor(0.5))  # 0.6225
 
@@ -219,7 +219,10 @@ def test_gains_have_a_fixed_total_and_their_shares_add_up():
     y, scores = scored(module, x)
     gains = (y / x)[0, :, 0, 0]
     torch.testing.assert_close(gains.square().sum(), torch.tensor(float(CHANNELS)))
-    torch.testing.assert_close(scores["module"][0, :, 0, 0], gains.square() / CHANNELS)
+    torch.testing.assert_close(scores["module.shares"][0, :, 0, 0], gains.square() / CHANNELS)
+    statistics = ScoreStatistics()
+    statistics.add(scores)
+    assert statistics.summary()["module.shares"][2].isnan().all()  # a share is never saturated
 
 
 def test_bam_never_suppresses():
@@ -290,8 +293,8 @@ WRONG = [
     ("split", {"radix": 0}, r"radix=0 is below 1"),
     ("split", {"radix": 3}, r"radix=3 times cardinality=1 does not divide"),
     ("split", {"cardinality": 5}, r"cardinality=5 does not divide"),
-    ("eca", {"kernel": 4}, r"kernel=4 has no centre; choose an odd one, or 0"),
-    ("eca", {"kernel": -1}, r"kernel=-1 has no centre"),
+    ("eca", {"kernel": 4}, r"kernel=4: choose an odd number, or 0"),
+    ("eca", {"kernel": -1}, r"kernel=-1: choose an odd number"),
     ("simam", {"strength": 0.0}, r"strength=0.0: it must be above 0"),
     ("gc", {"fuse": "mul"}, r"fuse=mul: choose one of add, scale"),
     ("gc", {"least": 0}, r"least=0 is below 1"),

@@ -381,7 +381,7 @@ def test_outputs_and_gradients_are_the_equations(mechanism, changes, reference, 
 
 
 def test_the_gate_of_aff_alone_is_ms_cam():
-    check(Wrapped(AFF.gate(8, 4)), mscam, (5, 6))
+    check(Wrapped(AFF.at_end(8, 4)), mscam, (5, 6))
 
 
 def test_split_attention_of_a_depthwise_convolution():

@@ -8,7 +8,7 @@ from torch import nn
 from attn.backbones import BACKBONES
 from attn.config.catalogue import read
 from attn.modules import MECHANISMS
-from attn.names import CONTROLS, ENDS
+from attn.names import BLOCKS, CONTROLS, ENDS
 from attn.network.build import multiply_adds
 from attn.network.place import attach, places
 from attn.network.seams import CannotStand
@@ -124,6 +124,13 @@ def test_places_in_a_resnet(name):
     assert widths(network, "per_block", [2]) == stages[1]
     assert widths(network, "per_stage", "between") == [stage[-1] for stage in stages[:-1]]
     assert widths(network, "per_stage", [1, 3]) == [stages[0][-1], stages[2][-1]]
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_the_blocks_of_every_backbone_are_known(name):
+    network = BACKBONES[name]()
+    every = places(network, "per_block", "refine")
+    assert places(network, "per_block", "refine", blocks=list(BLOCKS[name])) == every
 
 
 def test_blocks_are_counted_through_all_stages():

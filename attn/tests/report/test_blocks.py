@@ -37,7 +37,7 @@ def over_orders(game, count):
 
 def test_shapley_values_of_all_sets_are_the_mean_gains_over_all_orders():
     sets = [s for size in range(1, 5) for s in itertools.combinations(range(1, 5), size)]
-    found = shapley(by_set(curved, sets))
+    found = shapley(by_set(curved, sets), frozenset(range(1, 5)))
     expected = over_orders(curved, 4)
     np.testing.assert_allclose(found.to_numpy(), [expected, 2 * expected], rtol=1e-9)
 
@@ -56,7 +56,7 @@ def test_the_experiment_has_each_block_alone_without_and_in_balance():
     assert {every - chosen for chosen in sets} == set(sets)
     assert [len(chosen) for chosen in sets].count(1) == 9
     assert len({sum(block in chosen for chosen in sets) for block in every}) == 1
-    found = shapley(by_set(pairs, [*sets, every]))
+    found = shapley(by_set(pairs, [*sets, every]), every)
     np.testing.assert_allclose(found.iloc[0], by_halves(pairs, every), rtol=1e-9)
 
 
@@ -79,7 +79,7 @@ def by_halves(game, every):
 @pytest.mark.parametrize("game", [sum, curved])
 def test_the_values_add_up_to_the_gain_of_all_blocks(game):
     sets = [*([i] for i in range(1, 5)), *([j for j in range(1, 5) if j != i] for i in range(1, 5))]
-    found = shapley(by_set(game, [*sets, range(1, 5)]))
+    found = shapley(by_set(game, [*sets, range(1, 5)]), frozenset(range(1, 5)))
     np.testing.assert_allclose(
         found.sum(axis=1), [game(frozenset(range(1, 5))) * k for k in (1, 2)]
     )
@@ -88,31 +88,54 @@ def test_the_values_add_up_to_the_gain_of_all_blocks(game):
 
 
 def test_too_few_sets_give_no_values():
-    assert shapley(by_set(sum, [[1], [1, 2, 3]])).empty
-    assert shapley({frozenset({1}): pd.Series([1.0]), frozenset({1, 2}): pd.Series()}).empty
+    every = frozenset({1, 2, 3})
+    assert shapley(by_set(sum, [[1], [1, 2, 3]]), every).empty
+    assert shapley(by_set(sum, [[1], [2], [3]]), every).empty  # without the set of all
+    assert shapley(by_set(sum, [[1, 2, 3]]), every).empty
+    assert shapley(by_set(sum, [[1], [2], [3], [1, 2, 3, 4]]), every).empty  # of another network
+    nobody = {frozenset({1}): pd.Series([1.0]), every: pd.Series(dtype=float)}
+    assert shapley(nobody, every).empty
+
+
+@pytest.mark.parametrize("sets", [["blocks 3"], ["blocks 1", "blocks 2"], ["blocks 1+2", "all"]])
+def test_a_sweep_that_is_not_whole_has_what_it_has(tmp_path, sets):
+    level = {"backbone": "resnet20", "data": "rgb"}
+    for seed in range(2):
+        run(tmp_path, seed, 0.8, **level)
+        for text in [*sets, "1"]:  # stages are not blocks
+            words = level | {"attention": "se", "location": "per_block", "stages": text}
+            run(tmp_path, seed, 0.81, configuration=f"c{text}", **words)
+    frame = blocks.table(group_of(tmp_path))
+    trained = frozenset().union(*(numbers(text) for text in sets if text != "all"))
+    assert set(frame["block"]) == (set(range(1, 10)) if "all" in sets else trained)
+    alone = [len(numbers(text)) == 1 for text in sets if text != "all"]
+    assert frame["alone_n"].max() == (2 if any(alone) else 0)
+    assert frame["without_n"].max() == 0 and frame["shapley_n"].max() == 0
+    assert all("-c1-" not in run for run in frame["runs"].iloc[0].split())
 
 
 def test_the_table_holds_means_over_seeds(tmp_path):
-    """Four blocks of which the second gains nothing, in ten seeds of different levels."""
-    gains = {1: 0.01, 2: 0.0, 3: 0.02, 4: -0.005}
+    """Nine blocks of which most gain nothing, in ten seeds of different levels."""
+    gains = dict.fromkeys(range(1, 10), 0.0) | {1: 0.01, 3: 0.02, 4: -0.005}
     sets = [*({i} for i in gains), *(set(gains) - {i} for i in gains)]
     for seed in range(10):
         level = {"backbone": "resnet20", "data": "rgb"}
         run(tmp_path, seed, 0.8 + 0.01 * seed, **level)
         for number, chosen in enumerate([*sets, set(gains)]):
-            text = "all" if len(chosen) == 4 else "blocks " + "+".join(map(str, sorted(chosen)))
+            text = "all" if len(chosen) == 9 else "blocks " + "+".join(map(str, sorted(chosen)))
             gain = sum(gains[block] for block in chosen) + 0.001 * (seed % 2)
             level |= {"attention": "se", "location": "per_block", "stages": text}
             run(tmp_path, seed, 0.8 + 0.01 * seed + gain, configuration=f"s{number}", **level)
     group = group_of(tmp_path)
     frame = blocks.table(group).set_index("block")
-    assert list(frame.index) == [1, 2, 3, 4]
-    assert frame["alone"].tolist() == pytest.approx([1.05, 0.05, 2.05, -0.45])
-    assert frame["without"].tolist() == pytest.approx([1, 0, 2, -0.5])
-    assert frame["shapley"].tolist() == pytest.approx([1.0125, 0.0125, 2.0125, -0.4875])
+    assert list(frame.index) == list(gains)
+    points = 100 * np.array(list(gains.values()))
+    assert frame["alone"].tolist() == pytest.approx(points + 0.05)
+    assert frame["without"].tolist() == pytest.approx(points)
+    assert frame["shapley"].tolist() == pytest.approx(points + 0.05 / 9)
     assert (frame[["alone_n", "without_n", "shapley_n"]] == 10).all().all()
     half = 2.262157 * 0.05270463 / 10**0.5  # of gains of 0 and 0.1 points, five times each
-    assert (frame["alone_high"] - frame["alone"]).tolist() == pytest.approx([half] * 4, rel=1e-5)
+    assert (frame["alone_high"] - frame["alone"]).tolist() == pytest.approx([half] * 9, rel=1e-5)
     (path,) = places.by_block(group, tmp_path)
     assert path.name == "blocks-resnet20-rgb.png" and path.stat().st_size > 10_000
 

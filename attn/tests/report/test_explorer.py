@@ -90,7 +90,7 @@ def test_it_draws_filters_and_keeps_the_choice_in_the_address(page, width):
     assert seen["native"] and seen["wide"] <= 0
     assert (seen["filtered"], seen["opened"], seen["again"]) == (2, 1, 1)
     assert (seen["focused"], seen["expanded"]) == ("BUTTON", "true")
-    assert seen["kept"].startswith("#location=first&open=python+train.py")
+    assert seen["kept"].startswith("#location=first&open=post%2Fcbam_channel")
     again, errors = look(page, width, seen["kept"].replace("&", "&amp;"))
     assert not errors and (again["drawn"], again["open"]) == (2, 1)
     assert (

@@ -56,8 +56,8 @@ def test_a_run_that_is_published_with_another_result_stays_as_it_is(tmp_path, ca
     report(here, out, publish=True)
     told = [line for line in capsys.readouterr().out.splitlines() if "not published" in line]
     assert len(told) == 2  # another accuracy, another machine
-    assert "-0 has another result there (83.00%, machine A; this is 84.00%, machine A)" in told[0]
-    assert "Delete its line in post/runs.csv, and this run takes its place" in told[0]
+    assert told[0].startswith("not published: post/runs.csv has another result of c0-archive-")
+    assert "-0 (83.00%, machine A; this is 84.00%, machine A). Delete its line there" in told[0]
     (post,) = published(out)
     assert post.runs["test_accuracy"].tolist() == [0.83, 0.83, 0.85]
     assert post.epochs.groupby("run").size().tolist() == [2, 2, 2]

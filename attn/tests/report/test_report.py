@@ -231,6 +231,21 @@ def test_the_share_of_a_score_that_follows_the_content_over_seeds(tmp_path):
     assert 'id="post-content"' in page and "Does the score follow the content or the place?" in page
 
 
+@pytest.mark.parametrize(
+    ("scores", "precision"),
+    [
+        ([0.5] * 6, 0.5),
+        ([0.9, 0.5, 0.5, 0.5, 0.1, 0.1], 1 / 3 + 2 / 3 * 2 / 3),
+        ([1, 2, 3, 4, 5, 6], 0),
+    ],
+)
+def test_channels_that_tie_share_their_places(tmp_path, scores, precision):
+    scores = [score / 10 for score in scores]
+    run(tmp_path, 0, 0.8, scores, **ATTENDED)
+    (row,) = tables.separation(group_of(tmp_path)).to_dict("records")
+    assert row["precision"] == pytest.approx(precision)
+
+
 def test_scores_among_noise_of_several_kinds_are_drawn(tmp_path):
     """A noise channel scores above one colour: two of three, and the AUC counts its pairs."""
     mixed = (0.9, 0.8, 0.1, 0.5, 0.2)
@@ -274,7 +289,7 @@ def test_what_is_lost_with_frozen_gates_over_seeds(tmp_path):
         run: -lost for run, lost in zip(group.runs["run"], (1.0, 2.0, 3.0, 4.0), strict=True)
     }
     assert len(frozen.by_place(group)) == 3  # two gates, and the single one
-    assert "| points lost |" in (tmp_path / "out" / "post" / "constants.md").read_text()
+    assert "| points lost |" in (tmp_path / "out" / "post" / "frozen_gates.md").read_text()
     assert (tmp_path / "out" / "post" / "frozen-mobilenet_v2.png").exists()
 
 

@@ -24,24 +24,34 @@ def test_errors_of_memory_are_told_from_others():
 
 @pytest.mark.parametrize(
     ("gib", "advice"),
-    [(7, "3 may fit at once; ask for so many seeds at a time"), (3, "ask for one seed at a time")],
+    [
+        (7, "7.0 are there, so 3 may fit at once: ask for so many seeds at a time"),
+        (1, "1.0 are there: a smaller recipe.batch_size takes less"),
+    ],
 )
 def test_what_fits_is_what_there_is_by_what_a_run_took(monkeypatch, gib, advice):
     usage = type("Usage", (), {"ru_maxrss": 2 * 2**20})()  # in KiB
     monkeypatch.setattr(memory.resource, "getrusage", lambda who: usage)
     monkeypatch.setattr(memory, "available", lambda: gib * memory.GIB)
     told = memory.advice(CPU, 1)
-    assert told.startswith(f"memory ran out: a run takes 2.0 GiB or more, {gib}.0 are there: ")
-    assert advice in told
+    assert told == f"memory ran out: a run took 2.0 GiB until then, {advice}"
 
 
-def test_on_a_gpu_runs_share_and_fewer_than_now_fit(monkeypatch):
-    device = torch.device("cuda")
-    properties = type("Properties", (), {"total_memory": 80 * memory.GIB})()
-    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: properties)
-    for peak, fitting in ((79, 9), (120, 6)):
-        monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda _, p=peak: p * memory.GIB)
-        assert f": {fitting} may fit at once" in memory.advice(device, 10)
+@pytest.mark.parametrize(
+    ("peak", "free", "together", "advice"),
+    [
+        (79, 1, 10, "so 9 may fit at once"),  # fewer than now
+        (79, 1, 1, "a smaller recipe.batch_size"),
+        (20, 20, 10, "so 9 may fit at once"),
+        (0, 0.5, 10, "a run took 0.0 GiB until then, 0.5 are there: a smaller"),  # others have it
+    ],
+)
+def test_on_a_gpu_runs_share_and_fewer_than_now_fit(monkeypatch, peak, free, together, advice):
+    peak, free = peak * memory.GIB, int(free * memory.GIB)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (free, 80 * memory.GIB))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: peak)
+    monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda _: peak)
+    assert advice in memory.advice(torch.device("cuda"), together)
 
 
 def test_a_run_without_memory_fails_in_one_line(synthetic, tmp_path, monkeypatch):
@@ -50,5 +60,6 @@ def test_a_run_without_memory_fails_in_one_line(synthetic, tmp_path, monkeypatch
     run, heard = Run(config, 0, tmp_path), []
     session.train([run], synthetic, CPU, lambda name, event: heard.append(event), compiled=False)
     assert isinstance(heard[-1], Failed)
-    assert re.match(r"memory ran out: a run takes \d+\.\d GiB or more, \d", heard[-1].reason)
-    assert (run.folder / "error.txt").read_text().strip() == heard[-1].reason
+    assert re.match(r"memory ran out: a run took \d+\.\d GiB until then, \d", heard[-1].reason)
+    first, _, rest = (run.folder / "error.txt").read_text().partition("\n")
+    assert first == run.failure == heard[-1].reason and "Traceback" in rest
