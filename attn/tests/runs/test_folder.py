@@ -178,7 +178,7 @@ def test_a_run_that_fails_stops_none_that_trains_beside_it(
     monkeypatch.setattr(trainer.Trainer, method, failing)
     heard = []
     session.train([first, second], synthetic, CPU, lambda *told: heard.append(told))
-    assert second.finished and not first.finished and "no memory is left" in first.failure
+    assert second.finished and not first.finished and "memory ran out" in first.failure
     mine = [isinstance(event, Failed) for name, event in heard if name == first.name]
     assert sum(mine) == 1 and mine[-1]
     one, other = (torch.load(r.folder / checkpoint.NAME)["network"] for r in (alone, second))
