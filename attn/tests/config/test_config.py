@@ -21,7 +21,13 @@ def test_every_yaml_makes_a_configuration_of_its_own_name(group, choice):
     assert made.labels[group] == choice
 
 
-@pytest.mark.parametrize("experiment", choices("experiment"))
+MANY = ("placement", "noise_kinds")  # a hundred cells and more
+
+
+@pytest.mark.parametrize(
+    "experiment",
+    [pytest.param(e, marks=[pytest.mark.slow] * (e in MANY)) for e in choices("experiment")],
+)
 def test_every_cell_of_every_experiment_is_a_configuration(experiment):
     params = varied(experiment).items()
     cells, cannot = [], []
