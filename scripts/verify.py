@@ -25,7 +25,7 @@ from attn.errors import UserError
 from attn.report.collect import collect
 from attn.report.formats import counted
 from attn.report.group import Group, published
-from attn.report.page import command_of
+from attn.report.page import words_of
 from attn.report.verify import OTHER, compared, inconsistent
 from attn.training.cells import duration
 
@@ -62,12 +62,6 @@ def named_wrong(group: Group) -> dict[str, list[str]]:
         if known[words] != run["configuration"]:
             found[run["run"]] = [f"its words are those of configuration {known[words]}"]
     return found
-
-
-def words_of(run: dict) -> list[str]:
-    """Returns the words that train a run, but for its seed."""
-    words = command_of(run, [run["seed"]]).split()[2:]
-    return [word for word in words if not word.startswith("seeds=")]
 
 
 def check_files(groups: list[Group]) -> bool:

@@ -1,4 +1,4 @@
-"""What attention gains in one block: alone, by what is lost without it, and its Shapley value.
+"""Measures what attention gains in one block: alone, by what is lost without it, by Shapley value.
 
 A Shapley value is the mean gain of a block over all orders in which blocks get their attention
 (Shapley 1953). Here it comes from the sets of blocks that were trained, by the weighted regression

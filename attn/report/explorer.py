@@ -1,4 +1,4 @@
-"""explorer.html: every configuration that was run, to choose from, in a file without a network."""
+"""Writes explorer.html: every configuration that was run, to choose from, in a single file."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Does a gate matter by following the image? What is lost where gates are constants.
+"""Measures what is lost with frozen gates: does a gate matter by following the image?
 
 See attn.evaluation.freeze. The controls `static` and `constant` are constants already, so their
 rows must say that nothing is lost.

@@ -222,6 +222,12 @@ def command_of(run, seeds) -> str:
 
     `run` is a row of runs.csv.
     """
+    listed = ",".join(str(seed) for seed in sorted(set(seeds)))
+    return " ".join(["python train.py", *words_of(run), f"seeds=[{listed}]"])
+
+
+def words_of(run) -> list[str]:
+    """Returns the words that train.py takes for the configuration of a row of runs.csv."""
     words = []
     for group in ("backbone", "attention", "data", "recipe"):
         words += command_words(group, run[group])
@@ -237,8 +243,7 @@ def command_of(run, seeds) -> str:
         words.append("data.source=synthetic")
     if isinstance(run.get("settings"), str):
         words += run["settings"].split(", ")
-    listed = ",".join(str(seed) for seed in sorted(set(seeds)))
-    return " ".join(["python train.py", *words, f"seeds=[{listed}]"])
+    return words
 
 
 def _figure(path: Path) -> dict:

@@ -1,4 +1,4 @@
-"""Are published runs what they say? By their own files, and by the same runs trained anew.
+"""Checks published runs by their own files, and by the same runs trained anew.
 
 A run has its accuracy in three places: its row, its last epoch, and its class for each test image.
 It has its configuration in two: in words, and as a hash that its name ends with. What does not
