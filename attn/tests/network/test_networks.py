@@ -125,12 +125,22 @@ def wake(network):
                 nn.init.ones_(parameter)
 
 
+def above(network, name):
+    """A module and all that it is inside of."""
+    parts = name.split(".")
+    return [network.get_submodule(".".join(parts[:n])) for n in range(len(parts) + 1)]
+
+
 def taken_out(network, name):
-    """Whether a parameter is a bias that a norm or a softmax behind it takes out again."""
+    """Whether a parameter is a bias that a norm or a softmax behind it takes out again.
+
+    GC's biases add the same to every image as long as no hidden unit of it is cut off: the next
+    batch normalisation leaves rounding of their gradient, or zero on some CPUs.
+    """
     owner, _, kind = name.rpartition(".")
     parent = owner.rpartition(".")[0]
-    if isinstance(network.get_submodule(parent), GlobalContext):
-        return name == f"{parent}.weights.bias"
+    if kind == "bias" and any(isinstance(m, GlobalContext) for m in above(network, owner)):
+        return True
     siblings = list(network.get_submodule(parent).children())
     position = siblings.index(network.get_submodule(owner))
     after = siblings[position + 1 : position + 2]
