@@ -26,7 +26,7 @@ from attn.config.check import check, choose_device
 from attn.data import load, subset
 from attn.draws import Draws
 from attn.evaluation.predict import split_inputs
-from attn.network.build import build
+from attn.network.build import build, outline
 from attn.report.formats import markdown
 from attn.runs import files
 from attn.training.trainer import Trainer
@@ -107,7 +107,7 @@ def main():
     parts = [f"### One step of {cfg.recipe.batch_size} images: `{' '.join(words)}`\n"]
     ways = {"naive": naive_step, "ours": our_step}
     images = len(subset(data.labels["train"], cfg.recipe.images))
-    if is_compiled(None, device, cfg, images, cfg.recipe.precision):
+    if is_compiled(None, device, cfg, images, outline(cfg)):
         ways["ours, compiled"] = partial(our_step, compiled=True)
     for name, make in ways.items():
         wall, frame = measure(make(cfg, data, device), device)

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
+from attn.compute.kernels.layers import has_amx, has_kernel
 from attn.config.schema import Config, Recipe
 
 
@@ -14,9 +15,9 @@ def computed_in(network: nn.Module, device: torch.device, allowed: str) -> tuple
     The recipe says how coarsely layers may round. A CPU that has to emulate such rounding is slower
     for it, and computes in fp32. A step of ResNet-20 at 32 pixels takes 78 ms in fp32 and 44 ms in
     bf16 with AMX. Without AMX (oneDNN told to do without AMX) the step takes 76 and 100 ms with
-    bf16 dot products, 73 and 220 ms with AVX-512 alone, and 108 and 995 ms with AVX2. Depthwise
-    convolutions are slower in bf16 with AMX too: a step of MobileNetV2 at 32 pixels takes 76 ms in
-    fp32 and 170 ms in bf16.
+    bf16 dot products, 73 and 220 ms with AVX-512 alone, and 108 and 995 ms with AVX2. torch's
+    depthwise convolutions are slower in bf16 with AMX too: with them a step of MobileNetV2 at 32
+    pixels takes 76 ms in fp32 and 170 ms in bf16.
     """
     if device.type != "cpu" or allowed == "fp32":
         return allowed, ""
@@ -24,19 +25,18 @@ def computed_in(network: nn.Module, device: torch.device, allowed: str) -> tuple
         return "fp32", "a CPU has no TF32"
     if not has_amx():
         return "fp32", "without AMX this CPU is slower in bf16"
-    if any(_is_depthwise(module) for module in network.modules()):
-        return "fp32", "depthwise convolutions are slower in bf16 on a CPU"
+    if any(_is_depthwise(m) and not has_kernel(m) for m in network.modules()):
+        return "fp32", "without kernels of ours depthwise convolutions are slower in bf16 on a CPU"
     return "bf16", ""
-
-
-def has_amx() -> bool:
-    """Returns whether this CPU multiplies matrices of bf16 in hardware."""
-    return bool(torch.cpu.get_capabilities().get("amx_bf16"))
 
 
 def _is_depthwise(module: nn.Module) -> bool:
     convolution = isinstance(module, nn.Conv2d)
     return convolution and 1 < module.groups == module.in_channels == module.out_channels
+
+
+def _has_depthwise(network: nn.Module) -> bool:
+    return any(_is_depthwise(module) for module in network.modules())
 
 
 def autocast(device: torch.device, precision: str):
@@ -85,24 +85,30 @@ MEMORY_FORMAT = torch.channels_last
 
 
 # Steps from which compilation is expected to pay. On a CPU (2 cores, two runs side by side) it
-# takes 30 to 60 s. In bf16, with AMX, ResNet-20 at 32 pixels is then faster by 14% (648 -> 740
-# images/s each). In fp32 it never pays: without AMX (AMD EPYC, AVX2) a step of MobileNetV2 at 64
+# takes 30 to 60 s. In fp32 it never pays: without AMX (AMD EPYC, AVX2) a step of MobileNetV2 at 64
 # pixels takes 454 ms compiled and 355 with kernels of ours, of ResNet-20 at 32 pixels 291 and 300.
+# In bf16 (Intel Xeon with AMX) a step of ResNet-20 with SE in every block takes 162 ms compiled and
+# 200 with kernels of ours, without attention 122 and 100; of MobileNetV2 580 and 165.
 # On a GPU neither the gain nor this number of steps has been measured.
-STEPS_WORTH_COMPILING = {("cpu", "bf16"): 20_000, "cuda": 4_000}
+STEPS_WORTH_COMPILING = {"cpu": 20_000, "cuda": 4_000}
 
 
 def is_compiled(
-    asked: bool | None, device: torch.device, config: Config, images: int, precision: str
+    asked: bool | None, device: torch.device, config: Config, images: int, network: nn.Module
 ) -> bool:
     """Returns whether a network is compiled: as `asked`, else where compilation is expected to pay.
 
-    Compilation is expected to pay within a run of enough steps. images: the number of images in an
-    epoch. precision: the precision in which layers compute on that device.
+    Compilation is expected to pay within a run of enough steps; on a CPU where layers compute in
+    bf16, attention adds small operators, and no convolution is depthwise. images: the number of
+    images in an epoch.
     """
     if asked is not None:
         return asked
-    kind = device.type if device.type == "cuda" else (device.type, precision)
     steps = config.recipe.epochs * -(-images // config.recipe.batch_size)
-    worth = STEPS_WORTH_COMPILING.get(kind)
-    return worth is not None and steps >= worth and not config.strict
+    if config.strict or steps < STEPS_WORTH_COMPILING[device.type]:
+        return False
+    if device.type == "cuda":
+        return True
+    precision, _ = computed_in(network, device, config.recipe.precision)
+    small_operators = config.location in ("per_block", "per_stage")
+    return precision == "bf16" and small_operators and not _has_depthwise(network)

@@ -118,14 +118,11 @@ def _numbers(key: str, value, words: tuple):
 
 def _try_to_build(config: Config):
     """Builds the network without memory, so that an impossible network is refused now."""
-    import torch
-
-    from attn.network.build import build
+    from attn.network.build import outline
     from attn.network.seams import CannotStand
 
     try:
-        with torch.device("meta"):
-            build(config, seed=0)
+        outline(config)
     except CannotStand as error:
         raise Impossible(str(error)) from None
     except ValueError as error:

@@ -90,6 +90,15 @@ def build(
     return network
 
 
+def outline(config: Config) -> nn.Module:
+    """Builds the network of a configuration without memory: its layers and shapes, no numbers.
+
+    Raises ValueError where the attention cannot stand where it is asked to.
+    """
+    with torch.device("meta"):
+        return build(config, seed=0)
+
+
 def multiply_adds(network: nn.Module, in_channels: int, size: int) -> int:
     """Returns the multiply-adds of convolutions and linear layers for one image.
 

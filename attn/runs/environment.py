@@ -15,9 +15,10 @@ from pathlib import Path
 from attn.runs import files
 
 NAME = "environment.json"
+AMX = "AVX512_CORE_AMX"
 # oneDNN's names, the highest first, and what a processor must have for them.
 INSTRUCTION_SETS = {
-    "AVX512_CORE_AMX": "amx_bf16",
+    AMX: "amx_bf16",
     "AVX512_CORE_BF16": "avx512_bf16",
     "AVX512_CORE_VNNI": "avx512_vnni",
     "AVX512_CORE": "avx512_vl",
@@ -79,10 +80,11 @@ def describe(parts: dict) -> str:
     """Returns an environment in words; runs with the same words may be compared.
 
     The instruction sets of AVX-512 differ in bf16 and in integers. In fp32 they are the same, and
-    have the same words.
+    have the same words; but with AMX a fused step has other kernels.
     """
     vectors = parts["instruction_set"]
-    if parts["precision"] == "fp32":
+    other_kernels = vectors == AMX and "fused" in parts["mode"]
+    if parts["precision"] == "fp32" and not other_kernels:
         vectors = vectors.partition("_")[0]
     if vectors == UNKNOWN:
         return UNKNOWN

@@ -21,7 +21,7 @@ from attn.config.schema import Config
 from attn.data import Dataset, load, subset
 from attn.draws import Draws
 from attn.errors import plain
-from attn.network.build import build
+from attn.network.build import build, outline
 from attn.runs.folder import Run
 from attn.training import workers
 from attn.training.shared import Shared
@@ -106,7 +106,7 @@ def _compile_first(running: str, cells: list[list[str]], device: torch.device):
 
 def _compile(run: Run, data: Dataset, device: torch.device, asked: bool | None):
     images = len(subset(data.labels["train"], run.config.recipe.images))
-    if is_compiled(asked, device, run.config, images, run.config.recipe.precision):
+    if is_compiled(asked, device, run.config, images, outline(run.config)):
         shared = Shared(run.config, data, device, compiled=True)
         shared.captured = False  # a graph stays in its process
         draws = Draws(run.seed)

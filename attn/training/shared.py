@@ -6,21 +6,15 @@ import os
 import torch
 from torch import nn
 
-from attn.compute.precision import computed_in, is_compiled, set_backends
+from attn.compute.precision import is_compiled, set_backends
 from attn.config.schema import Config
 from attn.data import Dataset, subset
 from attn.draws import Draws
 from attn.evaluation.predict import fixed_test_order, split_inputs
 from attn.network import pretrained
-from attn.network.build import build
+from attn.network.build import outline
 from attn.runs.folder import revision
 from attn.training.trainer import Trainer
-
-
-def _computed_in(config: Config, device: torch.device) -> str:
-    with torch.device("meta"):  # the network without memory
-        network = build(config, seed=0)
-    return computed_in(network, device, config.recipe.precision)[0]
 
 
 class Shared:
@@ -41,8 +35,8 @@ class Shared:
         self.test_order_there = self.test_order.to(device)  # else every batch waits for a copy
         self.weights = pretrained.weights(config)
         self.revision = revision()
-        precision = _computed_in(config, device)
-        self.compiled = is_compiled(compiled, device, config, len(self.samples), precision)
+        images = len(self.samples)
+        self.compiled = is_compiled(compiled, device, config, images, outline(config))
         if self.compiled:
             torch.compiler.reset()  # else its limit of recompilations counts every configuration
         # scripts/gpu.sh leaves out a capture that hangs, or that breaks what comes after it.

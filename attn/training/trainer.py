@@ -143,11 +143,8 @@ class Trainer:
         return " ".join(word for word, holds in words.items() if holds) or "eager"
 
     def _fuse(self) -> bool:
-        """Gives layers the kernels of attn.compute; returns whether any layer has them.
-
-        These kernels are for a CPU and for fp32 alone.
-        """
-        if self.device.type != "cpu" or self.precision != "fp32":
+        """Gives layers the kernels of attn.compute, on a CPU; returns whether any has them."""
+        if self.device.type != "cpu":
             return False
         if why_missing():
             self.notes.append(f"trains with torch's kernels, more slowly: {why_missing()}")

@@ -1,6 +1,7 @@
-/* Training on one thread of a CPU: float32, channels last, a multiple of 8 channels, at most MOST.
+/* Training on one thread of a CPU: channels last, a multiple of LANES channels, at most MOST.
 
-Batch normalisation moves more than it computes, so the activation behind it is part of it. Each
+Maps are of `number`: float32, or with -DBF16 bfloat16. Sums, and what a channel has alone, are
+float32 or more. Batch normalisation moves more than it computes, so the activation behind it is part of it. Each
 channel is summed in an order of its own, so the bits do not depend on the width of the vectors;
 sums are float within a block of rows and double beyond it. */
 
@@ -8,7 +9,11 @@ sums are float within a block of rows and double beyond it. */
 #include <stdint.h>
 #include <string.h>
 
+#ifdef BF16
+#define LANES 16 /* as many bytes of a map at once: conversion takes as long as memory */
+#else
 #define LANES 8
+#endif
 #define MOST 4096
 
 typedef float vec __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
@@ -22,20 +27,42 @@ static inline vec choose(mask where, vec value, vec other) {
     return (vec)((where & (mask)value) | (~where & (mask)other));
 }
 
+#ifdef BF16 /* the upper half of a float */
+typedef uint16_t number;
+typedef uint16_t halves __attribute__((vector_size(2 * LANES), aligned(2), may_alias));
+typedef uint32_t bits __attribute__((vector_size(4 * LANES)));
+
+static inline vec load(const number *from) {
+    return (vec)(__builtin_convertvector(*(halves *)from, bits) << 16);
+}
+
+/* Rounds to nearest, ties to even. What is no number stays so: rounding could make it infinite. */
+static inline void store(number *to, vec value) {
+    bits exact = (bits)value, rounded = exact + 0x7fff + ((exact >> 16) & 1);
+    bits upper = (bits)choose(value == value, (vec)rounded, (vec)(exact | 0x400000)) >> 16;
+    *(halves *)to = __builtin_convertvector(upper, halves);
+}
+
+#else
+typedef float number;
+static inline vec load(const number *from) { return AT(from); }
+static inline void store(number *to, vec value) { AT(to) = value; }
+#endif
+
 /* Rows whose sums are float: about as many as the first cache holds. */
 static long block_of(long channels) { return channels > 512 ? 16 : 8192 / channels; }
 
 /* Mean and biased variance of each channel of x (rows, channels), counted from its first row. */
-static void moments(const float *x, long rows, long channels, double *mean, double *variance) {
+static void moments(const number *x, long rows, long channels, double *mean, double *variance) {
     long block = block_of(channels);
     memset(mean, 0, channels * sizeof(double));
     memset(variance, 0, channels * sizeof(double));
     for (long first = 0; first < rows; first += block) {
         long end = first + block < rows ? first + block : rows;
         for (long c = 0; c < channels; c += LANES) {
-            vec origin = AT(x + c), sum = {0}, squares = {0};
+            vec origin = load(x + c), sum = {0}, squares = {0};
             for (long r = first; r < end; r++) {
-                vec value = AT(x + r * channels + c) - origin;
+                vec value = load(x + r * channels + c) - origin;
                 sum += value;
                 squares += value * value;
             }
@@ -48,15 +75,15 @@ static void moments(const float *x, long rows, long channels, double *mean, doub
     for (long c = 0; c < channels; c++) {
         double offset = mean[c] / rows;
         variance[c] = fmax(0, variance[c] / rows - offset * offset);
-        mean[c] = offset + x[c];
+        mean[c] = offset + load(x + c / LANES * LANES)[c % LANES];
     }
 }
 
 /* y = clamp(gain * (x - mean) / sd + bias, low, high) of x (rows, channels), by the batch's mean
 and sd, which move the running ones; saved: (4, channels) for the way back. */
-void norm(const float *x, long rows, long channels, const float *gain, const float *bias,
+void norm(const number *x, long rows, long channels, const float *gain, const float *bias,
           float *running_mean, float *running_variance, double momentum, double epsilon, float low,
-          float high, float *y, float *saved) {
+          float high, number *y, float *saved) {
     double mean[MOST], variance[MOST];
     float *scale = saved, *shift = scale + channels, *center = shift + channels;
     float *inverse = center + channels;
@@ -73,9 +100,9 @@ void norm(const float *x, long rows, long channels, const float *gain, const flo
     vec least = all(low), most = all(high);
     for (long r = 0; r < rows; r++, x += channels, y += channels)
         for (long c = 0; c < channels; c += LANES) {
-            vec value = AT(x + c) * AT(scale + c) + AT(shift + c);
+            vec value = load(x + c) * AT(scale + c) + AT(shift + c);
             value = choose(value < least, least, value); /* what is no number stays so */
-            AT(y + c) = choose(value > most, most, value);
+            store(y + c, choose(value > most, most, value));
         }
 }
 
@@ -86,8 +113,8 @@ static inline vec passed(vec g, vec x, vec scale, vec shift, vec least, vec most
 }
 
 /* The gradients of norm by x, gain and bias, from g, that by y. */
-void norm_back(const float *g, const float *x, long rows, long channels, const float *saved,
-               float low, float high, float *dx, float *dgain, float *dbias) {
+void norm_back(const number *g, const number *x, long rows, long channels, const float *saved,
+               float low, float high, number *dx, float *dgain, float *dbias) {
     const float *scale = saved, *shift = scale + channels, *center = shift + channels;
     const float *inverse = center + channels;
     double sum[MOST] = {0}, product[MOST] = {0};
@@ -100,8 +127,8 @@ void norm_back(const float *g, const float *x, long rows, long channels, const f
             vec scales = AT(scale + c), shifts = AT(shift + c), centers = AT(center + c);
             vec sums = {0}, products = {0};
             for (long r = first; r < end; r++) {
-                vec value = AT(x + r * channels + c);
-                vec kept = passed(AT(g + r * channels + c), value, scales, shifts, least, most);
+                vec value = load(x + r * channels + c);
+                vec kept = passed(load(g + r * channels + c), value, scales, shifts, least, most);
                 sums += kept;
                 products += kept * (value - centers);
             }
@@ -120,26 +147,26 @@ void norm_back(const float *g, const float *x, long rows, long channels, const f
     }
     for (long r = 0; r < rows; r++, g += channels, x += channels, dx += channels)
         for (long c = 0; c < channels; c += LANES) {
-            vec value = AT(x + c), scales = AT(scale + c);
-            vec kept = passed(AT(g + c), value, scales, AT(shift + c), least, most);
-            AT(dx + c) = scales * kept + AT(slope + c) * value + AT(constant + c);
+            vec value = load(x + c), scales = AT(scale + c);
+            vec kept = passed(load(g + c), value, scales, AT(shift + c), least, most);
+            store(dx + c, scales * kept + AT(slope + c) * value + AT(constant + c));
         }
 }
 
 /* The positions of a map that one of another map has to do with, and by which of 3x3 weights. */
 typedef struct {
-    const float *at[9];
+    const number *at[9];
     int tap[9];
     int count;
 } Window;
 
-static inline void add(Window *window, const float *at, int tap) {
+static inline void add(Window *window, const number *at, int tap) {
     window->tap[window->count] = tap;
     window->at[window->count++] = at;
 }
 
 /* Those that a window with its corner at (top, left), which may lie outside, sees. */
-static void see(Window *window, const float *map, long height, long width, long channels, long top,
+static void see(Window *window, const number *map, long height, long width, long channels, long top,
                 long left) {
     window->count = 0;
     for (int i = 0; i < 3; i++)
@@ -149,7 +176,7 @@ static void see(Window *window, const float *map, long height, long width, long 
 }
 
 /* Those whose windows, moved by 2^halvings and padded by 1, see (row, column) of their input. */
-static void seen_by(Window *window, const float *map, long height, long width, long channels,
+static void seen_by(Window *window, const number *map, long height, long width, long channels,
                     long halvings, long row, long column) {
     window->count = 0;
     for (int i = 0; i < 3; i++)
@@ -163,16 +190,16 @@ static void seen_by(Window *window, const float *map, long height, long width, l
 }
 
 static inline void sum_of(const Window *window, int count, const float *weights, long channels,
-                          float *out) {
+                          number *out) {
     for (long c = 0; c < channels; c += LANES) {
         vec sum = {0};
         for (int k = 0; k < count; k++)
-            sum += AT(weights + window->tap[k] * channels + c) * AT(window->at[k] + c);
-        AT(out + c) = sum;
+            sum += AT(weights + window->tap[k] * channels + c) * load(window->at[k] + c);
+        store(out + c, sum);
     }
 }
 
-static void weighted(const Window *window, const float *weights, long channels, float *out) {
+static void weighted(const Window *window, const float *weights, long channels, number *out) {
     if (window->count == 9)
         sum_of(window, 9, weights, channels, out); /* unrolled */
     else
@@ -183,8 +210,8 @@ static long output_size(long size, long halvings) { return ((size - 1) >> halvin
 
 /* x (images, height, width, channels), weights (9, channels) -> y: 3x3, each channel alone, padded
 by 1, with a stride of 2^halvings, which is 1 or 2. */
-void depthwise(const float *x, const float *weights, long images, long height, long width,
-               long channels, long halvings, float *y) {
+void depthwise(const number *x, const float *weights, long images, long height, long width,
+               long channels, long halvings, number *y) {
     long down = output_size(height, halvings), right = output_size(width, halvings);
     Window window;
     for (long n = 0; n < images; n++, x += height * width * channels)
@@ -196,8 +223,8 @@ void depthwise(const float *x, const float *weights, long images, long height, l
 }
 
 /* The gradient of depthwise by x, from g, that by y. */
-void depthwise_back(const float *g, const float *weights, long images, long height, long width,
-                    long channels, long halvings, float *dx) {
+void depthwise_back(const number *g, const float *weights, long images, long height, long width,
+                    long channels, long halvings, number *dx) {
     long down = output_size(height, halvings), right = output_size(width, halvings);
     Window window;
     for (long n = 0; n < images; n++, g += down * right * channels)
@@ -210,18 +237,18 @@ void depthwise_back(const float *g, const float *weights, long images, long heig
 
 /* Adds to sums (3, channels) what one row of g (right, channels) and one of x (width, channels)
 give for a row of the weights. */
-static void weights_of_rows(const float *g, const float *x, long width, long right, long channels,
+static void weights_of_rows(const number *g, const number *x, long width, long right, long channels,
                             long halvings, float *sums) {
     for (long k = 0; k < channels; k += LANES) {
         vec before = AT(sums + k), here = AT(sums + channels + k);
         vec behind = AT(sums + 2 * channels + k);
         for (long c = 0; c < right; c++) {
             long middle = c << halvings;
-            vec gradient = AT(g + c * channels + k);
-            const float *at = x + middle * channels + k;
-            if (middle > 0) before += gradient * AT(at - channels);
-            here += gradient * AT(at);
-            if (middle + 1 < width) behind += gradient * AT(at + channels);
+            vec gradient = load(g + c * channels + k);
+            const number *at = x + middle * channels + k;
+            if (middle > 0) before += gradient * load(at - channels);
+            here += gradient * load(at);
+            if (middle + 1 < width) behind += gradient * load(at + channels);
         }
         AT(sums + k) = before;
         AT(sums + channels + k) = here;
@@ -230,7 +257,7 @@ static void weights_of_rows(const float *g, const float *x, long width, long rig
 }
 
 /* The gradient of depthwise by its weights (9, channels), from g, that by y. */
-void depthwise_weights(const float *g, const float *x, long images, long height, long width,
+void depthwise_weights(const number *g, const number *x, long images, long height, long width,
                        long channels, long halvings, double *total) {
     float sums[9 * MOST];
     long down = output_size(height, halvings), right = output_size(width, halvings);

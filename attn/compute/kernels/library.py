@@ -3,6 +3,7 @@
 import ctypes
 import functools
 import hashlib
+import itertools
 import os
 import platform
 import shutil
@@ -13,9 +14,10 @@ from pathlib import Path
 
 SOURCE = Path(__file__).with_name("kernels.c")
 FLAGS = ["-O3", "-ffp-contract=fast", "-fPIC", "-shared"]
-# AVX2 and FMA, which torch's own kernels take too. Not -march=native: wider vectors gain nothing
-# here, and the same library serves every processor that shares this folder.
-FLAGS += ["-mavx2", "-mfma"] if platform.machine() == "x86_64" else []
+# By what torch calls this processor's vectors, which torch's own kernels take too.
+VECTORS = {"AVX2": ["-mavx2", "-mfma"]}
+VECTORS["AVX512"] = [*VECTORS["AVX2"], *(f"-mavx512{part}" for part in ("f", "bw", "vl", "dq"))]
+MAPS = ("float32", "bfloat16")  # the types of maps, by torch's names
 MINUTE = 60
 
 pointer, whole, real, double = ctypes.c_void_p, ctypes.c_long, ctypes.c_float, ctypes.c_double
@@ -46,9 +48,9 @@ def without_kernels():
         _off = before
 
 
-def library() -> ctypes.CDLL | None:
-    """Returns the compiled kernels, or None where the kernels are off or cannot be had."""
-    return None if _off or why_missing() else _load()
+def library(maps: str = "float32") -> ctypes.CDLL | None:
+    """Returns the kernels for maps of a type, or None where kernels are off or cannot be had."""
+    return None if _off or why_missing() else _load()[maps]
 
 
 @functools.cache
@@ -62,8 +64,11 @@ def why_missing() -> str:
 
 
 @functools.cache
-def _load() -> ctypes.CDLL:
-    """Loads the compiled kernels. Raises Missing where this machine cannot have them."""
+def _load() -> dict[str, ctypes.CDLL]:
+    """Loads the compiled kernels, by the type of maps.
+
+    Raises Missing where this machine cannot have them.
+    """
     import torch
 
     if platform.machine() == "x86_64" and torch.backends.cpu.get_cpu_capability() == "DEFAULT":
@@ -72,35 +77,49 @@ def _load() -> ctypes.CDLL:
     if compiler is None:
         raise Missing("there is no C compiler (cc or gcc; CC= names another one)")
     try:
-        loaded = ctypes.CDLL(str(_compiled(compiler)))
+        paths = {maps: _compiled(compiler, _flags(maps)) for maps in MAPS}
+        loaded = {maps: ctypes.CDLL(str(path)) for maps, path in paths.items()}
     except (OSError, subprocess.SubprocessError) as error:
         raise Missing(f"{compiler} could not compile {SOURCE.name}: {_reason(error)}") from None
-    for name, arguments in ARGUMENTS.items():
-        getattr(loaded, name).argtypes, getattr(loaded, name).restype = arguments, None
+    for kernels, (name, arguments) in itertools.product(loaded.values(), ARGUMENTS.items()):
+        getattr(kernels, name).argtypes, getattr(kernels, name).restype = arguments, None
     return loaded
 
 
-def _compiled(compiler: str) -> Path:
-    """Returns the path of the shared library, beside Python's own compiled files.
+def _flags(maps: str) -> list[str]:
+    """Returns the compiler's flags of the kernels for maps of a type.
+
+    In float32 vectors wider than AVX2's gain nothing: memory sets the pace.
+    """
+    import torch
+
+    here = torch.backends.cpu.get_cpu_capability()
+    if maps == "bfloat16":
+        return [*FLAGS, "-DBF16", *VECTORS.get(here, [])]
+    return FLAGS + VECTORS["AVX2"] if here in VECTORS else FLAGS
+
+
+def _compiled(compiler: str, flags: list[str]) -> Path:
+    """Returns the path of a shared library, beside Python's own compiled files.
 
     Where that folder cannot be written, the shared library lies in a temporary folder.
     """
     version = subprocess.run([compiler, "--version"], capture_output=True, check=True).stdout
-    digest = hashlib.sha256(SOURCE.read_bytes() + version + " ".join(FLAGS).encode())
+    digest = hashlib.sha256(SOURCE.read_bytes() + version + " ".join(flags).encode())
     name = f"kernels-{digest.hexdigest()[:12]}.so"
     folder = SOURCE.parent / "__pycache__"
     try:
         folder.mkdir(exist_ok=True)
-        return _compile(compiler, folder / name)
+        return _compile(compiler, flags, folder / name)
     except PermissionError:  # installed where only others may write
-        return _compile(compiler, Path(tempfile.mkdtemp(prefix="attn-")) / name)
+        return _compile(compiler, flags, Path(tempfile.mkdtemp(prefix="attn-")) / name)
 
 
-def _compile(compiler: str, path: Path) -> Path:
+def _compile(compiler: str, flags: list[str], path: Path) -> Path:
     if not path.exists():
         handle, partial = tempfile.mkstemp(dir=path.parent)  # others may be compiling the same
         os.close(handle)
-        command = [compiler, *FLAGS, str(SOURCE), "-o", partial, "-lm"]
+        command = [compiler, *flags, str(SOURCE), "-o", partial, "-lm"]
         try:
             subprocess.run(command, capture_output=True, text=True, check=True, timeout=MINUTE)
             os.chmod(partial, 0o755)

@@ -5,10 +5,11 @@ import json
 import pytest
 import torch
 
+from attn.compute.kernels.library import without_kernels
 from attn.compute.precision import computed_in, is_compiled
 from attn.config.sweep import configuration
 from attn.evaluation.predict import Predictor
-from attn.network.build import build
+from attn.network.build import build, outline
 from attn.runs.folder import Run
 from attn.tests.conftest import ROOT
 from attn.tests.trainers import trainer
@@ -16,6 +17,7 @@ from attn.training import session
 from attn.training.events import Note
 from attn.training.shared import split_inputs
 
+INSIDE = ("backbone=resnet20", "attention=se", "location=per_block")
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
 
@@ -32,7 +34,7 @@ def amx(monkeypatch):
     [
         (True, "resnet20", CPU, "bf16", "bf16"),
         (False, "resnet20", CPU, "bf16", "fp32: without AMX this CPU is slower in bf16"),
-        (True, "mobilenet_v2", CPU, "bf16", "fp32: depthwise convolutions are slower in bf16"),
+        (True, "mobilenet_v2", CPU, "bf16", "bf16"),
         (True, "resnet20", CPU, "tf32", "fp32: a CPU has no TF32"),
         (True, "resnet20", CPU, "fp32", "fp32"),
         (False, "mobilenet_v2", GPU, "bf16", "bf16"),
@@ -44,6 +46,15 @@ def test_a_cpu_emulates_nothing(amx, there, backbone, device, allowed, expected)
     network = build(configuration(f"backbone={backbone}", "location=none"), 0)
     precision, why = computed_in(network, device, allowed)
     assert f"{precision}: {why}".startswith(expected) and bool(why) == (precision != allowed)
+
+
+def test_depthwise_convolutions_compute_in_bf16_only_with_kernels(amx):
+    amx(True)
+    network = build(configuration("backbone=mobilenet_v2", "location=none"), 0)
+    with without_kernels():
+        precision, why = computed_in(network, CPU, "bf16")
+        assert precision == "fp32" and "without kernels" in why
+        assert computed_in(network.classifier, CPU, "bf16") == ("bf16", "")
 
 
 @pytest.mark.parametrize("there", [True, False])
@@ -72,20 +83,23 @@ def test_a_run_says_and_records_what_it_computed_in(synthetic, tmp_path):
     ("words", "device", "expected"),
     [
         ((), GPU, True),
-        ((), CPU, True),  # hours, of which a minute is not much
-        (("recipe.precision=fp32",), GPU, True),
-        (("recipe.precision=fp32",), CPU, False),  # where compiled steps are no faster
+        ((), CPU, False),  # slower by far, for its depthwise convolutions
+        (INSIDE, CPU, True),  # hours, of which a minute is not much
+        ((*INSIDE, "location=last"), CPU, False),
+        ((*INSIDE, "recipe.precision=fp32"), GPU, True),
+        ((*INSIDE, "recipe.precision=fp32"), CPU, False),
         (("strict=true",), GPU, False),
         (("recipe=quick",), GPU, False),
-        (("recipe.epochs=5",), CPU, False),
+        ((*INSIDE, "recipe.epochs=5"), CPU, False),
         (("recipe.epochs=5",), GPU, True),
     ],
 )
-def test_long_runs_are_compiled_where_that_pays(words, device, expected):
+def test_long_runs_are_compiled_where_that_pays(amx, words, device, expected):
+    amx(True)
     config = configuration("recipe=post", *words)
-    images, precision = config.recipe.images or 50_000, config.recipe.precision
-    assert is_compiled(None, device, config, images, precision) == expected
-    assert is_compiled(not expected, device, config, images, precision) != expected
+    images, network = config.recipe.images or 50_000, outline(config)
+    assert is_compiled(None, device, config, images, network) == expected
+    assert is_compiled(not expected, device, config, images, network) != expected
 
 
 def test_the_benchmark_tells_machines_with_amx_from_those_without(amx, monkeypatch):

@@ -52,8 +52,10 @@ def test_onednn_names_the_same_instruction_set(monkeypatch, most):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     (line,) = [line for line in done.stdout.splitlines() if ",cpu,isa:" in line]
     told = line.partition("isa:")[2].partition(",")[0]  # such as Intel AVX2
-    words = environment.instruction_set().replace("_CORE", "-").split("_")[0].strip("-")
-    assert words.replace("AVX512", "AVX-512") in told or words in told
+    here = environment.instruction_set()
+    assert ("AMX" in told) == (here == environment.AMX)
+    vectors = here.partition("_")[0]  # oneDNN calls those of processors with AMX AVX10
+    assert any(word in told for word in (vectors, vectors.replace("512", "-512"), "AVX10"))
 
 
 @pytest.mark.parametrize(
@@ -71,6 +73,15 @@ def test_onednn_names_the_same_instruction_set(monkeypatch, most):
 )
 def test_runs_with_the_same_words_may_be_compared(changes, same):
     assert (environment.describe(PARTS) == environment.describe(PARTS | changes)) == same
+
+
+def test_with_amx_a_fused_step_is_another_environment():
+    """Its 1x1 convolutions are matrix products; torch's own kernels compute fp32 as without AMX."""
+    fp32 = PARTS | {"precision": "fp32", "mode": "fused"}
+    with_it, without = ({"instruction_set": name} for name in (environment.AMX, "AVX512_CORE"))
+    assert environment.describe(fp32 | with_it) != environment.describe(fp32 | without)
+    eager = fp32 | {"mode": "eager"}
+    assert environment.describe(eager | with_it) == environment.describe(eager | without)
 
 
 def test_a_run_that_moves_keeps_every_environment_in_turn(tmp_path):
