@@ -14,6 +14,7 @@ import hydra
 from attn.config import cli, sweep
 from attn.config.check import Impossible, check, choose_device, chosen_seeds
 from attn.config.cli import one_line_errors, register
+from attn.config.launchers import with_defaults
 from attn.training import workers
 from attn.training.cells import Cells
 
@@ -28,6 +29,7 @@ def main(cfg):
     with one_line_errors():
         if sweep.beside_others():
             workers.take_gpu()
+            workers.end_with_launcher()
         seeds, device = chosen_seeds(cfg), choose_device(cfg)
 
         from attn.config.values import check_last_batch
@@ -72,8 +74,19 @@ def checked(cfg):
     return configuration
 
 
+def busy(words: list[str]) -> bool:
+    """Returns whether other processes train some of the runs. A launcher's jobs are asked anew."""
+    if not any(word.startswith("hydra/launcher=") for word in words):
+        return bool(cells.busy)
+
+    from attn.runs.plan import fingerprint_of_data, plan
+
+    runs, _, _ = plan([word for word in words if word not in cli.SWEEPS], fingerprint_of_data)
+    return any(run.holder for run in runs)
+
+
 if __name__ == "__main__":
-    words = cli.expand_home(sys.argv[1:])
+    words = with_defaults(cli.expand_home(sys.argv[1:]))
     words.sort(key=lambda word: word not in cli.SWEEPS)  # which Hydra takes first alone
     sys.argv[1:] = words
     with cli.stoppable():
@@ -85,6 +98,6 @@ if __name__ == "__main__":
         if cells.commands:
             runs = [word for word in words if word.startswith("runs=")]
             print("\nnext: " + shlex.join(["python", "eval.py", *runs[-1:]]))
-        if cells.busy:
+        if busy(words):
             print("other processes train some of the runs; ask again later", file=sys.stderr)
             sys.exit(BUSY)

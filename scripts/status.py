@@ -22,12 +22,12 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 
-from attn.config import cli, sweep
+from attn.config import cli
 from attn.config.catalogue import choices
-from attn.config.check import Impossible, check, choose_device, chosen_seeds
 from attn.config.cli import register
 from attn.config.words import check_words
 from attn.errors import UserError
+from attn.runs.plan import fingerprint_of_data, plan
 from attn.training import workers
 from attn.training.cells import duration
 
@@ -48,10 +48,10 @@ def state(run) -> tuple[str, str]:
     if run.finished:
         done = summary(run.folder / "summary.json")
         return "done", f"{done['test_accuracy']:.2%} in {duration(done['train_seconds'])}"
-    if run.accuracy is not None and not run.holder:
-        return "damaged", run.damage
     if run.holder:
         return "running", f"{run.epochs_done}/{epochs} epochs, {run.holder}"
+    if damage := run.damage:
+        return "damaged", damage
     if run.failure:
         return "failed", f"{run.failure} ({run.folder / 'error.txt'})"
     if (run.folder / "config.yaml").exists():
@@ -62,11 +62,15 @@ def state(run) -> tuple[str, str]:
     )
 
 
+TIMED = ("recipe", "backbone", "device", "attention", "location", "train_seconds")
+
+
 def summary(path: Path) -> dict:
     """Returns a finished run's results; empty where the file is damaged."""
     try:
-        return json.loads(path.read_text())
-    except ValueError:
+        results = json.loads(path.read_text())
+        return results if results.keys() >= {*TIMED} else {}
+    except (OSError, ValueError, AttributeError):
         return {}
 
 
@@ -155,34 +159,6 @@ def time_left(runs: list, on_cpu: bool) -> str:
     except Unknown as error:
         return f"time left: unknown ({error}, none is finished here)"
     return f"time left: about {duration(seconds)}"
-
-
-def plan(words: list[str], fingerprint) -> tuple[list, list, bool]:
-    """Returns a sweep's runs, its impossible cells with the reasons, and whether a CPU trains it.
-
-    fingerprint(cfg): returns the fingerprint of the data.
-    """
-    from attn.runs.folder import Run
-
-    runs, impossible = {}, []
-    every = sweep.split(words)
-    for cell, cfg in zip(every, sweep.planned(every), strict=True):
-        try:
-            configuration = check(cfg, fingerprint(cfg))
-        except Impossible as error:
-            impossible.append((" ".join(cell), str(error)))
-            continue
-        for seed in chosen_seeds(cfg):
-            run = Run(configuration, seed, Path(cfg.runs))
-            runs[run.name] = run
-    return list(runs.values()), impossible, choose_device(cfg).type == "cpu"
-
-
-def fingerprint_of_data(cfg) -> str:
-    """Reads the data, and returns their fingerprint, on which the runs' names depend."""
-    from attn.data import load
-
-    return load(cfg.data.source, cfg.data.root, fetch=False).fingerprint
 
 
 def fingerprint_where_there_are_runs(cfg) -> str:

@@ -14,6 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 from attn.config import catalogue, cli
 from attn.config.check import Impossible, check, choose_device, chosen_seeds
 from attn.config.cli import register
+from attn.config.launchers import check_slurm
 from attn.config.schema import Config
 from attn.config.values import check_noise
 from attn.config.words import catalogue_open, check_words, elements, parsed, varied
@@ -109,6 +110,8 @@ def check_all(words: list[str]) -> list[list[str]]:
             f"{key}={values}: several values; add -m to sweep over them. A list is {key}=[{values}]"
             f", a text with commas is '{key}=\"{values}\"'"
         )
+    if any(word.startswith("hydra/launcher=") and "slurm" in word for word in words):
+        check_slurm(_launcher(every[0]))
     for word in parsed(words):
         if word.key_or_group in ("hydra.run.dir", "hydra.sweep.dir"):
             cli.check_writable(Path(word.value()), word.input_line)
@@ -122,6 +125,12 @@ def check_all(words: list[str]) -> list[list[str]]:
             if not sweep:
                 raise
     return every
+
+
+def _launcher(words: list[str]):
+    """Returns the composed config of a cell's launcher."""
+    with catalogue_open():
+        return compose("train", overrides=words, return_hydra_config=True).hydra.launcher
 
 
 def _several_seeds(every: list[list[str]]) -> list[str]:

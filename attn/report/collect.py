@@ -14,9 +14,9 @@ from attn.names import of_final_features, of_input_channels
 from attn.report.group import FRAMES, KEY, NAMES, ORDER, Group, read_csv
 from attn.runs.files import UNREADABLE
 from attn.runs.folder import Run
-from attn.runs.whole import Damaged, check_finished, reading
+from attn.runs.whole import AGAIN, Damaged, check_finished, check_unfinished, reading
 
-RUN_FILES = ("config.yaml", "summary.json")  # of which a run folder has at least one
+RUN_FILES = ("config.yaml", "summary.json", "metrics.csv")  # of which a run folder has at least one
 PARTS = (
     "channel",
     "spatial",
@@ -106,12 +106,12 @@ def _finished(folder: Path) -> _Read:
 def _unfinished(folder: Path) -> dict:
     """Reads the folder of an unfinished run.
 
-    Raises Damaged where its config.yaml cannot be used.
+    Raises Damaged where its config.yaml or its rows cannot be used.
     """
-    with reading("config.yaml"):
+    with reading("config.yaml", AGAIN):
         values = yaml.safe_load((folder / "config.yaml").read_text())
         config = Config.from_dict(values)
-        failure = Run(config, values["seed"], folder.parent).failure
+        check_unfinished(folder, config.location != "none")
         return {
             "run": folder.name,
             **config.labels,
@@ -122,7 +122,7 @@ def _unfinished(folder: Path) -> dict:
             "recipe_key": recipe_key(config.recipe, config.backbone["name"]),
             "fingerprint": config.fingerprint,
             "numerics": values["numerics"],
-            "reason": failure,
+            "reason": Run(config, values["seed"], folder.parent).failure,
             "state": "failed" if (folder / "error.txt").exists() else "unfinished",
         }
 

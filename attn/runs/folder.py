@@ -72,9 +72,12 @@ class Run:
 
     @property
     def damage(self) -> str:
-        """Returns what is wrong with the files of a run that has a summary; empty for nothing."""
+        """Returns what is wrong with the run's files; empty for nothing."""
         try:
-            whole.check_finished(self.folder)
+            if self.accuracy is not None:
+                whole.check_finished(self.folder)
+            else:
+                whole.check_unfinished(self.folder, self.config.location != "none")
         except whole.Damaged as error:
             return str(error)
         return ""
@@ -89,23 +92,29 @@ class Run:
 
     @property
     def epochs_done(self) -> int:
-        """Returns how many epochs are done according to metrics.csv.
+        """Returns how many epochs are done according to metrics.csv; 0 where it is damaged.
 
         The checkpoint, which is written after the metrics, decides where the run goes on.
         """
-        return int(files.last_row(self.folder / "metrics.csv").get("epoch", -1)) + 1
+        try:
+            return int(files.last_row(self.folder / "metrics.csv").get("epoch", -1)) + 1
+        except files.UNREADABLE:
+            return 0
 
     @property
     def failure(self) -> str:
         """Returns the first line of the reason why the run failed; empty for no failure."""
         error = self.folder / "error.txt"
-        return error.read_text().partition("\n")[0] if error.exists() else ""
+        try:
+            return error.read_text().partition("\n")[0] if error.exists() else ""
+        except files.UNREADABLE:
+            return "error.txt cannot be read"
 
     @property
     def holder(self) -> str:
         """Returns which process is training this run; empty where no process is."""
         path = self.folder / ".lock"
-        if not path.exists():
+        if not path.is_file():
             return ""
         with path.open() as file:
             try:
@@ -138,6 +147,16 @@ class Run:
         (self.folder / "error.txt").unlink(missing_ok=True)
         record = {**asdict(self.config), "seed": self.seed, "numerics": NUMERICS}
         files.write(self.folder / "config.yaml", yaml.safe_dump(record, sort_keys=False))
+
+    def cut_back(self, epochs: int):
+        """Drops the rows of epochs that the checkpoint, of `epochs` epochs, does not have.
+
+        Raises whole.Damaged, before anything is written, where rows of its epochs are missing.
+        """
+        if epochs:
+            whole.check_unfinished(self.folder, self.config.location != "none", epochs)
+        for name in ("metrics.csv", "scores.csv"):
+            files.truncate_rows(self.folder / name, epochs)
 
     def save(self, state: dict, epochs_done: int, device: str):
         """Saves the checkpoint after `epochs_done` epochs.

@@ -12,6 +12,7 @@ import yaml
 from attn.config.schema import NUMERICS, Config
 from attn.errors import RunError
 from attn.names import CLASSES, COLOURS, SOURCES
+from attn.runs.checkpoint import NAME as CHECKPOINT
 from attn.runs.files import UNREADABLE
 
 DELETE = "delete the folder, and train.py makes it again"
@@ -75,6 +76,24 @@ def check_finished(folder: Path) -> dict:
     return summary
 
 
+def check_unfinished(folder: Path, scored: bool, epochs: int | None = None):
+    """Raises Damaged where a run that goes on from its checkpoint lacks rows of earlier epochs.
+
+    Rows after the checkpoint, and a last line that is half written, are no damage: the run writes
+    them again. scored: whether the run has attention, and so scores. epochs: the number of epochs
+    in the checkpoint; None where the checkpoint was not read, as it is large.
+    """
+    if not (folder / CHECKPOINT).exists():
+        return  # it begins anew
+    with reading("metrics.csv"):
+        there = [int(row["epoch"]) for row in _rows(folder / "metrics.csv", METRICS, growing=True)]
+        if there != list(range(len(there))) or len(there) < (epochs or 1):
+            raise ValueError(f"it has {len(there)} of {epochs or 'the'} epochs")
+    if scored:
+        with reading("scores.csv"):
+            _check_scores(folder / "scores.csv", epochs, growing=True)
+
+
 def _likeness(summary: dict, twin: Path) -> str:
     """Returns whether a run is a copy of another folder's run, or has other results.
 
@@ -126,17 +145,18 @@ def check_rows(folder: Path, epochs: int | None, scored: bool) -> list[dict[str,
         if epochs is not None and there != list(range(epochs)):
             raise ValueError(f"it has {len(there)} of {epochs} epochs")
     with reading("scores.csv"):
-        if scored and not (folder / "scores.csv").exists():
-            raise ValueError("there is none")
         if scored:
             _check_scores(folder / "scores.csv", epochs)
     return metrics
 
 
-def _check_scores(path: Path, epochs: int | None):
-    rows = _rows(path, SCORES)
+def _check_scores(path: Path, epochs: int | None, growing: bool = False):
+    """Raises ValueError where rows are missing; growing: only of the epochs that are asked for."""
+    rows = _rows(path, SCORES, growing)
     if not rows and path.read_text().strip().split(",") == [*SCORES]:
         return
+    if growing:
+        rows = [row for row in rows if int(row["epoch"]) < (epochs or 0)]
     counts = Counter((int(row["epoch"]), row["images"]) for row in rows)
     if len(set(counts.values())) > 1:
         (epoch, _), fewest = min(counts.items(), key=lambda item: item[1])
@@ -173,18 +193,20 @@ def check_predictions(folder: Path, needed: bool):
                 raise ValueError("its logits are of another shape")
 
 
-def _rows(path: Path, columns) -> list[dict[str, str]]:
-    """Returns a CSV file's rows.
+def _rows(path: Path, columns, growing: bool = False) -> list[dict[str, str]]:
+    """Returns a CSV file's rows; growing: but for a last line that is half written.
 
     Raises ValueError where a column is missing, or where a row has not as many values as the head.
     """
-    with path.open(newline="") as file:
-        reader = csv.DictReader(file)
-        if not reader.fieldnames:
-            raise ValueError("it is empty")
-        if lacking := set(columns) - set(reader.fieldnames):
-            raise ValueError(f"it has no column {', '.join(sorted(lacking))}")
-        rows = list(reader)
+    if not path.exists():
+        raise ValueError("there is none")
+    lines = path.read_text().splitlines(keepends=True)
+    reader = csv.DictReader(line for line in lines if line.endswith("\n") or not growing)
+    if not reader.fieldnames:
+        raise ValueError("it is empty")
+    if lacking := set(columns) - set(reader.fieldnames):
+        raise ValueError(f"it has no column {', '.join(sorted(lacking))}")
+    rows = list(reader)
     if any(None in row or None in row.values() for row in rows):
         raise ValueError("a row has more or fewer values than the head has names")
     return rows

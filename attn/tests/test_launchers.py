@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from attn.runs.plan import fingerprint_of_data, plan
 from attn.tests.conftest import NOISY, ROOT, TINY, folders, program, rows
 
 SLURM = [
@@ -67,6 +68,42 @@ def test_a_failing_job_stops_no_other(tmp_path):
     done = program("train.py", "-m", *words, *launcher)
     assert done.returncode == 1 and "cell 1  seed 0  FAILED: the loss" in done.stdout
     assert len(numbers(tmp_path)) == 1
+
+
+@pytest.mark.slow
+def test_a_run_that_another_process_trains_is_busy_under_a_launcher_too(tmp_path):
+    words = [*TINY, "location=none,last", f"runs={tmp_path}"]
+    runs, _, _ = plan(words, fingerprint_of_data)
+    with runs[1].locked():
+        done = program("train.py", "-m", *words, "hydra/launcher=joblib")
+    assert done.returncode == 75 and "other processes train" in done.stderr, done.stderr
+    assert [run.finished for run in runs] == [True, False]
+    again = program("train.py", "-m", *words, "hydra/launcher=joblib")
+    assert again.returncode == 0 and all(run.finished for run in runs)
+
+
+@pytest.mark.slow
+def test_a_killed_launcher_leaves_no_worker_that_writes_on(tmp_path):
+    words = [*TINY, *NOISY, "recipe.epochs=200", "location=none,last", f"runs={tmp_path}"]
+    launcher = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+    runs, _, _ = plan(words, fingerprint_of_data)
+    process = subprocess.Popen([sys.executable, "train.py", "-m", *words, *launcher], cwd=ROOT)
+    wait_for(lambda: all((run.folder / "metrics.csv").exists() for run in runs), seconds=180)
+    process.kill()
+    process.wait()
+    wait_for(lambda: not any(run.holder for run in runs), seconds=20)
+    assert not any(run.finished for run in runs)
+
+
+@pytest.mark.slow
+@needs_slurm
+def test_a_job_that_slurm_does_not_take_is_refused_before_it_is_sent(cluster, tmp_path):
+    words = ["hydra.launcher.partition=nowhere", *TINY, f"runs={tmp_path / 'runs'}"]
+    status, output = cluster().train(*words)
+    assert status == 1 and "Traceback" not in output
+    assert "SLURM takes no such job: " in output and "invalid partition" in output.lower()
+    assert "hydra.launcher.partition=nowhere" in output and "hydra.launcher.account=" in output
+    assert not (tmp_path / "runs").exists()
 
 
 class Cluster:
@@ -136,6 +173,8 @@ def test_a_sweep_is_an_array_of_jobs_and_a_killed_worker_fails_alone(cluster, he
     os.kill(int(lock.read_text().split()[1]), signal.SIGKILL)
     output = process.communicate(timeout=200)[0]
     assert process.returncode == 1, output
+    jobs = {path.name.partition("_")[0] for path in root.glob("_jobs/*/.submitit/*_*")}
+    assert len(jobs) == 1, "the cells are not jobs of one array"
     assert "FAILED: its process ended with status -9" in logs(root)
     assert len(numbers(root)) == 3
     done = program("train.py", "-m", *SWEEP, f"runs={root}")
@@ -154,6 +193,7 @@ def test_a_job_out_of_time_is_queued_again_and_ends_in_the_bits_of_an_uninterrup
     root = tmp_path / "runs"
     status, output = cluster().train(*LONG, *limits, f"runs={root}")
     assert status == 0, output
+    assert "each job has 1 minutes (hydra.launcher.timeout_min=)" in output
     assert "goes on after epoch" in logs(root)
     whole = program("train.py", *LONG, f"runs={tmp_path / 'whole'}")
     assert whole.returncode == 0 and numbers(root) == numbers(tmp_path / "whole")

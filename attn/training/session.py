@@ -135,9 +135,10 @@ def _claim(run: Run, device: torch.device, report, locks: ExitStack) -> Claim | 
         locks.enter_context(run.locked())
         if run.finished:
             return None
-        claim = Claim(run, run.restore(device.type, lambda text: tell(Note(text))), tell, device)
+        state = run.restore(device.type, lambda text: tell(Note(text)))
+        run.cut_back(state["run"]["epochs"] if state else 0)
         run.write_config()
-        return claim
+        return Claim(run, state, tell, device)
     except BrokenPipeError:
         raise
     except BusyError as error:
@@ -188,12 +189,6 @@ class Session:
             self.tell(Note(text, of_all=True))
         self.epochs_done, self.seconds, self.train_seconds = self._restored(claim.state)
         self._record_environment()
-        for name in ("metrics.csv", "scores.csv"):
-            with whole.reading(name):
-                files.truncate_rows(self.run.folder / name, self.epochs_done)
-        if self.epochs_done:
-            scored = self.run.config.location != "none"
-            whole.check_rows(self.run.folder, self.epochs_done, scored)
         self.log = Log(self.run.folder)
         example = shared.inputs["test"].pictures(int(shared.test_order[0]))
         self.log.begin(asdict(self.run.config), example)

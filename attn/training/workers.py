@@ -5,13 +5,17 @@ They are forked from a server process that has imported torch. This module impor
 """
 
 import fcntl
+import functools
 import multiprocessing
 import os
 import signal
 import tempfile
 import threading
+import time
 from multiprocessing import connection, forkserver
 from pathlib import Path
+
+from attn.config.launchers import VISIBLE, visible_gpus
 
 CONTEXT = multiprocessing.get_context("forkserver")
 
@@ -51,9 +55,6 @@ def processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
-VISIBLE = "CUDA_VISIBLE_DEVICES"
-
-
 def take_gpu(folder: str = ""):
     """Keeps this process on one of several GPUs, before torch asks for them.
 
@@ -61,7 +62,7 @@ def take_gpu(folder: str = ""):
     as they live; where all are taken they share. The folder, of temporary files unless another is
     given, holds the locks.
     """
-    gpus = _gpus()
+    gpus = visible_gpus()
     if len(gpus) < 2:
         return
     for gpu in gpus:
@@ -77,14 +78,6 @@ def take_gpu(folder: str = ""):
     os.environ[VISIBLE] = gpus[os.getpid() % len(gpus)]
 
 
-def _gpus() -> list[str]:
-    """Returns the names of the GPUs that this process sees, as its environment has them."""
-    if VISIBLE in os.environ:
-        return [gpu for gpu in os.environ[VISIBLE].split(",") if gpu]
-    known = Path("/proc/driver/nvidia/gpus")
-    return [str(i) for i, _ in enumerate(known.iterdir())] if known.exists() else []
-
-
 def stay_on(processor: int | None):
     """Keeps this process on one of its processors, so that its data stay in that processor's cache.
 
@@ -92,6 +85,22 @@ def stay_on(processor: int | None):
     """
     if processor is not None and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[processor]})
+
+
+@functools.cache
+def end_with_launcher():
+    """Ends this process, in which a launcher runs jobs, when the launcher has ended.
+
+    Else a killed launcher would leave processes that write on.
+    """
+    launcher = os.getppid()
+
+    def watch():
+        while os.getppid() == launcher:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def end_with_parent():

@@ -118,6 +118,7 @@ def test_three_hundred_wrong_command_lines_end_in_one_line(tmp_path, monkeypatch
         ),
         (["hydra/sweeper=optuna"], "a sweeper that tunes would choose on the test set"),
         (["hydra/launcher=none"], "hydra/launcher=none: choose one of basic"),
+        (["hydra.run.dir=/proc/x"], "hydra.run.dir=/proc/x: /proc cannot be written to"),
     ],
 )
 def test_what_no_single_run_can_mean_ends_in_one_line(tmp_path, words, message):

@@ -1,6 +1,7 @@
 """Run folders that somebody else has changed: train.py, status.py and eval.py agree on them."""
 
 import hashlib
+import importlib.util
 import io
 import os
 import resource
@@ -96,13 +97,44 @@ def test_rows_that_are_lost_are_named_and_never_passed_over(
     trained_once, tmp_path, synthetic, name, damage, state
 ):
     run = copy(trained_once[state], tmp_path)
+    config = (run.folder / "config.yaml").read_text()
     damage(run.folder / name)
     assert not run.finished
+    before_training = [run.damage, *collect(tmp_path).left_out, status_of(run)]
+    if state or damage is not cut:  # which the checkpoint alone can tell of an unfinished run
+        assert all(f"its {name} is damaged (" in told for told in before_training)
+    (run.folder / "environment.json").unlink()
     message = train(run, synthetic)
     assert message.startswith(f"its {name} is damaged (") and "; delete the folder" in message
     assert "Traceback" not in message and "\n" not in message
-    (left,) = collect(tmp_path).left_out
-    assert f"its {name} is damaged (" in left and "Traceback" not in left
+    assert not (run.folder / "environment.json").exists()  # it was refused before it was begun
+    assert (run.folder / "config.yaml").read_text() == config
+
+
+def status_of(run) -> str:
+    spec = importlib.util.spec_from_file_location("status", ROOT / "scripts" / "status.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return " ".join(module.state(run))
+
+
+@pytest.mark.parametrize("damage", [binary, a_folder], ids=lambda damage: damage.__name__)
+@pytest.mark.parametrize("name", ["error.txt", ".lock", "config.yaml", "summary.json"])
+def test_status_and_eval_read_on_whatever_is_wrong(trained_once, tmp_path, name, damage):
+    run = copy(trained_once[0], tmp_path)
+    damage(run.folder / name)
+    word, _, text = status_of(run).partition(" ")
+    assert word == ("failed" if name == "error.txt" else "partial"), text
+    left = collect(tmp_path).left_out
+    assert len(left) == 1 and run.name in left[0] and "delete the folder" not in left[0]
+
+
+def test_a_line_that_is_half_written_is_no_damage(trained_once, tmp_path, synthetic):
+    run = copy(trained_once[0], tmp_path)
+    for name in ("metrics.csv", "scores.csv"):
+        with (run.folder / name).open("a") as file:
+            file.write("2,0.0")
+    assert run.damage == "" and train(run, synthetic) == "" and run.finished
 
 
 @pytest.mark.parametrize("name", ["predictions.npz", "stem.csv", "config.yaml", "summary.json"])

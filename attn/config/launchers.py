@@ -1,0 +1,65 @@
+"""Launchers: the GPUs that jobs of this machine share, and whether SLURM would take a job."""
+
+import os
+import subprocess
+from pathlib import Path
+
+from attn.errors import UserError
+
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+# sbatch's options for what a job asks for, by the launcher's keys.
+OPTIONS = {
+    "partition": "--partition={}",
+    "account": "--account={}",
+    "qos": "--qos={}",
+    "constraint": "--constraint={}",
+    "gpus_per_node": "--gpus-per-node={}",
+    "cpus_per_task": "--cpus-per-task={}",
+    "mem_gb": "--mem={}G",
+    "timeout_min": "--time={}",
+}
+
+
+def visible_gpus() -> list[str]:
+    """Returns the names of the GPUs that this process sees, as its environment has them."""
+    if VISIBLE in os.environ:
+        return [gpu for gpu in os.environ[VISIBLE].split(",") if gpu]
+    known = Path("/proc/driver/nvidia/gpus")
+    return [str(i) for i, _ in enumerate(known.iterdir())] if known.exists() else []
+
+
+def with_defaults(words: list[str]) -> list[str]:
+    """Returns the words, and for joblib those that say how jobs share this machine.
+
+    A GPU has one job at once. Without GPUs there is one, whose seeds use all processors. Each job
+    is sent alone: joblib would give several cells to a process once a cell took no time, as those
+    do that are finished.
+    """
+    if "hydra/launcher=joblib" not in words:
+        return words
+    values = {"n_jobs": max(1, len(visible_gpus())), "batch_size": 1}
+    keys = {word.partition("=")[0] for word in words}
+    added = {f"hydra.launcher.{name}": value for name, value in values.items()}
+    return words + [f"{key}={value}" for key, value in added.items() if key not in keys]
+
+
+def check_slurm(launcher):
+    """Asks SLURM whether it would take the jobs of a launcher's config, and prints their time.
+
+    Raises UserError, before anything is sent, where SLURM would not.
+    """
+    asked = {key: launcher[key] for key in OPTIONS if launcher.get(key) is not None}
+    options = [OPTIONS[key].format(value) for key, value in asked.items()]
+    command = ["sbatch", "--test-only", "--wrap=true", *options]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        reason = done.stderr.strip().splitlines()[-1].removeprefix("sbatch: error: ")
+        settings = " ".join(f"hydra.launcher.{key}={value}" for key, value in asked.items())
+        raise UserError(
+            f"SLURM takes no such job: {reason}. It was asked with {settings}; a cluster may want "
+            "hydra.launcher.partition= and hydra.launcher.account= (sinfo lists the partitions)"
+        )
+    print(
+        f"each job has {asked['timeout_min']} minutes (hydra.launcher.timeout_min=), and is queued "
+        "again where they are not enough"
+    )
