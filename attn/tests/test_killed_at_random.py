@@ -1,6 +1,5 @@
 """Runs that are killed again and again at seeded random moments, and end in the same bits."""
 
-import contextlib
 import fcntl
 import json
 import os
@@ -16,8 +15,9 @@ import torch
 from attn.runs.files import PARTIAL
 from attn.tests.conftest import NOISY, ROOT, TINY, folders, program, rows
 
-WORDS = ["train.py", *TINY, *NOISY, "recipe.epochs=4", "seeds=2"]
-KILLS = 6
+WORDS = ["train.py", *TINY, *NOISY, "recipe.epochs=10", "seeds=2"]
+KILLS = ["group", "parent", "child"] * 2
+TIMES = ("train_seconds", "seconds", "images_per_second")  # of a summary: another run has others
 # A program that goes on without the optimiser's momentum: what a broken resume would be like.
 BROKEN = """
 import attn.runs.checkpoint as checkpoint
@@ -39,32 +39,48 @@ def whole(tmp_path_factory):
     return root
 
 
-def start(root, **environment):
-    """The program in a process group of its own."""
+def start(root, log, **environment):
+    """The program in a process group of its own, which writes what it says into a file."""
     command = [sys.executable, *WORDS, f"runs={root}"]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     env = os.environ | environment
-    return subprocess.Popen(command, cwd=ROOT, start_new_session=True, env=env, **quiet)
+    with open(log, "a") as file:
+        group = {"start_new_session": True, "stdout": file, "stderr": file}
+        return subprocess.Popen(command, cwd=ROOT, env=env, **group)
 
 
 def trainers(root) -> list[int]:
-    """The processes that hold the run folders."""
-    locks = [folder / ".lock" for folder in folders(root)]
-    return [int(text.split()[1]) for lock in locks if (text := read(lock)).startswith("process ")]
+    """The processes that hold the run folders now."""
+    held = [
+        lock for folder in folders(root) if (lock := folder / ".lock").exists() and is_held(lock)
+    ]
+    return [int(lock.read_text().split()[1]) for lock in held]
 
 
-def read(path) -> str:
-    return path.read_text() if path.exists() else ""
+def epochs_done(root) -> int:
+    return sum(len(rows(path)) for path in root.glob("*/metrics.csv"))
 
 
-def kill(process, root, whom: str):
-    victims = {"group": [], "parent": [process.pid], "child": trainers(root)[:1]}[whom]
-    if not victims:
-        os.killpg(process.pid, signal.SIGKILL)
-    for victim in victims:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(victim, signal.SIGKILL)
+def is_held(path) -> bool:
+    with path.open() as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return path.read_text().startswith("process ")
+    return False
+
+
+def kill(process, root, whom: str) -> bool:
+    """Kills the group, the parent or a child; returns whether there still was anybody to kill."""
+    training = trainers(root)
+    try:
+        if whom == "group":
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            os.kill(process.pid if whom == "parent" else training[0], signal.SIGKILL)
+    except (ProcessLookupError, IndexError):
+        return False
     process.wait(timeout=120)  # of a child: until the other run is trained
+    return bool(training)
 
 
 def differences(root, whole) -> list[str]:
@@ -75,12 +91,16 @@ def differences(root, whole) -> list[str]:
         for name in ("metrics.csv", "scores.csv", "stem.csv"):
             found += [f"{mine.name}/{name}"] if rows(mine / name) != rows(theirs / name) else []
         summaries = [json.loads((folder / "summary.json").read_text()) for folder in (mine, theirs)]
-        for key in ("test_accuracy", "configuration", "parameters", "fingerprint"):
+        for key in summaries[1].keys() - {*TIMES}:
             found += [f"{mine.name}: {key}"] if summaries[0][key] != summaries[1][key] else []
         states = [torch.load(f / "checkpoint.pt", weights_only=True) for f in (mine, theirs)]
-        for name, value in states[0]["network"].items():
-            found += [] if value.equal(states[1]["network"][name]) else [f"{mine.name}: {name}"]
+        tensors, others = ({**s["network"], **momenta(s)} for s in states)
+        found += [f"{mine.name}: {k}" for k, v in tensors.items() if not v.equal(others[k])]
     return found
+
+
+def momenta(state) -> dict:
+    return {k: v["momentum_buffer"] for k, v in state["optimizer"]["state"].items()}
 
 
 def check_nothing_is_left(root):
@@ -93,28 +113,35 @@ def check_nothing_is_left(root):
 
 @pytest.mark.slow
 def test_a_run_killed_at_random_moments_ends_in_the_bits_of_an_uninterrupted_run(tmp_path, whole):
-    draws = random.Random(21)
-    for _ in range(KILLS):
-        process = start(tmp_path)
-        time.sleep(draws.uniform(2, 12))  # while it starts, trains, tests or saves
-        kill(process, tmp_path, draws.choice(["group", "parent", "child"]))
-    done = program(*WORDS, f"runs={tmp_path}")
+    draws, root, log = random.Random(21), tmp_path / "runs", tmp_path / "log"
+    killed = 0
+    for whom in draws.sample(KILLS, len(KILLS)):
+        enough = epochs_done(root) + draws.choice([0, 1, 2, 3])
+        process = start(root, log)
+        while not (trainers(root) and epochs_done(root) >= enough) and process.poll() is None:
+            time.sleep(0.02)
+        time.sleep(draws.uniform(0, 1))  # while it begins, trains, tests or saves
+        killed += kill(process, root, whom)
+        while trainers(root):  # a child ends soon after its parent
+            time.sleep(0.02)
+    assert killed >= 4 and log.read_text().count("goes on after epoch") >= 2, log.read_text()
+    done = program(*WORDS, f"runs={root}")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert differences(tmp_path, whole) == []
-    check_nothing_is_left(tmp_path)
+    assert differences(root, whole) == []
+    check_nothing_is_left(root)
 
 
 @pytest.mark.slow
 def test_a_resume_that_forgets_the_momentum_is_found(tmp_path, whole):
     """The negative control: were a resume broken, the test above would fail."""
     (tmp_path / "sitecustomize.py").write_text(BROKEN)
-    root = tmp_path / "runs"
-    process = start(root)
+    root, log = tmp_path / "runs", tmp_path / "log"
+    process = start(root, log)
     end = time.monotonic() + 120
     while len(list(root.glob("*/checkpoint.pt"))) < 2:
         assert process.poll() is None and time.monotonic() < end
         time.sleep(0.02)
     kill(process, root, "group")
     path = f"{tmp_path}{os.pathsep}{ROOT}"
-    assert start(root, PYTHONPATH=path).wait(timeout=120) == 0
+    assert start(root, log, PYTHONPATH=path).wait(timeout=120) == 0
     assert any(name.endswith("metrics.csv") for name in differences(root, whole))
