@@ -104,13 +104,14 @@ def test_a_second_process_on_a_run_is_told_who_has_it(tmp_path):
 
 
 @pytest.mark.slow
-def test_an_interrupted_sweep_stops_and_says_how_to_go_on(tmp_path):
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])  # a person's, a queue's
+def test_an_interrupted_sweep_stops_and_says_how_to_go_on(tmp_path, sent):
     words = ["experiment=noise", "recipe.epochs=1000", f"runs={tmp_path}"]
     process = start("train.py", *TINY, *words)
     wait_for(lambda: list(tmp_path.glob("*/checkpoint.pt")), process)
-    os.killpg(process.pid, signal.SIGINT)
+    os.killpg(process.pid, sent) if sent == signal.SIGINT else process.send_signal(sent)
     output = process.communicate(timeout=30)[0]
-    assert process.returncode == 130
+    assert process.returncode == 128 + sent
     assert "The same command goes on from the last checkpoint" in output
     assert "Traceback" not in output
 

@@ -12,7 +12,9 @@ import sys
 import pytest
 import torch
 
+import attn
 from attn.config.sweep import configuration
+from attn.data.inputs import Inputs
 from attn.errors import RunError
 from attn.report.collect import collect
 from attn.runs import checkpoint
@@ -127,6 +129,40 @@ def test_status_and_eval_read_on_whatever_is_wrong(trained_once, tmp_path, name,
     assert word == ("failed" if name == "error.txt" else "partial"), text
     left = collect(tmp_path).left_out
     assert len(left) == 1 and run.name in left[0] and "delete the folder" not in left[0]
+
+
+@pytest.mark.parametrize("state", [0, 1], ids=["unfinished", "finished"])
+def test_a_config_with_code_in_it_runs_none(trained_once, tmp_path, monkeypatch, state):
+    monkeypatch.chdir(tmp_path)
+    run = copy(trained_once[state], tmp_path)
+    path = run.folder / "config.yaml"
+    harm = "!!python/object/apply:os.mkdir [harm]"
+    path.write_text(f"{path.read_text()}harm: {harm}\n_target_: os.mkdir\n")
+    (left,) = collect(tmp_path).left_out
+    assert "its config.yaml is damaged" in left and "delete the folder" not in left
+    with pytest.raises(RunError, match=r"config\.yaml"):
+        attn.load_run(run.folder)
+    assert not (tmp_path / "harm").exists()
+
+
+def test_what_is_not_finite_never_reaches_what_is_saved(trained_once, tmp_path, synthetic):
+    """Neither weights nor running statistics: the run goes on from the epoch before."""
+    run = copy(trained_once[0], tmp_path)
+    saved = (run.folder / checkpoint.NAME).read_bytes()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("attn.evaluation.predict.Inputs.__call__", spoilt)
+        assert "not finite in epoch 3, step 1" in train(run, synthetic)
+    assert (run.folder / checkpoint.NAME).read_bytes() == saved
+    assert train(run, synthetic) == "" and run.finished
+    whole = torch.load(trained_once[1].folder / checkpoint.NAME, weights_only=True)["network"]
+    resumed = torch.load(run.folder / checkpoint.NAME, weights_only=True)["network"]
+    for name, value in resumed.items():  # two threads round otherwise
+        assert value.double().allclose(whole[name].double(), atol=1e-5), name
+
+
+def spoilt(inputs, samples, draws=None, call=Inputs.__call__):
+    x, labels = call(inputs, samples, draws)
+    return x * float("inf"), labels
 
 
 def test_a_line_that_is_half_written_is_no_damage(trained_once, tmp_path, synthetic):
