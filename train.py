@@ -5,6 +5,7 @@ python train.py experiment=noise                         a whole table
 python train.py recipe=quick backbone=resnet20 seeds=2   minutes on a CPU
 """
 
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -30,6 +31,8 @@ def main(cfg):
         if sweep.beside_others():
             workers.take_gpu()
             workers.end_with_launcher()
+        if "SLURM_JOB_ID" in os.environ:
+            cli.stop_at_sigterm()
         seeds, device = chosen_seeds(cfg), choose_device(cfg)
 
         from attn.config.values import check_last_batch

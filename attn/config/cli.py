@@ -143,13 +143,10 @@ def _reason(error: Exception) -> str:
 def stoppable():
     """Ends the program without a traceback at a mistake, an interruption or a reader that has gone.
 
-    The signal that a queue sends before it kills (SIGTERM) is taken as an interruption.
+    SIGTERM is an interruption.
     """
 
-    def terminate(*_):
-        raise Terminated
-
-    signal.signal(signal.SIGTERM, terminate)
+    stop_at_sigterm()
     codecs.register_error("in_ascii", _in_ascii)
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="in_ascii")
@@ -165,6 +162,18 @@ def stoppable():
         stop_at_once_next()
         print("\nStopped.", file=sys.stderr)
         sys.exit(stopped_by(stop))
+
+
+def stop_at_sigterm():
+    """Takes the signal that a queue sends before it kills as an interruption.
+
+    submitit would pass over it in a job, whose runs, ended by the same signal, would have failed.
+    """
+
+    def terminate(*_):
+        raise Terminated
+
+    signal.signal(signal.SIGTERM, terminate)
 
 
 def stop_at_once_next():

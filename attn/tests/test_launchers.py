@@ -173,7 +173,7 @@ def test_a_sweep_is_an_array_of_jobs_and_a_killed_worker_fails_alone(cluster, he
     os.kill(int(lock.read_text().split()[1]), signal.SIGKILL)
     output = process.communicate(timeout=200)[0]
     assert process.returncode == 1, output
-    jobs = {path.name.partition("_")[0] for path in root.glob("_jobs/*/.submitit/*_*")}
+    jobs = {path.name.partition("_")[0] for path in root.glob("_jobs/*/.submitit/[0-9]*_*")}
     assert len(jobs) == 1, "the cells are not jobs of one array"
     assert "FAILED: its process ended with status -9" in logs(root)
     assert len(numbers(root)) == 3
@@ -196,6 +196,21 @@ def test_a_job_out_of_time_is_queued_again_and_ends_in_the_bits_of_an_uninterrup
     assert "each job has 1 minutes (hydra.launcher.timeout_min=)" in output
     assert "goes on after epoch" in logs(root)
     whole = program("train.py", *LONG, f"runs={tmp_path / 'whole'}")
+    assert whole.returncode == 0 and numbers(root) == numbers(tmp_path / "whole")
+
+
+@pytest.mark.slow
+@needs_slurm
+def test_a_preempted_job_is_queued_again_and_goes_on(cluster, tmp_path):
+    here = cluster(PREEMPT="REQUEUE")
+    root, words = tmp_path / "runs", [*TINY, *NOISY, "recipe.epochs=12"]
+    process = here.start(*words, f"runs={root}")
+    wait_for(lambda: list(root.glob("*/checkpoint.pt")))
+    here.said("srun", "-p", "urgent", "--exclusive", "true")  # preempts, and ends
+    output = process.communicate(timeout=280)[0]
+    assert process.returncode == 0, output
+    assert "goes on after epoch" in logs(root)
+    whole = program("train.py", *words, f"runs={tmp_path / 'whole'}")
     assert whole.returncode == 0 and numbers(root) == numbers(tmp_path / "whole")
 
 

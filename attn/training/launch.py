@@ -19,6 +19,7 @@ from attn.training.progress import CPU_HINT, Progress
 from attn.training.session import train
 
 AT_ONCE = 10  # on one GPU, at most
+MOMENT = 0.5  # seconds in which a signal that ended a run's process reaches this one too
 
 
 def launch(runs: list[Run], device, compiled: bool | None, beside, cells: Cells, cell: int | None):
@@ -97,6 +98,7 @@ def _side_by_side(runs: list[Run], compiled, cells: Cells, cell) -> list[str]:
                 free.append(processor)
                 process.join()
                 if process.exitcode and run.name not in progress.failed:
+                    time.sleep(MOMENT)
                     progress.handle(run.name, Failed(_ended(process.exitcode)))
     finally:
         for _, process, _ in working.values():

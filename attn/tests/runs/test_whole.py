@@ -6,8 +6,10 @@ import io
 import os
 import resource
 import shutil
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 import torch
@@ -129,6 +131,13 @@ def test_status_and_eval_read_on_whatever_is_wrong(trained_once, tmp_path, name,
     assert word == ("failed" if name == "error.txt" else "partial"), text
     left = collect(tmp_path).left_out
     assert len(left) == 1 and run.name in left[0] and "delete the folder" not in left[0]
+
+
+def test_status_names_who_trains_a_run(trained_once, tmp_path):
+    run = copy(trained_once[0], tmp_path)
+    with run.locked():
+        assert status_of(run).startswith(f"running 2/3 epochs, process {os.getpid()} on ")
+    assert status_of(run) == "partial 2/3 epochs"
 
 
 @pytest.mark.parametrize("state", [0, 1], ids=["unfinished", "finished"])
@@ -275,10 +284,19 @@ def test_a_renamed_folder_is_known_by_train_status_and_eval(trained_once, tmp_pa
 
 
 @pytest.mark.slow
-def test_a_file_that_cannot_grow_is_named_and_the_run_goes_on_later(tmp_path):
-    words = ["recipe=quick", "backbone=resnet20", "recipe.epochs=2", *SMALL]
-    words += ["data.source=synthetic", "device=cpu", f"runs={tmp_path}"]
-    command = [sys.executable, "train.py", *words]
+def test_a_file_that_cannot_grow_is_named_and_what_is_saved_stays(tmp_path):
+    words = ["recipe=quick", "backbone=resnet20", "recipe.epochs=9", *SMALL, f"runs={tmp_path}"]
+    words += ["data.source=synthetic", "device=cpu"]
+    assert program("train.py", *words).returncode == 0
+    command = [sys.executable, "train.py", *words, "seeds=2"]
+    process = subprocess.Popen(command, cwd=ROOT, start_new_session=True, stdout=subprocess.DEVNULL)
+    while not (found := list(tmp_path.glob("*-s1-*/checkpoint.pt"))):
+        assert process.poll() is None
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    (summary,) = tmp_path.glob("*-s0-*/summary.json")
+    results, saved = summary.read_bytes(), found[0].read_bytes()
 
     def limit():
         resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, resource.RLIM_INFINITY))
@@ -286,5 +304,8 @@ def test_a_file_that_cannot_grow_is_named_and_the_run_goes_on_later(tmp_path):
     full = subprocess.run(command, cwd=ROOT, preexec_fn=limit, capture_output=True, text=True)
     assert full.returncode == 1 and "Traceback" not in full.stdout + full.stderr
     assert "checkpoint.pt: File too large" in full.stdout
+    assert summary.read_bytes() == results
+    assert found[0].with_name(checkpoint.PREVIOUS).read_bytes() == saved
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0 and len(list(tmp_path.glob("*/summary.json"))) == 1
+    assert done.returncode == 0 and "goes on after epoch" in done.stdout
+    assert len(list(tmp_path.glob("*/summary.json"))) == 2
