@@ -6,7 +6,7 @@ python scripts/status.py experiment=noise                    the plan and where 
 python scripts/status.py experiment=noise recipe=quick backbone=resnet20 seeds=2
 python scripts/status.py location=first,last seeds=3         a sweep without an experiment
 
-A run of a sweep is done, damaged, running, partial, failed, missing or impossible. A run takes the
+A run of a sweep is done, damaged, running, partial, failed, waiting or impossible. A run takes the
 mean of runs that are finished here, else of published runs, else of the runs that chose the recipe.
 These runs are a CPU's or a GPU's, as this machine has it. They have the run's attention and
 location, else only its recipe and backbone.
@@ -58,7 +58,7 @@ def state(run) -> tuple[str, str]:
         return "partial", f"{run.epochs_done}/{epochs} epochs"
     other = folders_of_other_names(run.root).get(run.name)
     return (
-        ("damaged", f"its folder is called {other}: rename it back") if other else ("missing", "")
+        ("damaged", f"its folder is called {other}: rename it back") if other else ("waiting", "")
     )
 
 

@@ -115,12 +115,12 @@ def test_status_is_the_plan_and_the_state(trained, tmp_path):
     states = {line.split()[1]: line for line in done.stdout.splitlines() if "-s" in line}
     assert states[first.name].startswith("partial") and "2/2 epochs" in states[first.name]
     assert states[second.name].startswith("failed") and "it broke" in states[second.name]
-    assert "error.txt" in states[second.name] and states[third.name].startswith("missing")
+    assert "error.txt" in states[second.name] and states[third.name].startswith("waiting")
     assert sum(line.startswith("done") for line in states.values()) == 1
     assert "time left: about" in done.stdout
     impossible = ["attention=se", "backbone=mobilenet_v2", "stages=[1],[2]"]
     done = program("scripts/status.py", *words, *impossible)
-    assert "1 impossible" in done.stdout and "2 missing" in done.stdout
+    assert "1 impossible" in done.stdout and "2 waiting" in done.stdout
     assert "no block there has the seam refine" in done.stdout
     wrong = program("scripts/status.py", "experiment=tables")
     assert wrong.returncode == 1 and wrong.stderr.startswith("experiment=tables: choose one of")
