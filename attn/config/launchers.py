@@ -53,13 +53,14 @@ def check_slurm(launcher):
     command = ["sbatch", "--test-only", "--wrap=true", *options]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        reason = done.stderr.strip().splitlines()[-1].removeprefix("sbatch: error: ")
+        reason = done.stderr.strip().rpartition("\n")[2].removeprefix("sbatch: error: ")
         settings = " ".join(f"hydra.launcher.{key}={value}" for key, value in asked.items())
         raise UserError(
             f"SLURM takes no such job: {reason}. It was asked with {settings}; a cluster may want "
             "hydra.launcher.partition= and hydra.launcher.account= (sinfo lists the partitions)"
         )
+    limit = f"{asked['timeout_min']} min" if "timeout_min" in asked else "the partition's own"
     print(
-        f"each job has {asked['timeout_min']} minutes (hydra.launcher.timeout_min=), and is queued "
-        "again where they are not enough"
+        f"time limit of a job: {limit} (hydra.launcher.timeout_min=); a job that runs out of time "
+        "is queued again"
     )

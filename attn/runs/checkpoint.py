@@ -14,6 +14,7 @@ from attn.runs.files import write
 
 PARTS = ("run", "network", "optimizer", "seconds", "train_seconds")
 NAME, PREVIOUS, CHECKSUMS = "checkpoint.pt", "checkpoint.previous.pt", "checkpoint.sha256"
+COPIES = (NAME, PREVIOUS)  # of which a run goes on from the first that is whole
 
 
 def save(folder: Path, state: dict):
@@ -42,7 +43,7 @@ def load(folder: Path, complain=print) -> dict | None:
     where a checkpoint with a right checksum holds something else, such as code.
     """
 
-    paths = [folder / name for name in (NAME, PREVIOUS) if (folder / name).exists()]
+    paths = [folder / name for name in COPIES if (folder / name).exists()]
     for path in paths:
         data = path.read_bytes()
         if hashlib.sha256(data).hexdigest() in _checksums(folder):

@@ -12,7 +12,7 @@ import yaml
 from attn.config.schema import NUMERICS, Config
 from attn.errors import RunError
 from attn.names import CLASSES, COLOURS, SOURCES
-from attn.runs.checkpoint import NAME as CHECKPOINT
+from attn.runs import checkpoint
 from attn.runs.files import UNREADABLE
 
 DELETE = "delete the folder, and train.py makes it again"
@@ -83,7 +83,7 @@ def check_unfinished(folder: Path, scored: bool, epochs: int | None = None):
     them again. scored: whether the run has attention, and so scores. epochs: the number of epochs
     in the checkpoint; None where the checkpoint was not read, as it is large.
     """
-    if not (folder / CHECKPOINT).exists():
+    if epochs is None and not any((folder / name).exists() for name in checkpoint.COPIES):
         return  # it begins anew
     with reading("metrics.csv"):
         there = [int(row["epoch"]) for row in _rows(folder / "metrics.csv", METRICS, growing=True)]

@@ -13,11 +13,11 @@ import pytest
 import torch
 
 from attn.runs.files import PARTIAL
-from attn.tests.conftest import NOISY, ROOT, TINY, folders, program, rows
+from attn.runs.plan import fingerprint_of_data, plan
+from attn.tests.conftest import NOISY, ROOT, TIMES, TINY, folders, program, rows
 
 WORDS = ["train.py", *TINY, *NOISY, "recipe.epochs=10", "seeds=2"]
 KILLS = ["group", "parent", "child"] * 2
-TIMES = ("train_seconds", "seconds", "images_per_second")  # of a summary: another run has others
 # A program that goes on without the optimiser's momentum: what a broken resume would be like.
 BROKEN = """
 import attn.runs.checkpoint as checkpoint
@@ -48,30 +48,18 @@ def start(root, log, **environment):
         return subprocess.Popen(command, cwd=ROOT, env=env, **group)
 
 
-def trainers(root) -> list[int]:
+def trainers(runs) -> list[int]:
     """The processes that hold the run folders now."""
-    held = [
-        lock for folder in folders(root) if (lock := folder / ".lock").exists() and is_held(lock)
-    ]
-    return [int(lock.read_text().split()[1]) for lock in held]
+    return [int(holder.split()[1]) for run in runs if (holder := run.holder)]
 
 
 def epochs_done(root) -> int:
     return sum(len(rows(path)) for path in root.glob("*/metrics.csv"))
 
 
-def is_held(path) -> bool:
-    with path.open() as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError:
-            return path.read_text().startswith("process ")
-    return False
-
-
-def kill(process, root, whom: str) -> bool:
+def kill(process, runs, whom: str) -> bool:
     """Kills the group, the parent or a child; returns whether there still was anybody to kill."""
-    training = trainers(root)
+    training = trainers(runs)
     try:
         if whom == "group":
             os.killpg(process.pid, signal.SIGKILL)
@@ -91,7 +79,7 @@ def differences(root, whole) -> list[str]:
         for name in ("metrics.csv", "scores.csv", "stem.csv"):
             found += [f"{mine.name}/{name}"] if rows(mine / name) != rows(theirs / name) else []
         summaries = [json.loads((folder / "summary.json").read_text()) for folder in (mine, theirs)]
-        for key in summaries[1].keys() - {*TIMES}:
+        for key in summaries[1].keys() - {*TIMES, "train_seconds"}:
             found += [f"{mine.name}: {key}"] if summaries[0][key] != summaries[1][key] else []
         states = [torch.load(f / "checkpoint.pt", weights_only=True) for f in (mine, theirs)]
         tensors, others = ({**s["network"], **momenta(s)} for s in states)
@@ -114,15 +102,16 @@ def check_nothing_is_left(root):
 @pytest.mark.slow
 def test_a_run_killed_at_random_moments_ends_in_the_bits_of_an_uninterrupted_run(tmp_path, whole):
     draws, root, log = random.Random(21), tmp_path / "runs", tmp_path / "log"
+    runs, _, _ = plan([*WORDS[1:], f"runs={root}"], fingerprint_of_data)
     killed = 0
     for whom in draws.sample(KILLS, len(KILLS)):
         enough = epochs_done(root) + draws.choice([0, 1, 2, 3])
         process = start(root, log)
-        while not (trainers(root) and epochs_done(root) >= enough) and process.poll() is None:
+        while not (trainers(runs) and epochs_done(root) >= enough) and process.poll() is None:
             time.sleep(0.02)
         time.sleep(draws.uniform(0, 1))  # while it begins, trains, tests or saves
-        killed += kill(process, root, whom)
-        while trainers(root):  # a child ends soon after its parent
+        killed += kill(process, runs, whom)
+        while trainers(runs):  # a child ends soon after its parent
             time.sleep(0.02)
     assert killed >= 4 and log.read_text().count("goes on after epoch") >= 2, log.read_text()
     done = program(*WORDS, f"runs={root}")
@@ -141,7 +130,8 @@ def test_a_resume_that_forgets_the_momentum_is_found(tmp_path, whole):
     while len(list(root.glob("*/checkpoint.pt"))) < 2:
         assert process.poll() is None and time.monotonic() < end
         time.sleep(0.02)
-    kill(process, root, "group")
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
     path = f"{tmp_path}{os.pathsep}{ROOT}"
     assert start(root, log, PYTHONPATH=path).wait(timeout=120) == 0
     assert any(name.endswith("metrics.csv") for name in differences(root, whole))

@@ -181,6 +181,13 @@ def test_a_sweep_is_an_array_of_jobs_and_a_killed_worker_fails_alone(cluster, he
     assert done.returncode == 0 and numbers(root) == numbers(here)
 
 
+def check_it_went_on(root, words, other):
+    """A job of root's went on from a checkpoint, to the bits of an uninterrupted run in `other`."""
+    assert "goes on after epoch" in logs(root)
+    whole = program("train.py", *words, f"runs={other}")
+    assert whole.returncode == 0 and numbers(root) == numbers(other)
+
+
 LONG = [*TINY, *NOISY, "recipe.epochs=45"]
 
 
@@ -193,10 +200,8 @@ def test_a_job_out_of_time_is_queued_again_and_ends_in_the_bits_of_an_uninterrup
     root = tmp_path / "runs"
     status, output = cluster().train(*LONG, *limits, f"runs={root}")
     assert status == 0, output
-    assert "each job has 1 minutes (hydra.launcher.timeout_min=)" in output
-    assert "goes on after epoch" in logs(root)
-    whole = program("train.py", *LONG, f"runs={tmp_path / 'whole'}")
-    assert whole.returncode == 0 and numbers(root) == numbers(tmp_path / "whole")
+    assert "time limit of a job: 1 min (hydra.launcher.timeout_min=)" in output
+    check_it_went_on(root, LONG, tmp_path / "whole")
 
 
 @pytest.mark.slow
@@ -209,9 +214,7 @@ def test_a_preempted_job_is_queued_again_and_goes_on(cluster, tmp_path):
     here.said("srun", "-p", "urgent", "--exclusive", "true")  # preempts, and ends
     output = process.communicate(timeout=280)[0]
     assert process.returncode == 0, output
-    assert "goes on after epoch" in logs(root)
-    whole = program("train.py", *words, f"runs={tmp_path / 'whole'}")
-    assert whole.returncode == 0 and numbers(root) == numbers(tmp_path / "whole")
+    check_it_went_on(root, words, tmp_path / "whole")
 
 
 @pytest.mark.slow
@@ -228,6 +231,4 @@ def test_where_the_cluster_cancels_the_same_command_again_is_the_way_on(cluster,
     assert not numbers(root)
     status, output = here.train(*words, f"runs={root}")
     assert status == 0, output
-    assert "goes on after epoch" in logs(root)
-    whole = program("train.py", *words, f"runs={tmp_path / 'whole'}")
-    assert whole.returncode == 0 and numbers(root) == numbers(tmp_path / "whole")
+    check_it_went_on(root, words, tmp_path / "whole")

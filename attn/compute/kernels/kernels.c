@@ -1,9 +1,9 @@
 /* Training on one thread of a CPU: channels last, a multiple of LANES channels, at most MOST.
 
 Maps are of `number`: float32, or with -DBF16 bfloat16. Sums, and what a channel has alone, are
-float32 or more. Batch normalisation moves more than it computes, so the activation behind it is part of it. Each
-channel is summed in an order of its own, so the bits do not depend on the width of the vectors;
-sums are float within a block of rows and double beyond it. */
+float32 or more. Batch normalisation moves more than it computes, so the activation behind it is
+part of it. Each channel is summed in an order of its own, so the bits do not depend on the width of
+the vectors; sums are float within a block of rows and double beyond it. */
 
 #include <math.h>
 #include <stdint.h>

@@ -174,6 +174,17 @@ def spoilt(inputs, samples, draws=None, call=Inputs.__call__):
     return x * float("inf"), labels
 
 
+def test_rows_are_asked_for_where_only_the_previous_checkpoint_is_left(
+    trained_once, tmp_path, synthetic
+):
+    """Killed between two renames of a save."""
+    run = copy(trained_once[0], tmp_path)
+    (run.folder / checkpoint.NAME).rename(run.folder / checkpoint.PREVIOUS)
+    (run.folder / "metrics.csv").unlink()
+    assert "its metrics.csv is damaged (there is none)" in run.damage
+    assert train(run, synthetic).startswith("its metrics.csv is damaged (there is none)")
+
+
 def test_a_line_that_is_half_written_is_no_damage(trained_once, tmp_path, synthetic):
     run = copy(trained_once[0], tmp_path)
     for name in ("metrics.csv", "scores.csv"):
