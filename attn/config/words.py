@@ -6,7 +6,6 @@ import sys
 import typing
 from collections import Counter
 from contextlib import contextmanager
-from importlib.util import find_spec
 from typing import Any, get_type_hints
 
 from hydra import initialize_config_dir
@@ -22,12 +21,7 @@ from attn.config.values import TAKES
 from attn.errors import UserError
 
 TYPED = {"recipe": Recipe, "data": Data, "data.noise": Noise}
-PLUGINS = {
-    "joblib": "hydra_plugins.hydra_joblib_launcher",
-    **dict.fromkeys(
-        ("slurm", "submitit_slurm", "submitit_local"), "hydra_plugins.hydra_submitit_launcher"
-    ),
-}
+LAUNCHERS = {"slurm": "submitit_slurm"}  # those of configs/, and the plugin's that each refines
 SEEDS = "the seeds of a configuration train together: seeds=5 means seeds 0 to 4, seeds=[0,3] those"
 
 
@@ -127,18 +121,12 @@ def _check_hydra(overrides: list[Override]):
         if group == "hydra/launcher":
             with catalogue_open():
                 known = GlobalHydra.instance().config_loader().get_group_options(group)
-            if value not in known or not _is_installed(PLUGINS.get(value, "hydra")):
+            known = [name for name in known if LAUNCHERS.get(name, name) in known]
+            if value not in known:
                 raise UserError(
-                    f"{override.input_line}: choose one of {', '.join(known)}; all but basic are "
-                    "plugins: pip install -r requirements-launchers.txt"
+                    f"{override.input_line}: choose one of {', '.join(known)}; joblib, slurm and "
+                    "others are plugins: pip install -r requirements-launchers.txt"
                 )
-
-
-def _is_installed(module: str) -> bool:
-    try:
-        return find_spec(module) is not None
-    except ModuleNotFoundError:  # not even the package around it
-        return False
 
 
 def _check_choices(overrides: list[Override], groups: dict):

@@ -215,3 +215,14 @@ def test_right_words_pass():
         check_words(right)
     check_words(["publish=true", "runs=elsewhere"], Eval)
     assert TOP.keys() == {k for k in Train.__annotations__ if k not in catalogue.GROUPS}
+
+
+@pytest.mark.parametrize("launcher", ["slurm", "joblib"])
+def test_a_launcher_whose_plugin_is_not_installed_is_no_choice(monkeypatch, launcher):
+    loader = "hydra._internal.config_loader_impl.ConfigLoaderImpl"
+    monkeypatch.setattr(f"{loader}.get_group_options", lambda *_: ["basic", "slurm"])
+    monkeypatch.setattr("shutil.which", lambda name: name)
+    with pytest.raises(
+        UserError, match="choose one of basic; joblib, slurm and others are plugins"
+    ):
+        check_words([f"hydra/launcher={launcher}"])
