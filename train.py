@@ -5,7 +5,6 @@ python train.py experiment=noise                         a whole table
 python train.py recipe=quick backbone=resnet20 seeds=2   minutes on a CPU
 """
 
-import os
 import shlex
 import sys
 from pathlib import Path
@@ -31,8 +30,6 @@ def main(cfg):
         if sweep.beside_others():
             workers.take_gpu()
             workers.end_with_launcher()
-        if "SLURM_JOB_ID" in os.environ:
-            cli.stop_at_sigterm()
         seeds, device = chosen_seeds(cfg), choose_device(cfg)
 
         from attn.config.values import check_last_batch
@@ -53,7 +50,8 @@ def main(cfg):
         runs = [Run(configuration, seed, Path(cfg.runs)) for seed in seeds]
         cell = sweep.number()
         compiling = ahead.compiling(configuration, cells.after(cell), device)
-        launch(runs, device, cfg.compile, compiling, cells, cell)
+        with cli.stopped_by_sigterm():
+            launch(runs, device, cfg.compile, compiling, cells, cell)
 
 
 def checked(cfg):

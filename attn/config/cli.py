@@ -146,7 +146,7 @@ def stoppable():
     SIGTERM is an interruption.
     """
 
-    stop_at_sigterm()
+    signal.signal(signal.SIGTERM, _terminate)
     codecs.register_error("in_ascii", _in_ascii)
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="in_ascii")
@@ -164,16 +164,22 @@ def stoppable():
         sys.exit(stopped_by(stop))
 
 
-def stop_at_sigterm():
-    """Takes the signal that a queue sends before it kills as an interruption.
+def _terminate(*_):
+    raise Terminated
+
+
+@contextmanager
+def stopped_by_sigterm():
+    """Takes the signal that a queue sends before it kills as an interruption of the block.
 
     submitit would pass over it in a job, whose runs, ended by the same signal, would have failed.
     """
-
-    def terminate(*_):
-        raise Terminated
-
-    signal.signal(signal.SIGTERM, terminate)
+    before = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
+    finally:
+        if signal.getsignal(signal.SIGTERM) is _terminate:  # else the next signal ends at once
+            signal.signal(signal.SIGTERM, before)
 
 
 def stop_at_once_next():

@@ -114,6 +114,7 @@ class Cluster:
         group = {"start_new_session": True}
         self.process = subprocess.Popen(command, cwd=ROOT, env=os.environ | settings, **group)
         self.environment = os.environ | {"SLURM_CONF": str(folder / "slurm.conf")}
+        self.launchers = []
         wait_for(lambda: "idle" in self.said("sinfo", "-h", "-o", "%T"))
 
     def said(self, *words):
@@ -121,7 +122,7 @@ class Cluster:
         return done.stdout
 
     def start(self, *words):
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "train.py", "-m", *SLURM, *words],
             cwd=ROOT,
             env=self.environment,
@@ -129,10 +130,18 @@ class Cluster:
             stderr=subprocess.STDOUT,
             text=True,
         )
+        self.launchers.append(process)
+        return process
+
+    def stop(self):
+        for launcher in self.launchers:
+            launcher.kill()  # of a test that failed, it would wait for its jobs for ever
+        os.killpg(self.process.pid, signal.SIGTERM)
+        self.process.wait(timeout=60)
 
     def train(self, *words):
         process = self.start(*words)
-        output = process.communicate(timeout=280)[0]
+        output = process.communicate(timeout=400)[0]
         return process.returncode, output
 
 
@@ -153,8 +162,7 @@ def cluster(tmp_path):
 
     yield start
     for one in started:
-        os.killpg(one.process.pid, signal.SIGTERM)
-        one.process.wait(timeout=60)
+        one.stop()
 
 
 def logs(root):
@@ -188,7 +196,7 @@ def check_it_went_on(root, words, other):
     assert whole.returncode == 0 and numbers(root) == numbers(other)
 
 
-LONG = [*TINY, *NOISY, "recipe.epochs=45"]
+LONG = [*TINY, *NOISY, "recipe.epochs=120"]
 
 
 @pytest.mark.slow
@@ -196,7 +204,7 @@ LONG = [*TINY, *NOISY, "recipe.epochs=45"]
 def test_a_job_out_of_time_is_queued_again_and_ends_in_the_bits_of_an_uninterrupted(
     cluster, tmp_path
 ):
-    limits = ["hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=35"]
+    limits = ["hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=10"]
     root = tmp_path / "runs"
     status, output = cluster().train(*LONG, *limits, f"runs={root}")
     assert status == 0, output
@@ -212,7 +220,7 @@ def test_a_preempted_job_is_queued_again_and_goes_on(cluster, tmp_path):
     process = here.start(*words, f"runs={root}")
     wait_for(lambda: list(root.glob("*/checkpoint.pt")))
     here.said("srun", "-p", "urgent", "--exclusive", "true")  # preempts, and ends
-    output = process.communicate(timeout=280)[0]
+    output = process.communicate(timeout=400)[0]
     assert process.returncode == 0, output
     check_it_went_on(root, words, tmp_path / "whole")
 
