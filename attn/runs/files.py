@@ -5,6 +5,7 @@ import fcntl
 import io
 import os
 import tempfile
+import zlib
 from contextlib import contextmanager
 from pathlib import Path
 from zipfile import BadZipFile
@@ -14,8 +15,8 @@ import numpy as np
 PARTIAL = ".partial"
 # What reading a damaged file may raise.
 UNREADABLE = (
-    *(OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, EOFError, BadZipFile),
-    csv.Error,
+    *(OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, EOFError, csv.Error),
+    *(BadZipFile, zlib.error, RuntimeError),  # of zipfile where flags are wrong
 )
 
 

@@ -1,6 +1,7 @@
 """Loads a trained network from its run folder."""
 
 import difflib
+import textwrap
 from pathlib import Path
 
 import torch
@@ -14,7 +15,7 @@ from attn.evaluation.freeze import TRAINING_IMAGES
 from attn.evaluation.predict import Predictor, fixed_test_order, split_inputs
 from attn.modules import MECHANISMS
 from attn.network.build import build
-from attn.runs import checkpoint
+from attn.runs import checkpoint, zoo
 from attn.runs.files import UNREADABLE
 
 CPU = torch.device("cpu")
@@ -28,9 +29,14 @@ def find(name: str, runs: Path) -> Path:
     for path in (Path(name), runs / name):
         if path.exists():
             return path
-    known = [path.parent.name for path in runs.glob(f"*/{checkpoint.NAME}")]
+    known = {
+        path.parent.name: path.parent
+        for root in (runs, Path(name).parent)
+        for file in (checkpoint.NAME, zoo.NAME)
+        for path in root.glob(f"*/{file}")
+    }
     near = difflib.get_close_matches(Path(name).name, known, n=1)
-    hint = f"; did you mean {runs / near[0]}?" if near else ""
+    hint = f"; did you mean {known[near[0]]}?" if near else ""
     raise RunError(f"checkpoint={name}: there is no such run folder{hint}")
 
 
@@ -45,7 +51,8 @@ def load_run(path: Path | str, device: torch.device = CPU) -> Predictor:
 def read_run(path: Path):
     """Returns (configuration, seed, checkpoint) of a run folder, or of the checkpoint.pt in it.
 
-    Raises RunError where a file cannot be read, or where the files do not belong together.
+    The checkpoint of a network of the zoo holds `run` and `network` alone. Raises RunError where a
+    file cannot be read, or where the files do not belong together.
     """
     if not path.exists():
         raise RunError(f"{path}: there is no such run folder")
@@ -53,16 +60,21 @@ def read_run(path: Path):
     if path.is_file() and path.name != checkpoint.NAME:
         raise RunError(f"checkpoint={path}: name the run folder, or its {checkpoint.NAME}")
     config, seed, numerics = read_config(folder)
+    state = zoo.load(folder) if (folder / zoo.NAME).exists() else _checkpoint(folder)
+    if numerics == NUMERICS and state["run"]["key"] != config.key:
+        raise RunError(f"{folder / 'config.yaml'} is not what this run was trained with")
+    return config, seed, state
+
+
+def _checkpoint(folder: Path) -> dict:
     try:
         state = checkpoint.load(folder)
     except UNREADABLE as error:
         raise RunError(f"{folder / checkpoint.NAME} cannot be read ({error})") from None
     if state is None:
-        raise RunError(f"checkpoint={path}: no whole checkpoint.pt there")
+        raise RunError(f"checkpoint={folder}: no whole checkpoint.pt there")
     checkpoint.check_parts(folder, state)
-    if numerics == NUMERICS and state["run"]["key"] != config.key:
-        raise RunError(f"{folder / 'config.yaml'} is not what this run was trained with")
-    return config, seed, state
+    return state
 
 
 def read_config(folder: Path) -> tuple[Config, int, int]:
@@ -85,11 +97,18 @@ def read_config(folder: Path) -> tuple[Config, int, int]:
 
 
 def predictor_of(config: Config, seed: int, state: dict, device) -> tuple[Predictor, Dataset]:
-    """Returns the Predictor of a trained network on the test set, and the dataset."""
+    """Returns the Predictor of a trained network on the test set, and the dataset.
+
+    Raises RunError where the weights are of another network.
+    """
     data = load(config.data.source, config.data.root)
     set_backends(config.recipe, config.strict)
     network = build(config, seed)
-    network.load_state_dict(state["network"])
+    try:
+        network.load_state_dict(state["network"])
+    except RuntimeError as error:
+        first = textwrap.shorten(str(error).splitlines()[1], 100)
+        raise RunError(f"the weights are of another network than {config.title}: {first}") from None
     inputs = split_inputs(config, data, "test", device)
     network = network.to(device, memory_format=inputs.memory_format)
     return Predictor(network, inputs, config.recipe), data

@@ -66,8 +66,9 @@ def look_into(path: Path, device: torch.device, aside: Path) -> Look:
     """Evaluates a checkpoint on the whole test set, and inspects its network where that has scores.
 
     path: a run folder or the checkpoint.pt in it. A finished run that was trained on these data
-    keeps the files of the inspection in its folder. The files of any other run, or of a folder that
-    cannot be written, go into the folder `aside`. `look_into` needs the data, and no other run.
+    keeps the files of the inspection in its folder. The files of any other run, of a network of the
+    zoo, or of a folder that cannot be written, go into the folder `aside`. `look_into` needs the
+    data, and no other run.
     Raises RunError where there is no whole checkpoint.
     """
     folder = path if path.is_dir() else path.parent
@@ -83,8 +84,7 @@ def look_into(path: Path, device: torch.device, aside: Path) -> Look:
     taken = torch.empty_like(order)
     taken[order] = logits.cpu().argmax(1)
     rows = score_rows(scores)
-    keeps = same and (folder / "summary.json").exists() and os.access(folder, os.W_OK)
-    kept = folder if keeps else aside
+    kept = folder if same and _may_keep(folder) else aside
     folded = None
     if rows:
         found = functools.cache(lambda: means(training_of(config, predictor, data)))
@@ -101,6 +101,11 @@ def look_into(path: Path, device: torch.device, aside: Path) -> Look:
         kept=kept,
         folded=folded,
     )
+
+
+def _may_keep(folder: Path) -> bool:
+    finished = all((folder / name).exists() for name in ("summary.json", checkpoint.NAME))
+    return finished and os.access(folder, os.W_OK)
 
 
 @torch.no_grad()

@@ -115,6 +115,18 @@ def test_rows_that_are_lost_are_named_and_never_passed_over(
     assert (run.folder / "config.yaml").read_text() == config
 
 
+def test_a_flipped_byte_in_the_logits_is_damage(trained_once, tmp_path):
+    """Most end in another check of the archive, some in its compression's own error."""
+    run = copy(trained_once[1], tmp_path)
+    path = run.folder / "predictions.npz"
+    whole = path.read_bytes()
+    for position in range(60, len(whole) // 2, max(1, len(whole) // 200)):
+        path.write_bytes(whole[:position] + bytes([whole[position] ^ 1]) + whole[position + 1 :])
+        assert run.damage.startswith("its predictions.npz is damaged ("), position
+    path.write_bytes(whole)
+    assert run.finished
+
+
 def status_of(run) -> str:
     spec = importlib.util.spec_from_file_location("status", ROOT / "scripts" / "status.py")
     module = importlib.util.module_from_spec(spec)
