@@ -28,8 +28,9 @@ def save(folder: Path, state: dict):
     buffer = io.BytesIO()
     torch.save(state, buffer)
     data = buffer.getvalue()
-    checksums = [hashlib.sha256(data).hexdigest(), *_checksums(folder)]
-    write(folder / CHECKSUMS, "\n".join(checksums) + "\n")
+    earlier = [" ".join(filter(None, line)) for line in _checksums(folder).items()]
+    lines = [f"{hashlib.sha256(data).hexdigest()} {state['run']['epochs']}", *earlier]
+    write(folder / CHECKSUMS, "\n".join(lines) + "\n")
     current = folder / NAME
     if current.exists():
         os.replace(current, folder / PREVIOUS)
@@ -72,6 +73,25 @@ def check_parts(folder: Path, state: dict):
         raise RunError(f"{folder / NAME} lacks {', '.join(lacking)}; delete the folder")
 
 
-def _checksums(folder: Path) -> list[str]:
+def epochs(folder: Path) -> int | None:
+    """Returns how many epochs the newest whole checkpoint has, without unpickling it.
+
+    None: there is no whole checkpoint, or an earlier version of this code wrote its checksum.
+    """
+    checksums = _checksums(folder)
+    for name in COPIES:
+        try:
+            data = (folder / name).read_bytes()
+        except OSError:  # such as a moment between two copies
+            continue
+        done = checksums.get(hashlib.sha256(data).hexdigest())
+        if done is not None:
+            return int(done) if done.isdecimal() else None
+    return None
+
+
+def _checksums(folder: Path) -> dict[str, str]:
+    """Returns {checksum: number of epochs, as text}; earlier versions wrote no epochs."""
     path = folder / CHECKSUMS
-    return path.read_text(errors="replace").split() if path.exists() else []
+    lines = path.read_text(errors="replace").splitlines() if path.exists() else []
+    return {checksum: done for checksum, _, done in (line.partition(" ") for line in lines)}

@@ -81,10 +81,12 @@ def check_unfinished(folder: Path, scored: bool, epochs: int | None = None):
 
     Rows after the checkpoint, and a last line that is half written, are no damage: the run writes
     them again. scored: whether the run has attention, and so scores. epochs: the number of epochs
-    in the checkpoint; None where the checkpoint was not read, as it is large.
+    in the checkpoint; where it is None, the list of checksums says it.
     """
-    if epochs is None and not any((folder / name).exists() for name in checkpoint.COPIES):
-        return  # it begins anew
+    if epochs is None:
+        if not any((folder / name).exists() for name in checkpoint.COPIES):
+            return  # it begins anew
+        epochs = checkpoint.epochs(folder)
     with reading("metrics.csv"):
         there = [int(row["epoch"]) for row in _rows(folder / "metrics.csv", METRICS, growing=True)]
         if there != list(range(len(there))) or len(there) < (epochs or 1):

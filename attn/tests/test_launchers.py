@@ -46,17 +46,21 @@ SWEEP = [*TINY, "data=rgb_noise", "attention=se", "location=first,last", "seeds=
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "launcher",
+    ("launcher", "gpus"),
     [
-        ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"],
-        ["hydra/launcher=submitit_local", "hydra.launcher.timeout_min=5"],
+        (["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"], {"0.lock", "1.lock"}),
+        # submitit shows its jobs the GPUs that they were given, here none.
+        (["hydra/launcher=submitit_local", "hydra.launcher.timeout_min=5"], set()),
     ],
     ids=["joblib", "submitit_local"],
 )
-def test_a_launcher_of_this_machine_makes_the_same_table(here, tmp_path, launcher):
-    done = program("train.py", "-m", *SWEEP, *launcher, f"runs={tmp_path}")
+def test_a_launcher_of_this_machine_makes_the_same_table(here, tmp_path, launcher, gpus):
+    two = os.environ | {"CUDA_VISIBLE_DEVICES": "0,1", "TMPDIR": str(tmp_path)}  # as if
+    done = program("train.py", "-m", *SWEEP, *launcher, f"runs={tmp_path}", env=two)
     assert done.returncode == 0, done.stderr
     assert numbers(tmp_path) == numbers(here)
+    taken = {path.name.partition("-gpu-")[2] for path in tmp_path.glob("attn-*.lock")}
+    assert taken == gpus, "the second is tried only while a job holds the first"
     again = program("train.py", "-m", *SWEEP, f"runs={tmp_path}")  # with another launcher
     assert again.stdout.count("finished before: 2 of 2") == 2
 
@@ -110,9 +114,9 @@ class Cluster:
     """A SLURM cluster of this machine alone, in which commands run."""
 
     def __init__(self, folder, **settings):
-        command = ["bash", "scripts/slurm.sh", str(folder), "sleep", "600"]
-        group = {"start_new_session": True}
-        self.process = subprocess.Popen(command, cwd=ROOT, env=os.environ | settings, **group)
+        command = ["bash", "scripts/slurm.sh", str(folder), "cat"]  # ends where this process does
+        environment = os.environ | settings
+        self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stdin=subprocess.PIPE)
         self.environment = os.environ | {"SLURM_CONF": str(folder / "slurm.conf")}
         self.launchers = []
         wait_for(lambda: "idle" in self.said("sinfo", "-h", "-o", "%T"))
@@ -136,7 +140,7 @@ class Cluster:
     def stop(self):
         for launcher in self.launchers:
             launcher.kill()  # of a test that failed, it would wait for its jobs for ever
-        os.killpg(self.process.pid, signal.SIGTERM)
+        self.process.stdin.close()
         self.process.wait(timeout=60)
 
     def train(self, *words):

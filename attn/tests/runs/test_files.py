@@ -7,7 +7,14 @@ from attn.runs import checkpoint, files
 
 
 def state(value):
-    return {"weights": torch.full((3,), float(value)), "epochs": value}
+    return {"weights": torch.full((3,), float(value)), "run": {"epochs": value}}
+
+
+def loaded(folder, complain=pytest.fail):
+    """The epochs of the checkpoint that is loaded, which its checksum's line says too."""
+    epochs = checkpoint.load(folder, complain)["run"]["epochs"]
+    assert checkpoint.epochs(folder) == epochs
+    return epochs
 
 
 def test_write_replaces_the_whole_file_or_nothing(tmp_path, monkeypatch):
@@ -61,10 +68,22 @@ def test_rows_of_a_broken_run_are_dropped(tmp_path):
 
 
 def test_the_newest_whole_checkpoint_is_loaded(tmp_path):
-    assert checkpoint.load(tmp_path) is None
+    assert checkpoint.load(tmp_path) is checkpoint.epochs(tmp_path) is None
     for value in (1, 2, 3):
         checkpoint.save(tmp_path, state(value))
-    assert checkpoint.load(tmp_path, pytest.fail)["epochs"] == 3
+    assert loaded(tmp_path) == 3
+
+
+def test_checksums_that_say_no_epochs_are_those_of_an_earlier_version(tmp_path):
+    checkpoint.save(tmp_path, state(1))
+    path = tmp_path / checkpoint.CHECKSUMS
+    path.write_text(path.read_text().split()[0] + "\n")
+    assert checkpoint.load(tmp_path, pytest.fail)["run"]["epochs"] == 1
+    assert checkpoint.epochs(tmp_path) is None
+    checkpoint.save(tmp_path, state(2))
+    assert checkpoint.epochs(tmp_path) == 2
+    (tmp_path / checkpoint.NAME).unlink()
+    assert checkpoint.load(tmp_path, pytest.fail)["run"]["epochs"] == 1
 
 
 @pytest.mark.parametrize("damage", ["flip", "truncate", "empty", "foreign"])
@@ -77,7 +96,11 @@ def test_a_damaged_checkpoint_is_named_and_passed_over(tmp_path, damage):
     damaged = {"flip": data, "truncate": data[:100], "empty": b"", "foreign": b"PK other"}
     newest.write_bytes(damaged[damage])
     complaints = []
-    assert checkpoint.load(tmp_path, complaints.append)["epochs"] == 1
+    assert (
+        checkpoint.load(tmp_path, complaints.append)["run"]["epochs"]
+        == 1
+        == checkpoint.epochs(tmp_path)
+    )
     assert str(newest) in complaints[0] and "damaged" in complaints[0]
 
 
@@ -99,7 +122,11 @@ def test_a_crash_at_any_write_of_a_checkpoint_leaves_one_to_load(tmp_path, monke
         monkeypatch.setattr(files.os, "replace", crashing)
         with pytest.raises(Crash):
             checkpoint.save(tmp_path, state(9))
-        assert checkpoint.load(tmp_path, pytest.fail)["epochs"] == 2
+        assert (
+            checkpoint.load(tmp_path, pytest.fail)["run"]["epochs"]
+            == 2
+            == checkpoint.epochs(tmp_path)
+        )
     monkeypatch.setattr(files.os, "replace", replace)
     checkpoint.save(tmp_path, state(3))
-    assert checkpoint.load(tmp_path, pytest.fail)["epochs"] == 3
+    assert loaded(tmp_path) == 3
