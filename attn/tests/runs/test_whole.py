@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 import io
+import json
 import os
 import resource
 import shutil
@@ -21,7 +22,7 @@ from attn.errors import RunError
 from attn.report.collect import collect
 from attn.runs import checkpoint
 from attn.runs.folder import Run, renamed
-from attn.tests.conftest import NOISY, ROOT, program
+from attn.tests.conftest import NOISY, ROOT, TINY, program
 from attn.training import session
 from attn.training.cells import Cells
 from attn.training.events import EpochEnded, Failed
@@ -287,6 +288,27 @@ def test_a_damaged_run_has_failed_where_it_is_asked_for_again(trained_once, tmp_
     assert "seed 0  FAILED: its metrics.csv is damaged (it has 1 of 3 epochs)" in again.stdout
     status = program("scripts/status.py", *words).stdout
     assert status.startswith("damaged ") and "it has 1 of 3 epochs" in status
+
+
+@pytest.mark.slow
+def test_a_hundred_finished_runs_asked_for_again_are_left_as_they_are(tmp_path):
+    words = [*TINY, "attention=se", "location=first,last", f"runs={tmp_path}"]
+    assert program("train.py", "-m", *words).returncode == 0
+    for path in list(tmp_path.glob("*-s0-*")):
+        for seed in range(1, 50):
+            files = shutil.ignore_patterns(".lock", "checkpoint*", "events*")
+            folder = path.with_name(path.name.replace("-s0-", f"-s{seed}-"))
+            shutil.copytree(path, folder, ignore=files)
+            summary = json.loads((path / "summary.json").read_text())
+            summary |= {"seed": seed, "run": folder.name}
+            (folder / "summary.json").write_text(json.dumps(summary))
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*-s*/*")}
+    began = time.monotonic()
+    again = program("train.py", "-m", *words, "seeds=50")
+    print(f"{time.monotonic() - began:.1f} s for 100 finished runs")
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.count("finished before: 50 of 50") == 2
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("*-s*/*")} == before
 
 
 def test_a_renamed_folder_is_known_by_train_status_and_eval(trained_once, tmp_path):
