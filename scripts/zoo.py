@@ -18,6 +18,7 @@ import torch
 from tqdm import tqdm
 
 from attn.config import cli
+from attn.errors import UserError
 from attn.evaluation.predict import evaluate
 from attn.report.formats import markdown, plain
 from attn.runs import files, zoo
@@ -26,7 +27,7 @@ from attn.runs.whole import check_finished
 
 ROOT = Path(__file__).resolve().parents[1]
 MOST = 12e6  # bytes of all networks together
-NEAR = 0.001
+NEAR = 0.1  # points
 ABOUT = """\
 # Trained networks in half precision
 
@@ -75,13 +76,17 @@ def main():
     asked = parse()
     for folder in asked.runs:
         check_finished(folder)
+        if folder.resolve().parent == asked.zoo.resolve():
+            raise UserError(f"{folder}: it is in the zoo already")
     for folder in asked.runs:
         zoo.add(folder, read_run(folder)[2], asked.zoo)
     folders = sorted(path.parent for path in asked.zoo.glob(f"*/{zoo.NAME}"))
+    if not folders:
+        raise UserError(f"{asked.zoo}: no network there; name folders of finished runs")
     table = pd.DataFrame([measured(folder) for folder in tqdm(folders, unit="network")])
     print(plain(table.drop(columns="network")), end="")
     files.write(asked.zoo / "README.md", ABOUT + markdown(table))
-    off = (table["as trained, %"] - table["here, %"]).abs() > 100 * NEAR
+    off = (table["as trained, %"] - table["here, %"]).abs().round(4) > NEAR
     for name in table["name"][off]:
         print(f"{name}: half precision changes its accuracy")
     if (size := table["MB"].sum()) > MOST / 1e6:

@@ -6,6 +6,7 @@ import select
 import signal
 import sys
 import tempfile
+import threading
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -170,16 +171,20 @@ def _terminate(*_):
 
 @contextmanager
 def stopped_by_sigterm():
-    """Takes the signal that a queue sends before it kills as an interruption of the block.
+    """Makes SIGTERM interrupt the block, and puts the earlier handler back after it.
 
-    submitit would pass over it in a job, whose runs, ended by the same signal, would have failed.
+    A queue sends SIGTERM before it kills a job. submitit's own handler ignores it in the job, but
+    it ends the job's processes, whose runs would then count as failed. In a thread nothing changes.
     """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     before = signal.signal(signal.SIGTERM, _terminate)
     try:
         yield
     finally:
-        if signal.getsignal(signal.SIGTERM) is _terminate:  # else the next signal ends at once
-            signal.signal(signal.SIGTERM, before)
+        if signal.getsignal(signal.SIGTERM) is _terminate:  # stop_at_once_next() has its own
+            signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
 def stop_at_once_next():

@@ -12,7 +12,7 @@ from attn.config.catalogue import recipe_key
 from attn.config.schema import Config
 from attn.names import of_final_features, of_input_channels
 from attn.report.group import FRAMES, KEY, NAMES, ORDER, Group, read_csv
-from attn.runs.files import UNREADABLE
+from attn.runs.files import UNREADABLE, read_arrays
 from attn.runs.folder import Run
 from attn.runs.whole import AGAIN, Damaged, check_finished, check_unfinished, reading
 
@@ -275,11 +275,10 @@ def _pictures(folder: Path, scores: pd.DataFrame) -> dict:
     found = {}
     path = folder / "predictions.npz"
     if len(scores) and scores["module"].map(of_input_channels).any() and path.exists():
-        with np.load(path) as file:
-            found["example"] = file["example"]
+        found["example"] = read_arrays(path)["example"]
     if (folder / "maps.npz").exists():
-        with np.load(folder / "maps.npz") as file:
-            found |= {f"maps/{name}": file[name] for name in file}
+        maps = read_arrays(folder / "maps.npz")
+        found |= {f"maps/{name}": array for name, array in maps.items()}
     return found
 
 
@@ -288,5 +287,5 @@ def _predictions(folder: Path) -> np.ndarray | None:
     path = folder / "predictions.npz"
     if not path.exists():
         return None
-    with np.load(path) as file:
-        return file["logits"].argmax(1).astype(np.uint8) if "logits" in file else None
+    logits = read_arrays(path).get("logits")
+    return None if logits is None else logits.argmax(1).astype(np.uint8)

@@ -10,7 +10,7 @@ import pandas as pd
 
 from attn.names import SOURCES
 from attn.runs.environment import of_older
-from attn.runs.files import write, write_arrays
+from attn.runs.files import read_arrays, write, write_arrays
 from attn.runs.whole import results
 
 KEY = ["recipe", "recipe_key", "source", "fingerprint", "numerics"]  # never mixed in a table
@@ -139,8 +139,7 @@ class Group:
             frames[name] = read_csv(path) if path.exists() else pd.DataFrame()
         for name in ARRAYS:
             if (folder / f"{name}.npz").exists():
-                with np.load(folder / f"{name}.npz") as file:
-                    arrays[name] = dict(file)
+                arrays[name] = read_arrays(folder / f"{name}.npz")
         return cls(folder.name, **frames, **arrays)
 
     def without(self, runs: set[str]) -> "Group":

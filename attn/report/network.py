@@ -55,8 +55,7 @@ def _draw_inspection(folder: Path, out: Path, title: str):
     classes = dict(tuple(pd.read_csv(folder / "classes.csv").groupby("module", sort=False)))
     inspection.by_class(classes, title, out / "scores-classes.png")
     if (folder / "maps.npz").exists():
-        with np.load(folder / "maps.npz") as file:
-            maps = dict(file)
+        maps = files.read_arrays(folder / "maps.npz")
         images = maps.pop("images")
         inspection.gates_over_images(images, maps, title, out / "gates.png")
     if (folder / "importance.csv").exists():

@@ -1,6 +1,7 @@
 """The checkpoints of a run, each with a checksum; the checkpoint before the newest is kept too.
 
-torch is imported only where a checkpoint is written or read. A report on runs does neither.
+checkpoint.sha256 has a line for each checkpoint: its checksum and how many epochs it has. A report
+on runs takes the number from there: torch is imported only where a checkpoint is written or loaded.
 """
 
 import hashlib

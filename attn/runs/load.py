@@ -17,6 +17,7 @@ from attn.modules import MECHANISMS
 from attn.network.build import build
 from attn.runs import checkpoint, zoo
 from attn.runs.files import UNREADABLE
+from attn.runs.folder import Run
 
 CPU = torch.device("cpu")
 
@@ -49,7 +50,7 @@ def load_run(path: Path | str, device: torch.device = CPU) -> Predictor:
 
 
 def read_run(path: Path):
-    """Returns (configuration, seed, checkpoint) of a run folder, or of the checkpoint.pt in it.
+    """Returns (configuration, seed, checkpoint) of a run folder, or of the checkpoint in it.
 
     The checkpoint of a network of the zoo holds `run` and `network` alone. Raises RunError where a
     file cannot be read, or where the files do not belong together.
@@ -57,7 +58,7 @@ def read_run(path: Path):
     if not path.exists():
         raise RunError(f"{path}: there is no such run folder")
     folder = path if path.is_dir() else path.parent
-    if path.is_file() and path.name != checkpoint.NAME:
+    if path.is_file() and path.name not in (checkpoint.NAME, zoo.NAME):
         raise RunError(f"checkpoint={path}: name the run folder, or its {checkpoint.NAME}")
     config, seed, numerics = read_config(folder)
     state = zoo.load(folder) if (folder / zoo.NAME).exists() else _checkpoint(folder)
@@ -108,7 +109,8 @@ def predictor_of(config: Config, seed: int, state: dict, device) -> tuple[Predic
         network.load_state_dict(state["network"])
     except RuntimeError as error:
         first = textwrap.shorten(str(error).splitlines()[1], 100)
-        raise RunError(f"the weights are of another network than {config.title}: {first}") from None
+        name = Run(config, seed, Path()).name
+        raise RunError(f"{name}: its weights are of another network ({first})") from None
     inputs = split_inputs(config, data, "test", device)
     network = network.to(device, memory_format=inputs.memory_format)
     return Predictor(network, inputs, config.recipe), data

@@ -153,10 +153,10 @@ def inspect_all(root: Path, device: torch.device):
     for folder in tqdm(waiting, desc="inspecting", unit="network"):
         try:
             config, seed, state = read_run(folder)
+            predictor, data = predictor_of(config, seed, state, device)
         except RunError as error:
             tqdm.write(f"not inspected: {error}")
             continue
-        predictor, data = predictor_of(config, seed, state, device)
         if data.fingerprint != config.fingerprint:
             tqdm.write(f"not inspected: {folder.name}: {OTHER_DATA}")
             continue

@@ -13,7 +13,7 @@ from attn.config.schema import NUMERICS, Config
 from attn.errors import RunError
 from attn.names import CLASSES, COLOURS, SOURCES
 from attn.runs import checkpoint
-from attn.runs.files import UNREADABLE
+from attn.runs.files import UNREADABLE, read_arrays
 
 DELETE = "delete the folder, and train.py makes it again"
 AGAIN = "the same train.py command writes it again"
@@ -81,12 +81,14 @@ def check_unfinished(folder: Path, scored: bool, epochs: int | None = None):
 
     Rows after the checkpoint, and a last line that is half written, are no damage: the run writes
     them again. scored: whether the run has attention, and so scores. epochs: the number of epochs
-    in the checkpoint; where it is None, the list of checksums says it.
+    in the checkpoint; where it is None, the list of checksums says it, but for runs of earlier
+    versions of this code.
     """
     if epochs is None:
         if not any((folder / name).exists() for name in checkpoint.COPIES):
             return  # it begins anew
-        epochs = checkpoint.epochs(folder)
+        with reading(checkpoint.CHECKSUMS):
+            epochs = checkpoint.epochs(folder)
     with reading("metrics.csv"):
         there = [int(row["epoch"]) for row in _rows(folder / "metrics.csv", METRICS, growing=True)]
         if there != list(range(len(there))) or len(there) < (epochs or 1):
@@ -103,7 +105,7 @@ def _likeness(summary: dict, twin: Path) -> str:
     """
     try:
         other = _summary(twin)
-    except (*UNREADABLE, KeyError):
+    except UNREADABLE:
         return "a copy of"
     if results(other) == results(summary):
         return "a copy of"
@@ -190,9 +192,9 @@ def check_predictions(folder: Path, needed: bool):
     with reading(path.name, AGAIN):
         if not needed and not path.exists():
             return
-        with np.load(path) as file:
-            if needed and file["logits"].shape[1:] != (len(CLASSES),):
-                raise ValueError("its logits are of another shape")
+        arrays = read_arrays(path)
+        if needed and arrays["logits"].shape[1:] != (len(CLASSES),):
+            raise ValueError("its logits are of another shape")
 
 
 def _rows(path: Path, columns, growing: bool = False) -> list[dict[str, str]]:

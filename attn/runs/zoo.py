@@ -1,4 +1,4 @@
-"""Small copies of trained networks: finished run folders with weights.npz for a checkpoint.
+"""Keeps small copies of trained networks: finished runs with weights.npz for a checkpoint.
 
 Weights of several dimensions are in half precision. All others, such as those of batch
 normalisation, are few and stay as they are: half precision would lose small variances. numpy reads
@@ -8,13 +8,12 @@ the file without unpickling.
 import json
 import shutil
 from pathlib import Path
-from zipfile import is_zipfile
 
 import numpy as np
 import torch
 
 from attn.errors import RunError
-from attn.runs.files import UNREADABLE, write_arrays
+from attn.runs.files import UNREADABLE, read_arrays, write_arrays
 
 NAME = "weights.npz"
 MARK = "run"  # the entry that says of which run the weights are
@@ -44,22 +43,22 @@ def _halved(value: torch.Tensor) -> torch.Tensor:
 
 
 def load(folder: Path) -> dict:
-    """Returns what a checkpoint would: `run`, and the network's weights in single precision.
+    """Returns the part of a checkpoint that an evaluation needs: `run` and `network`.
 
-    Raises RunError where weights.npz cannot be read.
+    The weights are in single precision. Raises RunError where weights.npz cannot be read.
     """
     path = folder / NAME
     try:
-        if not is_zipfile(path):  # numpy's own advice would be to unpickle it
-            raise ValueError("it is no .npz file")
-        with path.open("rb") as opened, np.load(opened) as file:
-            arrays = {name: torch.from_numpy(file[name]) for name in file.files if name != MARK}
-            run = json.loads(file[MARK].item())
-            run["key"], run["epochs"]
+        arrays = read_arrays(path)
+        run = json.loads(arrays.pop(MARK).item())
+        network = {name: _single(torch.from_numpy(array)) for name, array in arrays.items()}
+        if lacking := {"key", "epochs"} - run.keys():
+            raise ValueError(f"it does not say the run's {' and '.join(sorted(lacking))}")
     except UNREADABLE as error:
         reason = " ".join(str(error).split())
         raise RunError(f"{path} is damaged ({reason}); fetch it again") from None
-    network = {
-        n: value.float() if value.dtype == torch.half else value for n, value in arrays.items()
-    }
     return {"run": run, "network": network}
+
+
+def _single(value: torch.Tensor) -> torch.Tensor:
+    return value.float() if value.dtype == torch.half else value

@@ -113,6 +113,7 @@ def test_a_run_killed_at_random_moments_ends_in_the_bits_of_an_uninterrupted_run
         killed += kill(process, runs, whom)
         while trainers(runs):  # a child ends soon after its parent
             time.sleep(0.02)
+        assert not any(run.damage for run in runs)
     assert killed >= 4 and log.read_text().count("goes on after epoch") >= 2, log.read_text()
     done = program(*WORDS, f"runs={root}")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -200,7 +200,14 @@ def check_it_went_on(root, words, other):
     assert whole.returncode == 0 and numbers(root) == numbers(other)
 
 
-LONG = [*TINY, *NOISY, "recipe.epochs=120"]
+LONGER = 65  # seconds of training: more than a job of one minute has
+
+
+def epochs_of(seconds, root):
+    """Returns how many epochs take so many seconds here and now, by a run of twenty."""
+    assert program("train.py", *TINY, *NOISY, "recipe.epochs=20", f"runs={root}").returncode == 0
+    (config,), (summary,) = root.glob("*/config.yaml"), root.glob("*/summary.json")
+    return round(20 * seconds / (summary.stat().st_mtime - config.stat().st_mtime))
 
 
 @pytest.mark.slow
@@ -210,10 +217,11 @@ def test_a_job_out_of_time_is_queued_again_and_ends_in_the_bits_of_an_uninterrup
 ):
     limits = ["hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=10"]
     root = tmp_path / "runs"
-    status, output = cluster().train(*LONG, *limits, f"runs={root}")
+    words = [*TINY, *NOISY, f"recipe.epochs={epochs_of(LONGER, tmp_path / 'pace')}"]
+    status, output = cluster().train(*words, *limits, f"runs={root}")
     assert status == 0, output
     assert "time limit of a job: 1 min (hydra.launcher.timeout_min=)" in output
-    check_it_went_on(root, LONG, tmp_path / "whole")
+    check_it_went_on(root, words, tmp_path / "whole")
 
 
 @pytest.mark.slow

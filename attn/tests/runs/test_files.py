@@ -11,7 +11,7 @@ def state(value):
 
 
 def loaded(folder, complain=pytest.fail):
-    """The epochs of the checkpoint that is loaded, which its checksum's line says too."""
+    """Returns the epochs of the checkpoint that is loaded, which its checksum's line says too."""
     epochs = checkpoint.load(folder, complain)["run"]["epochs"]
     assert checkpoint.epochs(folder) == epochs
     return epochs
@@ -84,6 +84,7 @@ def test_checksums_that_say_no_epochs_are_those_of_an_earlier_version(tmp_path):
     assert checkpoint.epochs(tmp_path) == 2
     (tmp_path / checkpoint.NAME).unlink()
     assert checkpoint.load(tmp_path, pytest.fail)["run"]["epochs"] == 1
+    assert checkpoint.epochs(tmp_path) is None
 
 
 @pytest.mark.parametrize("damage", ["flip", "truncate", "empty", "foreign"])

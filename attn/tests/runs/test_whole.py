@@ -108,7 +108,8 @@ def test_rows_that_are_lost_are_named_and_never_passed_over(
     config = (run.folder / "config.yaml").read_text()
     damage(run.folder / name)
     assert not run.finished
-    before_training = [run.damage, *collect(tmp_path).left_out, status_of(run)]
+    (left,) = collect(tmp_path).left_out
+    before_training = [run.damage, left, status_of(run)]
     assert all(f"its {name} is damaged (" in told for told in before_training)
     (run.folder / "environment.json").unlink()
     message = train(run, synthetic)
@@ -123,7 +124,8 @@ def test_a_flipped_byte_in_the_logits_is_damage(trained_once, tmp_path):
     run = copy(trained_once[1], tmp_path)
     path = run.folder / "predictions.npz"
     whole = path.read_bytes()
-    for position in range(60, len(whole) // 2, max(1, len(whole) // 200)):
+    start = whole.index(b"logits.npy") + 30  # behind the name and its extra field
+    for position in [*range(start, start + 200), *range(start, len(whole) // 2, 500)]:
         path.write_bytes(whole[:position] + bytes([whole[position] ^ 1]) + whole[position + 1 :])
         assert run.damage.startswith("its predictions.npz is damaged ("), position
     path.write_bytes(whole)
@@ -146,6 +148,14 @@ def test_status_and_eval_read_on_whatever_is_wrong(trained_once, tmp_path, name,
     assert word == ("failed" if name == "error.txt" else "partial"), text
     left = collect(tmp_path).left_out
     assert len(left) == 1 and run.name in left[0] and "delete the folder" not in left[0]
+
+
+def test_a_list_of_checksums_that_cannot_be_read_is_named(trained_once, tmp_path):
+    run = copy(trained_once[0], tmp_path)
+    a_folder(run.folder / checkpoint.CHECKSUMS)
+    (left,) = collect(tmp_path).left_out
+    for told in (run.damage, left, status_of(run)):
+        assert "its checkpoint.sha256 is damaged (Is a directory); delete the folder" in told
 
 
 def test_status_names_who_trains_a_run(trained_once, tmp_path):
@@ -306,9 +316,7 @@ def test_a_hundred_finished_runs_asked_for_again_are_left_as_they_are(tmp_path):
             summary |= {"seed": seed, "run": folder.name}
             (folder / "summary.json").write_text(json.dumps(summary))
     before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*-s*/*")}
-    began = time.monotonic()
     again = program("train.py", "-m", *words, "seeds=50")
-    print(f"{time.monotonic() - began:.1f} s for 100 finished runs")
     assert again.returncode == 0, again.stderr
     assert again.stdout.count("finished before: 50 of 50") == 2
     assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("*-s*/*")} == before
@@ -358,6 +366,8 @@ def test_a_file_that_cannot_grow_is_named_and_what_is_saved_stays(tmp_path):
     assert len(list(tmp_path.glob("*/summary.json"))) == 2
 
 
+TRIED = subprocess.run("unshare -m mount -t tmpfs none /mnt", shell=True, capture_output=True)
+MAY_MOUNT = TRIED.returncode == 0
 # A disk of 6 MB holds a finished run and one checkpoint of another, and then is read-only.
 SMALL_DISK = """
 mount -t tmpfs -o size=6m none {root} || exit 9
@@ -370,10 +380,7 @@ cp -a {root}/. {kept}
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(
-    subprocess.run("unshare --mount true", shell=True, capture_output=True).returncode != 0,
-    reason="no right to mount a small disk here",
-)
+@pytest.mark.skipif(not MAY_MOUNT, reason="no right to mount a small disk here")
 def test_a_full_disk_and_one_that_is_read_only_are_named_and_what_is_saved_stays(tmp_path):
     root, kept = tmp_path / "disk", tmp_path / "kept"
     root.mkdir()
