@@ -9,7 +9,7 @@ import zlib
 from contextlib import contextmanager
 from pathlib import Path
 from tokenize import TokenError
-from zipfile import BadZipFile, is_zipfile
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 
@@ -52,8 +52,9 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     """
     try:
         with path.open("rb") as opened:
-            if not is_zipfile(opened):  # numpy's advice would be to unpickle it
-                raise ValueError("it is no .npz file")
+            with ZipFile(opened) as archive:  # numpy may stop short of where zipfile checks
+                if damaged := archive.testzip():
+                    raise ValueError(f"{damaged} has a wrong checksum")
             opened.seek(0)
             with np.load(opened) as file:
                 return dict(file)

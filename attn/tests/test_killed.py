@@ -37,10 +37,8 @@ def wait_for(condition, process, seconds=120):
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize(
-    "first",
-    ["checkpoint.pt", pytest.param("scores.csv", marks=pytest.mark.slow)],  # the latter is earlier
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("first", ["checkpoint.pt", "scores.csv"])  # the latter is earlier
 def test_a_killed_run_goes_on_and_equals_one_that_was_not(tmp_path, first):
     """SIGKILL to the whole group once a file is there; then the same command again."""
     words = ["train.py", *TINY, *NOISY, "recipe.epochs=3"]

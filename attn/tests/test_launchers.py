@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 
 import pytest
 
@@ -193,11 +194,22 @@ def test_a_sweep_is_an_array_of_jobs_and_a_killed_worker_fails_alone(cluster, he
     assert done.returncode == 0 and numbers(root) == numbers(here)
 
 
-def check_it_went_on(root, words, other):
-    """A job of root's went on from a checkpoint, to the bits of an uninterrupted run in `other`."""
-    assert "goes on after epoch" in logs(root)
-    whole = program("train.py", *words, f"runs={other}")
-    assert whole.returncode == 0 and numbers(root) == numbers(other)
+@contextmanager
+def beside_an_uninterrupted_run(root, *words):
+    """Trains the words without a cluster too, while the block trains them in root.
+
+    A job of root's must have gone on from a checkpoint, to the bits of the uninterrupted run.
+    """
+    other = root.with_name("whole")
+    command = [sys.executable, "train.py", *words, f"runs={other}"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL) as whole:
+        try:
+            yield
+        except BaseException:
+            whole.kill()
+            raise
+        assert whole.wait(timeout=400) == 0
+    assert "goes on after epoch" in logs(root) and numbers(root) == numbers(other)
 
 
 LONGER = 65  # seconds of training: more than a job of one minute has
@@ -218,10 +230,10 @@ def test_a_job_out_of_time_is_queued_again_and_ends_in_the_bits_of_an_uninterrup
     limits = ["hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=10"]
     root = tmp_path / "runs"
     words = [*TINY, *NOISY, f"recipe.epochs={epochs_of(LONGER, tmp_path / 'pace')}"]
-    status, output = cluster().train(*words, *limits, f"runs={root}")
-    assert status == 0, output
+    with beside_an_uninterrupted_run(root, *words):
+        status, output = cluster().train(*words, *limits, f"runs={root}")
+        assert status == 0, output
     assert "time limit of a job: 1 min (hydra.launcher.timeout_min=)" in output
-    check_it_went_on(root, words, tmp_path / "whole")
 
 
 @pytest.mark.slow
@@ -229,12 +241,12 @@ def test_a_job_out_of_time_is_queued_again_and_ends_in_the_bits_of_an_uninterrup
 def test_a_preempted_job_is_queued_again_and_goes_on(cluster, tmp_path):
     here = cluster(PREEMPT="REQUEUE")
     root, words = tmp_path / "runs", [*TINY, *NOISY, "recipe.epochs=12"]
-    process = here.start(*words, f"runs={root}")
-    wait_for(lambda: list(root.glob("*/checkpoint.pt")))
-    here.said("srun", "-p", "urgent", "--exclusive", "true")  # preempts, and ends
-    output = process.communicate(timeout=400)[0]
-    assert process.returncode == 0, output
-    check_it_went_on(root, words, tmp_path / "whole")
+    with beside_an_uninterrupted_run(root, *words):
+        process = here.start(*words, f"runs={root}")
+        wait_for(lambda: list(root.glob("*/checkpoint.pt")))
+        here.said("srun", "-p", "urgent", "--exclusive", "true")  # preempts, and ends
+        output = process.communicate(timeout=400)[0]
+        assert process.returncode == 0, output
 
 
 @pytest.mark.slow
@@ -242,13 +254,13 @@ def test_a_preempted_job_is_queued_again_and_goes_on(cluster, tmp_path):
 def test_where_the_cluster_cancels_the_same_command_again_is_the_way_on(cluster, tmp_path):
     here = cluster(PREEMPT="CANCEL")
     root, words = tmp_path / "runs", [*TINY, *NOISY, "recipe.epochs=12"]
-    process = here.start(*words, f"runs={root}")
-    wait_for(lambda: list(root.glob("*/checkpoint.pt")))
-    here.said("srun", "-p", "urgent", "--exclusive", "true")  # preempts, and ends
-    wait_for(lambda: not here.said("squeue", "-h").strip())
-    process.send_signal(signal.SIGINT)  # without sacct it would wait for the job
-    process.communicate(timeout=60)
-    assert not numbers(root)
-    status, output = here.train(*words, f"runs={root}")
-    assert status == 0, output
-    check_it_went_on(root, words, tmp_path / "whole")
+    with beside_an_uninterrupted_run(root, *words):
+        process = here.start(*words, f"runs={root}")
+        wait_for(lambda: list(root.glob("*/checkpoint.pt")))
+        here.said("srun", "-p", "urgent", "--exclusive", "true")  # preempts, and ends
+        wait_for(lambda: not here.said("squeue", "-h").strip())
+        process.send_signal(signal.SIGINT)  # without sacct it would wait for the job
+        process.communicate(timeout=60)
+        assert not numbers(root)
+        status, output = here.train(*words, f"runs={root}")
+        assert status == 0, output

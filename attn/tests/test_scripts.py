@@ -268,6 +268,7 @@ def test_a_profiler_that_is_kept_out_leaves_the_time_of_a_step(monkeypatch):
     assert "2.00 ms a step; the profiler saw no kernels here" in text
 
 
+@pytest.mark.slow
 def test_the_catalogue_knows_every_mechanism():
     done = program("-m", "attn.modules", "se", "bam", timeout=100)
     assert done.returncode == 0, done.stderr

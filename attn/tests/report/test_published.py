@@ -24,6 +24,7 @@ from attn.tests.made_up import made_up_runs, run
 TABLES, CLAIMS = load()
 
 
+@pytest.mark.slow
 def test_publishing_keeps_the_runs_of_others(tmp_path):
     run(tmp_path / "here", 0, 0.83)
     run(tmp_path / "there", 1, 0.84)
@@ -46,6 +47,7 @@ def test_publishing_keeps_the_runs_of_others(tmp_path):
     assert len(published(tmp_path / "mine")[0].runs) == 1
 
 
+@pytest.mark.slow
 def test_a_run_that_is_published_with_another_result_stays_as_it_is(tmp_path, capsys):
     out, here, there = (tmp_path / name for name in ("out", "here", "there"))
     for seed in (0, 1):

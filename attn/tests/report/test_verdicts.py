@@ -385,6 +385,7 @@ def test_better_is_no_worse(tmp_path):
     assert saved.found.mean == pytest.approx(-60) and saved.verdict == REPRODUCED
 
 
+@pytest.mark.slow
 def test_two_groups_of_the_published_experiment_are_two_answers(tmp_path):
     pair_up(tmp_path, 0.0061)
     pair_up(tmp_path, -0.01, source="images", fingerprint="e" * 64)

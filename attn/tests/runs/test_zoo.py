@@ -84,8 +84,8 @@ def pickled(path, _):
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
-        (cut, "it is no .npz file"),
-        (a_word, "it is no .npz file"),
+        (cut, "File is not a zip file"),
+        (a_word, "File is not a zip file"),
         (without_its_run, "is damaged ('run')"),
         (pickled, "allow_pickle=False"),
         (
