@@ -16,7 +16,8 @@ import numpy as np
 PARTIAL = ".partial"
 # What reading a damaged file may raise.
 UNREADABLE = (
-    *(OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, EOFError, csv.Error),
+    *(OSError, EOFError, ValueError, csv.Error),
+    *(KeyError, IndexError, TypeError, AttributeError),  # of contents that are something else
 )
 
 

@@ -68,8 +68,7 @@ def look_into(path: Path, device: torch.device, aside: Path) -> Look:
     path: a run folder or the checkpoint.pt in it. A finished run that was trained on these data
     keeps the files of the inspection in its folder. The files of any other run, of a network of the
     zoo, or of a folder that cannot be written, go into the folder `aside`. `look_into` needs the
-    data, and no other run.
-    Raises RunError where there is no whole checkpoint.
+    data, and no other run. Raises RunError where there is no whole checkpoint.
     """
     folder = path if path.is_dir() else path.parent
     config, seed, state = read_run(path)

@@ -81,7 +81,7 @@ def test_checksums_that_say_no_epochs_are_those_of_an_earlier_version(tmp_path):
     assert checkpoint.load(tmp_path, pytest.fail)["run"]["epochs"] == 1
     assert checkpoint.epochs(tmp_path) is None
     checkpoint.save(tmp_path, state(2))
-    assert checkpoint.epochs(tmp_path) == 2
+    assert loaded(tmp_path) == 2
     (tmp_path / checkpoint.NAME).unlink()
     assert checkpoint.load(tmp_path, pytest.fail)["run"]["epochs"] == 1
     assert checkpoint.epochs(tmp_path) is None
@@ -97,11 +97,7 @@ def test_a_damaged_checkpoint_is_named_and_passed_over(tmp_path, damage):
     damaged = {"flip": data, "truncate": data[:100], "empty": b"", "foreign": b"PK other"}
     newest.write_bytes(damaged[damage])
     complaints = []
-    assert (
-        checkpoint.load(tmp_path, complaints.append)["run"]["epochs"]
-        == 1
-        == checkpoint.epochs(tmp_path)
-    )
+    assert loaded(tmp_path, complaints.append) == 1
     assert str(newest) in complaints[0] and "damaged" in complaints[0]
 
 
@@ -123,11 +119,7 @@ def test_a_crash_at_any_write_of_a_checkpoint_leaves_one_to_load(tmp_path, monke
         monkeypatch.setattr(files.os, "replace", crashing)
         with pytest.raises(Crash):
             checkpoint.save(tmp_path, state(9))
-        assert (
-            checkpoint.load(tmp_path, pytest.fail)["run"]["epochs"]
-            == 2
-            == checkpoint.epochs(tmp_path)
-        )
+        assert loaded(tmp_path) == 2
     monkeypatch.setattr(files.os, "replace", replace)
     checkpoint.save(tmp_path, state(3))
     assert loaded(tmp_path) == 3

@@ -5,14 +5,7 @@ import importlib.util
 import io
 import json
 import os
-import re
-import resource
-import shlex
 import shutil
-import signal
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
@@ -24,7 +17,7 @@ from attn.data.inputs import Inputs
 from attn.errors import RunError
 from attn.report.collect import collect
 from attn.runs import checkpoint
-from attn.runs.files import PARTIAL, read_arrays
+from attn.runs.files import read_arrays
 from attn.runs.folder import Run, renamed
 from attn.tests.conftest import NOISY, ROOT, TINY, program
 from attn.training import session
@@ -343,68 +336,3 @@ def test_a_renamed_folder_is_known_by_train_status_and_eval(trained_once, tmp_pa
     assert left == f"best: its name was {here.name}: rename it back"
     (tmp_path / "best").rename(here.folder)
     assert renamed(tmp_path) == {}
-
-
-@pytest.mark.slow
-def test_a_file_that_cannot_grow_is_named_and_what_is_saved_stays(tmp_path):
-    words = ["recipe=quick", "backbone=resnet20", "recipe.epochs=9", *SMALL, f"runs={tmp_path}"]
-    words += ["data.source=synthetic", "device=cpu"]
-    assert program("train.py", *words).returncode == 0
-    command = [sys.executable, "train.py", *words, "seeds=2"]
-    process = subprocess.Popen(command, cwd=ROOT, start_new_session=True, stdout=subprocess.DEVNULL)
-    while not (found := list(tmp_path.glob("*-s1-*/checkpoint.pt"))):
-        assert process.poll() is None
-        time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    (summary,) = tmp_path.glob("*-s0-*/summary.json")
-    results, saved = summary.read_bytes(), found[0].read_bytes()
-
-    def limit():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, resource.RLIM_INFINITY))
-
-    full = subprocess.run(command, cwd=ROOT, preexec_fn=limit, capture_output=True, text=True)
-    assert full.returncode == 1 and "Traceback" not in full.stdout + full.stderr
-    assert "checkpoint.pt: File too large" in full.stdout
-    assert summary.read_bytes() == results
-    assert found[0].with_name(checkpoint.PREVIOUS).read_bytes() == saved
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0 and "goes on after epoch" in done.stdout
-    assert len(list(tmp_path.glob("*/summary.json"))) == 2
-
-
-TRIED = subprocess.run("unshare -m mount -t tmpfs none /mnt", shell=True, capture_output=True)
-MAY_MOUNT = TRIED.returncode == 0
-# A disk of 6 MB holds a finished run and one checkpoint of another, and then is read-only.
-SMALL_DISK = """
-mount -t tmpfs -o size=6m none {root} || exit 9
-{train} seeds=1 || exit 9
-{train} seeds=2 && exit 9
-mount -o remount,ro {root}
-{train} seeds=2 && exit 9
-cp -a {root}/. {kept}
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not MAY_MOUNT, reason="no right to mount a small disk here")
-def test_a_full_disk_and_one_that_is_read_only_are_named_and_what_is_saved_stays(tmp_path):
-    root, kept = tmp_path / "disk", tmp_path / "kept"
-    root.mkdir()
-    words = ["recipe=quick", "backbone=resnet20", "recipe.epochs=9", *SMALL]
-    words += ["data.source=synthetic", "device=cpu"]
-    train = shlex.join([sys.executable, "train.py", *words, f"runs={root}"])
-    script = SMALL_DISK.format(root=root, kept=kept, train=train)
-    done = subprocess.run(
-        ["unshare", "--mount", "bash", "-c", script], cwd=ROOT, capture_output=True, text=True
-    )
-    assert done.returncode == 0 and "Traceback" not in done.stdout + done.stderr, done.stderr
-    assert re.search(r"seed 1  FAILED: .*checkpoint.pt: No space left on device\n", done.stdout)
-    assert f"runs={root}: {root} cannot be written to; name another folder\n" in done.stderr
-    (first,), (second,) = kept.glob("*-s0-*"), kept.glob("*-s1-*")
-    before = {path.name: path.read_bytes() for path in first.iterdir()}
-    assert "summary.json" in before and not list(kept.glob(f"*/.*{PARTIAL}"))
-    again = program("train.py", *words, f"runs={kept}", "seeds=2")
-    assert again.returncode == 0 and "seed 1  goes on after epoch" in again.stdout
-    assert (second / "summary.json").exists()
-    assert {path.name: path.read_bytes() for path in first.iterdir()} == before

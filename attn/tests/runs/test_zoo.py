@@ -88,10 +88,7 @@ def pickled(path, _):
         (a_word, "File is not a zip file"),
         (without_its_run, "is damaged ('run')"),
         (pickled, "allow_pickle=False"),
-        (
-            of_another_network,
-            "its weights are of another network (Missing key(s)",
-        ),
+        (of_another_network, "its weights are of another network (Missing key(s)"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
@@ -106,8 +103,7 @@ def test_a_damaged_copy_is_refused_in_a_line(copied, trained, damage, reason):
 def test_no_flipped_byte_ends_in_anything_but_the_reason(copied):
     path = copied[1] / zoo.NAME
     whole = path.read_bytes()
-    reasons = []
-    size = len(whole)
+    reasons, size = [], len(whole)
     for position in [*range(0, size, size // 20), *range(size - 400, size, 5)]:
         path.write_bytes(whole[:position] + bytes([whole[position] ^ 0x55]) + whole[position + 1 :])
         try:
