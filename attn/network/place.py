@@ -59,7 +59,7 @@ def places(network: nn.Module, location: str, seam: str, stages="all", blocks="a
     if location in ENDS:
         if seam == "conv":
             raise CannotStand(
-                f"location={location}: this mechanism replaces a convolution, and none is there; "
+                f"location={location}: it replaces a convolution, and none is there; "
                 f"choose one of {', '.join(INSIDE)}"
             )
         return [(network, ENDS[location])]
@@ -92,7 +92,10 @@ def attach(network: nn.Module, location: str, attention: str, stages, make, bloc
     mechanism = MECHANISMS[attention]
     names = {module: name for name, module in network.named_modules()}
     form = getattr(mechanism, "at_end", mechanism) if location in ENDS else mechanism
-    found = places(network, location, mechanism.seam, stages, blocks)
+    try:
+        found = places(network, location, mechanism.seam, stages, blocks)
+    except CannotStand as error:
+        raise CannotStand(f"attention={attention}: {error}") from None
     for index, (owner, place) in enumerate(found):
         what = owner.convolution if place == "conv" else owner.seams.widths[place]
         try:

@@ -167,7 +167,7 @@ def test_a_mechanism_that_cannot_stand_somewhere_says_where():
     ):
         attached(BACKBONES["resnet20"](), "se", reduction=0)
     with pytest.raises(
-        CannotStand, match=r"location=last: this mechanism replaces a convolution, .* per_block"
+        CannotStand, match=r"attention=sk: location=last: it replaces a convolution, .* per_block"
     ):
         attached(BACKBONES["resnet20"](), "sk", "last")
     with pytest.raises(CannotStand, match=r"input: attention=shuffle on 3 channels: it halves"):
