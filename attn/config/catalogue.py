@@ -1,5 +1,7 @@
 """configs/ read as a catalogue: its groups, each group's choices, and each choice's values."""
 
+import copy
+import functools
 import re
 from dataclasses import asdict
 from pathlib import Path
@@ -19,6 +21,20 @@ GROUPS = {
 }
 
 
+# libyaml's parser takes a tenth of the time; not every build of PyYAML has it.
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def parsed(text: str):
+    """Returns the value of a YAML text; a text that comes again is not parsed again."""
+    return copy.deepcopy(_parsed(text))
+
+
+@functools.lru_cache(256)
+def _parsed(text: str):
+    return yaml.load(text, LOADER)
+
+
 def choices(group: str) -> list[str]:
     return sorted(path.stem for path in (CONFIGS / group).glob("*.yaml"))
 
@@ -32,7 +48,7 @@ def read(group: str, choice: str) -> dict:
     path = CONFIGS / group / f"{choice}.yaml"
     where = path.relative_to(CONFIGS.parent)
     try:
-        values = yaml.safe_load(path.read_text()) or {}
+        values = parsed(path.read_text()) or {}
     except FileNotFoundError:
         raise UserError(f"{where}: there is no such file; configs/README.md shows one") from None
     except yaml.YAMLError as error:
@@ -46,7 +62,7 @@ def read(group: str, choice: str) -> dict:
 
 def defaults() -> dict[str, str]:
     """Returns train.yaml's choice of each group that has one."""
-    listed = yaml.safe_load((CONFIGS / "train.yaml").read_text())["defaults"]
+    listed = parsed((CONFIGS / "train.yaml").read_text())["defaults"]
     every = [pair for entry in listed if isinstance(entry, dict) for pair in entry.items()]
     return {group: choice for group, choice in every if group in GROUPS and choice}
 
@@ -66,7 +82,7 @@ def recipe(choice: str, backbone: str) -> dict:
     """Returns a recipe's values for a backbone."""
     values = read("recipe", choice)
     tables = {key: BY_BACKBONE.fullmatch(str(value)) for key, value in values.items()}
-    picked = {k: pick(yaml.safe_load(t[1]), backbone) for k, t in tables.items() if t}
+    picked = {k: pick(parsed(t[1]), backbone) for k, t in tables.items() if t}
     return values | picked
 
 

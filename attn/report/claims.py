@@ -4,6 +4,7 @@ import re
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 
+import numpy as np
 import yaml
 
 from attn.config import catalogue
@@ -57,9 +58,7 @@ class Row:
 
     def of(self, runs):
         """Returns the runs of a frame that belong to this row."""
-        for key, value in self.columns.items():
-            runs = runs[runs[key] == value]
-        return runs
+        return runs[np.logical_and.reduce([runs[k] == v for k, v in self.columns.items()])]
 
 
 @dataclass
@@ -152,7 +151,7 @@ def load(path: Path = CLAIMS) -> tuple[list[Table], list[Claim]]:
     Raises ClaimError for the first mistake in the file.
     """
     try:
-        values = yaml.safe_load(path.read_text())
+        values = catalogue.parsed(path.read_text())
     except yaml.YAMLError as error:
         raise ClaimError(f"{path.name}: not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict) or values.keys() != {"tables", "claims"}:

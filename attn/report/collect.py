@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from attn.config.catalogue import recipe_key
+from attn.config.catalogue import parsed, recipe_key
 from attn.config.schema import Config
 from attn.names import of_final_features, of_input_channels
 from attn.report.group import FRAMES, KEY, NAMES, ORDER, Group, read_csv
@@ -109,7 +109,7 @@ def _unfinished(folder: Path) -> dict:
     Raises Damaged where its config.yaml or its rows cannot be used.
     """
     with reading("config.yaml", AGAIN):
-        values = yaml.safe_load((folder / "config.yaml").read_text())
+        values = parsed((folder / "config.yaml").read_text())
         config = Config.from_dict(values)
         check_unfinished(folder, config.location != "none")
         return {
@@ -192,7 +192,7 @@ def _settings(folder: Path) -> dict[str, str]:
     The dictionary is empty where the run's config.yaml is damaged.
     """
     try:
-        config = Config.from_dict(yaml.safe_load((folder / "config.yaml").read_text()))
+        config = Config.from_dict(parsed((folder / "config.yaml").read_text()))
     except (*UNREADABLE, yaml.YAMLError):
         return {}
     (values,) = pd.json_normalize(config.identity()).to_dict("records")

@@ -139,19 +139,20 @@ def accuracy(group: Group, table: Table) -> pd.DataFrame:
     """
     rows = []
     for backbone, runs in with_best_epoch(group).groupby("backbone", sort=True):
+        found = [(row, *one) for row in table.rows for one in configurations_of(row, runs)]
+        if sum(len(chosen) > 0 for _, _, chosen in found) < 2:
+            continue
         published = (group.recipe, backbone) == (table.recipe, table.backbone)
         baseline = one_configuration(table.row(table.baseline).of(runs))
-        mine = []
-        for row in table.rows:
-            for label, chosen in configurations_of(row, runs):
-                entry = {"backbone": backbone, "model": label, **_summary(chosen, baseline)}
-                if published and group.comparable:
-                    entry["published"] = row.published
-                entry["missing"] = "; ".join(missing(group, backbone, row, _seeds(table, runs)))
-                entry["runs"] = " ".join(chosen["run"])
-                mine.append(entry)
-        if sum(entry["n"] > 0 for entry in mine) > 1:
-            rows += _mark_best(mine, group.runs)
+        mine, seeds = [], set().union(*(chosen["seed"] for _, _, chosen in found))
+        for row, label, chosen in found:
+            entry = {"backbone": backbone, "model": label, **_summary(chosen, baseline)}
+            if published and group.comparable:
+                entry["published"] = row.published
+            entry["missing"] = "; ".join(missing(group, backbone, row, seeds))
+            entry["runs"] = " ".join(chosen["run"])
+            mine.append(entry)
+        rows += _mark_best(mine, group.runs)
     return pd.DataFrame(rows)
 
 
@@ -184,11 +185,6 @@ def environments(group: Group) -> pd.DataFrame:
             row |= {"low": found.low, "high": found.high, "runs": " ".join(alike["run"])}
             rows.append(row)
     return pd.DataFrame(rows)
-
-
-def _seeds(table: Table, runs: pd.DataFrame) -> set:
-    """Returns the seeds that any row of the table has."""
-    return set().union(*(row.of(runs)["seed"] for row in table.rows))
 
 
 def configurations_of(row: Row, runs: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:

@@ -8,6 +8,7 @@ import torch
 import yaml
 
 from attn.compute.precision import set_backends
+from attn.config.catalogue import parsed
 from attn.config.schema import NUMERICS, Config
 from attn.data import Dataset, load, subset
 from attn.errors import RunError
@@ -85,7 +86,7 @@ def read_config(folder: Path) -> tuple[Config, int, int]:
     exists.
     """
     try:
-        values = yaml.safe_load((folder / "config.yaml").read_text())
+        values = parsed((folder / "config.yaml").read_text())
         config, seed, numerics = Config.from_dict(values), values["seed"], values["numerics"]
     except FileNotFoundError:
         raise RunError(f"checkpoint={folder}: no run folder (no config.yaml there)") from None

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
+from attn.config.catalogue import parsed
 from attn.config.schema import NUMERICS, Config
 from attn.errors import RunError
 from attn.names import CLASSES, COLOURS, SOURCES
@@ -61,7 +62,7 @@ def check_finished(folder: Path) -> dict:
     recent, epochs = summary["numerics"] == NUMERICS, None
     if recent:
         with reading("config.yaml", AGAIN):
-            config = Config.from_dict(yaml.safe_load((folder / "config.yaml").read_text()))
+            config = Config.from_dict(parsed((folder / "config.yaml").read_text()))
             if config.key != summary["configuration"]:
                 raise ValueError("it is of another configuration")
             epochs = config.recipe.epochs
