@@ -4,6 +4,8 @@ import csv
 import os
 import subprocess
 import sys
+import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,9 +15,10 @@ from torch import nn
 from attn.config.catalogue import read
 from attn.config.cli import register
 from attn.config.schema import arguments
-from attn.data import load
+from attn.data import load, subset
 from attn.data.sources import _look
 from attn.modules import MECHANISMS
+from attn.tests import forked
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = [
@@ -52,6 +55,17 @@ def one_thread():
 @pytest.fixture(scope="session")
 def synthetic():
     return load("synthetic")
+
+
+@pytest.fixture(scope="session")
+def few(synthetic):
+    """400 training and 500 test images of the synthetic data, which are resized in a moment."""
+    parts = {"images": {}, "labels": {}}
+    for split, count in {"train": 400, "test": 500}.items():
+        chosen = subset(synthetic.labels[split], count)
+        for kind, part in parts.items():
+            part[split] = getattr(synthetic, kind)[split][chosen]
+    return replace(synthetic, **parts)
 
 
 @pytest.fixture(scope="session")
@@ -107,7 +121,14 @@ def trained(tmp_path_factory):
     return root, program("train.py", *TINY, *sweep)
 
 
-def program(*words: str, **options) -> subprocess.CompletedProcess:
-    """Runs one of the programs from the repository's root; stdout and stderr are text."""
-    command = [sys.executable, *map(str, words)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, **options)
+def program(*words: str, env=None, **options) -> subprocess.CompletedProcess:
+    """Runs one of the programs from the repository's root; stdout and stderr are text.
+
+    What is no file of ours, or has options, gets a Python of its own.
+    """
+    words = [str(word) for word in words]
+    if options or not words[0].endswith(".py"):
+        pipes = {"capture_output": True, "text": True, **options}
+        return subprocess.run([sys.executable, *words], cwd=ROOT, env=env, **pipes)
+    with tempfile.TemporaryDirectory() as out:
+        return forked.run(words, dict(env or os.environ), ROOT, Path(out))

@@ -58,6 +58,7 @@ def test_reproduce_without_data_or_network_says_so_and_shows_that_it_works(copy)
     assert wrong.returncode == 2 and "choose quick" in wrong.stderr
 
 
+@pytest.mark.slow
 def test_gpu_script_refuses_a_machine_without_a_gpu(copy):
     script = str(copy / "scripts" / "gpu.sh")
     wrong = bash(copy, script, "--hours", "2")
@@ -210,7 +211,8 @@ def last_json(text):
     return json.loads([line for line in text.splitlines() if line.startswith("{")][-1])
 
 
-@pytest.mark.parametrize("loop", ["naive", pytest.param("strong", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("loop", ["naive", "strong"])
 def test_the_plain_loops_train_what_ours_does(loop):
     words = [*TINY, "recipe=quick", "backbone=resnet20", "data=rgb_noise", "location=first"]
     done = program(f"scripts/{loop}.py", *words, "data.source=synthetic", timeout=300)

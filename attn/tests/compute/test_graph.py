@@ -91,8 +91,8 @@ MECHANISMS = [
 
 
 @pytest.mark.parametrize("mechanism", MECHANISMS)
-def test_every_mechanism(synthetic, taped, mechanism):
-    check(synthetic, taped, f"attention={mechanism}", epochs=1)
+def test_every_mechanism(few, taped, mechanism):
+    check(few, taped, f"attention={mechanism}", epochs=1)
 
 
 VARIANTS = [
@@ -103,9 +103,9 @@ VARIANTS = [
 
 
 @pytest.mark.parametrize("words", VARIANTS)
-def test_every_variant(synthetic, taped, words):
+def test_every_variant(few, taped, words):
     """With dropout, which has to differ in every step, as have noise and learning rate."""
-    check(synthetic, taped, "backbone=mobilenet_v2", *NOISE, *words)
+    check(few, taped, "backbone=mobilenet_v2", *NOISE, *words)
 
 
 STEPS = [(f"attention={mechanism}",) for mechanism in choices("attention")]
@@ -114,14 +114,14 @@ STEPS += [(f"backbone={name}",) for name in ("resnet18", "resnet50")]
 
 
 @pytest.mark.parametrize("words", STEPS, ids=" ".join)
-def test_no_tensor_of_the_step_stays_on_the_host(synthetic, monkeypatch, words):
+def test_no_tensor_of_the_step_stays_on_the_host(few, monkeypatch, words):
     """A number there would be copied at every step, and a graph would keep the first one for good.
 
     On torch's device without memory, for which there is no autocast.
     """
     monkeypatch.setattr(torch, "autocast", lambda *args, **options: nullcontext())
     config, there, draws = configuration(*SMALL, *words), torch.device("meta"), Draws(0)
-    inputs = split_inputs(config, synthetic, "train", there)
+    inputs = split_inputs(config, few, "train", there)
     network = build(config, 0, draws).to(there).train()
     epoch = torch.zeros((), dtype=torch.int64, device=there)
     with Devices() as seen:
@@ -132,7 +132,7 @@ def test_no_tensor_of_the_step_stays_on_the_host(synthetic, monkeypatch, words):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("words", STEPS, ids=" ".join)
-def test_the_step_is_traced_in_one_piece(synthetic, monkeypatch, words):
+def test_the_step_is_traced_in_one_piece(few, monkeypatch, words):
     """By the half of torch.compile that knows Python: where it breaks off nothing is compiled."""
     config, whole = configuration(*SMALL, *words), torch.compile
 
@@ -141,15 +141,15 @@ def test_the_step_is_traced_in_one_piece(synthetic, monkeypatch, words):
 
     monkeypatch.setattr(torch, "compile", traced)
     torch.compiler.reset()
-    ours, called = trainer(synthetic, config, compiled=True), trainer(synthetic, config)
+    ours, called = trainer(few, config, compiled=True), trainer(few, config)
     assert ours.mode == "compiled", ours.notes
     assert first_loss(ours, 0) == pytest.approx(first_loss(called, 0), rel=1e-6)
 
 
-def test_seeds_together_stay_themselves(synthetic, taped):
+def test_seeds_together_stay_themselves(few, taped):
     config = configuration(*SMALL, *NOISE)
-    alone = [eager(synthetic, config, seed=seed) for seed in range(3)]
-    together = [taped(trainer(synthetic, config, seed=seed)) for seed in range(3)]
+    alone = [eager(few, config, seed=seed) for seed in range(3)]
+    together = [taped(trainer(few, config, seed=seed)) for seed in range(3)]
     for epoch in range(2):
         for one in together:
             one.begin(epoch)
@@ -160,19 +160,19 @@ def test_seeds_together_stay_themselves(synthetic, taped):
         assert_same(one, other)
 
 
-def test_a_captured_trainer_goes_on_from_a_checkpoint(synthetic, taped):
+def test_a_captured_trainer_goes_on_from_a_checkpoint(few, taped):
     config = configuration(*SMALL, *NOISE)
-    whole, second = eager(synthetic, config), taped(trainer(synthetic, config))
+    whole, second = eager(few, config), taped(trainer(few, config))
     train_epoch(whole, 0)
     second.load_state_dict(whole.state_dict())
     assert train_epoch(second, 1) == train_epoch(whole, 1)
     assert_same(whole, second)
 
 
-def test_a_replayed_step_that_is_not_finite_is_named(synthetic, taped):
+def test_a_replayed_step_that_is_not_finite_is_named(few, taped):
     """By the replay alone, and no later step changes the weights either."""
     config = configuration(*SMALL, "recipe.lr=1e30")
-    called, captured = eager(synthetic, config), taped(trainer(synthetic, config))
+    called, captured = eager(few, config), taped(trainer(few, config))
     messages = []
     for ours in (called, captured):
         with pytest.raises(NotFinite) as error:
@@ -185,22 +185,22 @@ def test_a_replayed_step_that_is_not_finite_is_named(synthetic, taped):
         assert weight.isfinite().all() and weight.equal(other)
 
 
-def test_what_cannot_be_captured_runs_without_and_says_so(synthetic, taped):
+def test_what_cannot_be_captured_runs_without_and_says_so(few, taped):
     config = configuration(*SMALL)
-    sound, reading = trainer(synthetic, config), trainer(synthetic, config)
+    sound, reading = trainer(few, config), trainer(few, config)
     reading.network.fc.register_forward_hook(lambda module, x, y: y * float(y.max() < 1e9))
     taped(reading)
     assert reading.mode == "eager" and "not permitted when stream is capturing" in reading.notes[0]
     assert train_epoch(reading, 0) == train_epoch(sound, 0)
 
 
-def test_evaluation_in_a_graph(synthetic, taped):
+def test_evaluation_in_a_graph(few, taped):
     config = configuration(*SMALL, *NOISE)
-    network, inputs = build(config, 0), split_inputs(config, synthetic, "test", torch.device("cpu"))
+    network, inputs = build(config, 0), split_inputs(config, few, "test", torch.device("cpu"))
     called = Predictor(network, inputs, config.recipe)
     captured = Predictor(network, inputs, config.recipe, Stream())
     assert set(captured.graphs) == {50} and not captured.notes
-    order = fixed_test_order(2000)[:180]
+    order = fixed_test_order(500)[:180]
     for counts in ((), {64}):
         logits, scores = evaluate(captured, order, counts)
         expected, others = evaluate(called, order, counts)

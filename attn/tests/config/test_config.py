@@ -21,7 +21,7 @@ def test_every_yaml_makes_a_configuration_of_its_own_name(group, choice):
     assert made.labels[group] == choice
 
 
-MANY = ("placement", "noise_kinds")  # a hundred cells and more
+MANY = ("blocks", "placement", "noise_kinds")  # thirty cells and more
 
 
 @pytest.mark.parametrize(

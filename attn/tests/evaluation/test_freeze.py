@@ -128,7 +128,9 @@ FOLDED = {  # where each channel is multiplied by a constant once the gate is fr
 }
 
 
-@pytest.mark.parametrize("backbone", ["resnet20", "resnet50", "mobilenet_v2"])
+@pytest.mark.parametrize(
+    "backbone", ["resnet20", pytest.param("resnet50", marks=pytest.mark.slow), "mobilenet_v2"]
+)
 @pytest.mark.parametrize("location", ["first", "last", "per_block"])
 def test_a_folded_network_is_the_frozen_network_at_the_baselines_cost(
     synthetic, backbone, location

@@ -102,3 +102,13 @@ def test_a_run_that_moves_keeps_every_environment_in_turn(tmp_path):
     environment.record(tmp_path, other, 0, 9)  # begun anew
     assert [entry["epoch"] for entry in environment.read(tmp_path)] == [0]
     assert json.loads((tmp_path / environment.NAME).read_text())[0]["processor"] == "Intel Xeon"
+
+
+@pytest.mark.parametrize("content", ["", "[", "[]", "[1]", '[{"epoch": 0}]', '{"a": 1}'])
+def test_a_damaged_file_is_named_and_its_epochs_are_not_recorded(tmp_path, content):
+    path = tmp_path / environment.NAME
+    path.write_text(content)
+    text = environment.record(tmp_path, PARTS, 3, 9)
+    assert text.startswith(f"{path} is ") and "what epochs 1 to 3 were computed in is not" in text
+    begun = environment.summary(tmp_path)["environment"]
+    assert begun == f"not recorded; then {environment.describe(PARTS)}"
