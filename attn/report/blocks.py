@@ -14,8 +14,7 @@ import pandas as pd
 
 from attn import stats
 from attn.names import BLOCKS
-from attn.report.group import Group, by_pair
-from attn.report.verdicts import one_configuration
+from attn.report.group import Group, by_pair, one_configuration
 
 NAMES = ["backbone", "data", "attention"]
 PREFIX = "blocks "

@@ -9,7 +9,7 @@ import pandas as pd
 
 from attn import stats
 from attn.names import channel_name
-from attn.report.group import CONFIGURATION, Group
+from attn.report.group import Group, by_configuration
 
 LEAST_GAP = 0.01  # between the two usual scores: with less the question has no answer
 PARTS = {  # of a pair of channels, and how they are called
@@ -65,8 +65,7 @@ def table(group: Group) -> pd.DataFrame:
     means = pairs(group.swap).groupby("run").mean().drop(columns=["colour", "noise"])
     means = means.assign(follows_content=_follows(means)).reset_index()
     rows = []
-    for key, runs in means.merge(group.runs, on="run").groupby(CONFIGURATION, sort=False):
-        names = dict(zip(CONFIGURATION, key, strict=True))
+    for names, runs in by_configuration(means.merge(group.runs, on="run")):
         row = {name: names[name] for name in ("backbone", "data", "attention", "variant")}
         row |= {"n": len(runs)} | {f"score_{part}": runs[f"score_{part}"].mean() for part in PARTS}
         found = stats.estimate(runs["follows_content"].dropna())

@@ -7,11 +7,11 @@ import pandas as pd
 
 from attn import stats
 from attn.names import channel_name, restriction
-from attn.report import tables
+from attn.report import accuracies
 from attn.report.figures.channels import as_png
 from attn.report.group import Group, with_variant
 from attn.report.page import command_of, png_data
-from attn.report.verdicts import end_scores
+from attn.report.scores import end_scores
 from attn.runs.files import write
 
 TEMPLATE = Path(__file__).with_name("explorer.html")
@@ -31,7 +31,7 @@ def _rows(group: Group, pictures: dict) -> list[dict]:
     """Returns the fields of each configuration, and adds the pictures that they name."""
     runs, scores = group.runs.set_index("run"), end_scores(group)
     found = []
-    for row in tables.configurations(group).to_dict("records"):
+    for row in accuracies.configurations(group).to_dict("records"):
         mine = runs.loc[row["runs"].split()]
         place = f"{group.name}/{row['backbone']}/{row['data']}"
         own = scores[scores["run"].isin(mine.index)]

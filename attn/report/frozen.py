@@ -8,7 +8,7 @@ import pandas as pd
 
 from attn import stats
 from attn.names import EVERY_GATE
-from attn.report.group import CONFIGURATION, Group
+from attn.report.group import CONFIGURATION, Group, by_configuration
 
 
 def table(group: Group) -> pd.DataFrame:
@@ -21,8 +21,7 @@ def table(group: Group) -> pd.DataFrame:
     at_once = group.frozen["module"] == EVERY_GATE
     every, each = group.frozen[at_once], group.frozen[~at_once]
     merged, rows = every.merge(group.runs, on="run"), []
-    for key, runs in merged.groupby(CONFIGURATION, sort=False):
-        row = dict(zip(CONFIGURATION, key, strict=True))
+    for row, runs in by_configuration(merged):
         alone = each[each["run"].isin(runs["run"])]
         row |= {"n": len(runs), "gates": max(1, alone["module"].nunique())}
         row |= {"accuracy": runs["accuracy"].mean(), "frozen": runs["frozen"].mean()}

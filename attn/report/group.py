@@ -12,6 +12,7 @@ from attn.names import SOURCES
 from attn.runs.environment import of_older
 from attn.runs.files import read_arrays, write, write_arrays
 from attn.runs.whole import results
+from attn.stats import Estimate
 
 KEY = ["recipe", "recipe_key", "source", "fingerprint", "numerics"]  # never mixed in a table
 NAMES = ["backbone", "data", "location", "stages", "attention"]
@@ -194,6 +195,31 @@ def by_pair(runs: pd.DataFrame, column: str) -> pd.Series:
 def pairs_of(runs: pd.DataFrame) -> set:
     """Returns the (environment, seed) of each run."""
     return set(runs[PAIR].itertuples(index=False, name=None))
+
+
+def by_configuration(frame: pd.DataFrame, *more: str):
+    """Yields (names, rows) of each configuration in a frame, and of each value of the columns more.
+
+    `names` holds the values of CONFIGURATION and of these columns.
+    """
+    columns = [*CONFIGURATION, *more]
+    for key, rows in frame.groupby(columns, sort=False):
+        yield dict(zip(columns, key, strict=True)), rows
+
+
+def one_configuration(runs: pd.DataFrame) -> pd.DataFrame:
+    """Returns the runs of the configuration that has the most runs.
+
+    There are several configurations where a YAML was edited between runs, for example.
+    """
+    if runs.empty:
+        return runs
+    return runs[runs["configuration"] == runs["configuration"].value_counts().sort_index().idxmax()]
+
+
+def estimate_columns(name: str, found: Estimate) -> dict:
+    """Returns an estimate as columns of a frame: its mean, and the ends of its interval."""
+    return {name: found.mean, f"{name}_low": found.low, f"{name}_high": found.high}
 
 
 def _environments(runs: pd.DataFrame) -> pd.Series:

@@ -6,8 +6,7 @@ from attn import stats
 from attn.config.catalogue import choices
 from attn.names import CONTROLS, LOCATIONS
 from attn.report.formats import number
-from attn.report.group import PAIR, Group, pairs_of
-from attn.report.verdicts import one_configuration
+from attn.report.group import PAIR, Group, one_configuration, pairs_of
 
 PLACES = [place for place in LOCATIONS if place != "none"]
 NAMES = ["backbone", "data", "stages", "attention"]

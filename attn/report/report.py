@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from attn.errors import RunError
-from attn.report import formats, placement, tables, verdicts, wording
+from attn.report import accuracies, formats, placement, scores, tables, verdicts, wording
 from attn.report.claims import Claim, Table, load
 from attn.report.collect import collect
 from attn.report.explorer import write_explorer
@@ -249,7 +249,7 @@ def write_verdicts(sections: list[Section], claims: list[Claim], out: Path):
 
 def _draw(section: Section, definitions: list[Table], folder: Path) -> list[Path]:
     group = section.group
-    configurations, gates = tables.configurations(group), tables.gates(group)
+    configurations, gates = accuracies.configurations(group), scores.gates(group)
     for old in [*folder.glob("*.png"), *folder.glob("*.svg")]:  # SVG of an earlier version
         old.unlink()  # of runs that are no longer here
     forests = []
@@ -270,7 +270,7 @@ def _draw(section: Section, definitions: list[Table], folder: Path) -> list[Path
         *places.by_block(group, folder),
         *accuracy.against_parameters(configurations, title, folder),
         *channels.of_inputs(group, definitions, folder),
-        *channels.by_noise(tables.separation(group), title, folder),
+        *channels.by_noise(scores.separation(group), title, folder),
         *channels.by_rank(group, folder),
         *channels.by_layer(group, folder),
         *channels.health(gates, title, folder),

@@ -1,18 +1,15 @@
 """The tables: an entry holds a table's title, rows, columns in words, and the text below it."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import pandas as pd
 
 from attn import stats
-from attn.names import COLOURS, channel_name
-from attn.report import blocks, content, frozen, placement
-from attn.report.claims import Row, Table
+from attn.report import accuracies, blocks, content, frozen, placement, scores
+from attn.report.claims import Table
 from attn.report.formats import BEST, counted, interval, number, whole
-from attn.report.group import CONFIGURATION, PAIR, Group, by_pair, with_variant
-from attn.report.verdicts import BOUNDS, end_scores, missing, one_configuration, with_metrics
+from attn.report.group import Group
 
 
 @dataclass(frozen=True)
@@ -106,7 +103,7 @@ def of_claims(table: Table) -> Entry:
     return Entry(
         table.id,
         table.title,
-        rows=lambda group: accuracy(group, table),
+        rows=lambda group: accuracies.accuracy(group, table),
         names=("backbone", "model"),
         columns=ACCURACY,
         caption=ACCURACIES.format(baseline=f"`{table.baseline}`"),
@@ -128,224 +125,6 @@ def _commands(group: Group, table: Table, backbones: list[str]) -> str:
             f"held against published ones; `{table.command()}` trains them."
         )
     return " ".join(lines)
-
-
-def accuracy(group: Group, table: Table) -> pd.DataFrame:
-    """Returns the accuracies of a table in percent, with a row for each backbone and model.
-
-    A model that was not run has n = 0. A backbone with fewer than two models that were run is left
-    out. The published column is there for the table's own recipe and backbone alone, and never for
-    synthetic data.
-    """
-    rows = []
-    for backbone, runs in with_best_epoch(group).groupby("backbone", sort=True):
-        found = [(row, *one) for row in table.rows for one in configurations_of(row, runs)]
-        if sum(len(chosen) > 0 for _, _, chosen in found) < 2:
-            continue
-        published = (group.recipe, backbone) == (table.recipe, table.backbone)
-        baseline = one_configuration(table.row(table.baseline).of(runs))
-        mine, seeds = [], set().union(*(chosen["seed"] for _, _, chosen in found))
-        for row, label, chosen in found:
-            entry = {"backbone": backbone, "model": label, **_summary(chosen, baseline)}
-            if published and group.comparable:
-                entry["published"] = row.published
-            entry["missing"] = "; ".join(missing(group, backbone, row, seeds))
-            entry["runs"] = " ".join(chosen["run"])
-            mine.append(entry)
-        rows += _mark_best(mine, group.runs)
-    return pd.DataFrame(rows)
-
-
-def with_best_epoch(group: Group) -> pd.DataFrame:
-    """Returns the runs with `best_epoch`, the highest accuracy that any of a run's epochs had.
-
-    The best epoch is chosen on the test set. Where an epoch tested fewer images, its accuracy is
-    that over these images.
-    """
-    if group.epochs.empty:
-        return group.runs.assign(best_epoch=math.nan)
-    best = group.epochs.groupby("run")["test_accuracy"].max()
-    return group.runs.assign(best_epoch=group.runs["run"].map(best))
-
-
-def environments(group: Group) -> pd.DataFrame:
-    """Returns the accuracy without attention in each environment, if there are several.
-
-    A difference is taken within an environment alone.
-    """
-    if group.runs["environment"].nunique() < 2:
-        return pd.DataFrame()
-    rows = []
-    for (environment, backbone), runs in group.runs.groupby(["environment", "backbone"]):
-        for data, alike in runs.groupby("data"):
-            plain = one_configuration(alike[alike["location"] == "none"])
-            found = stats.estimate(100 * plain["test_accuracy"])
-            row = {"environment": environment, "backbone": backbone, "data": data}
-            row |= {"count": len(alike), "n": found.n, "mean": found.mean}
-            row |= {"low": found.low, "high": found.high, "runs": " ".join(alike["run"])}
-            rows.append(row)
-    return pd.DataFrame(rows)
-
-
-def configurations_of(row: Row, runs: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    """Returns (label, runs) for each configuration that a row has on one backbone.
-
-    A row's runs may be of several configurations, such as strict runs and others.
-    """
-    mine = row.of(runs)
-    if mine.empty:
-        return [(row.model, mine)]
-    return [(with_variant(row.model, variant), one) for variant, one in mine.groupby("variant")]
-
-
-def configurations(group: Group) -> pd.DataFrame:
-    """Returns every configuration that was run, with its difference to the baseline of its data."""
-    rows = []
-    for _, alike in with_best_epoch(group).groupby(["backbone", "data"], sort=True):
-        baseline = one_configuration(alike[alike["location"] == "none"])
-        mine = []
-        for key, runs in alike.groupby(CONFIGURATION, sort=False):
-            names = dict(zip(CONFIGURATION, key, strict=True))
-            mine.append({**names, **_summary(runs, baseline), "runs": " ".join(runs["run"])})
-        rows += _mark_best(mine, group.runs)
-    return pd.DataFrame(rows)
-
-
-def _summary(runs: pd.DataFrame, baseline: pd.DataFrame) -> dict:
-    """Returns n, mean, interval, difference to the baseline by seed, cost and each seed's value."""
-    percent = (100 * by_pair(runs, "test_accuracy")).sort_index()
-    found = stats.estimate(percent)
-    entry = {"n": found.n, "mean": found.mean, "sd": found.sd, "low": found.low, "high": found.high}
-    entry |= dict(zip(("one_run_low", "one_run_high"), stats.prediction(percent), strict=True))
-    entry["best_epoch"] = 100 * runs["best_epoch"].mean()
-    pairs = stats.paired(percent, 100 * by_pair(baseline, "test_accuracy"))
-    is_baseline = set(runs["run"]) == set(baseline["run"])
-    to_baseline = stats.estimate([] if is_baseline else pairs.differences)
-    entry |= _columns("difference", to_baseline)
-    entry |= {"pairs": to_baseline.n, "baseline_n": len(baseline)}
-    for name in ("parameters", "multiply_adds"):
-        entry[name] = int(runs.iloc[0][name]) if len(runs) else None
-    entry["train_seconds"] = runs["train_seconds"].mean()
-    entry["device"] = "+".join(sorted(set(runs["device"])))
-    values = percent.droplevel("environment").sort_index()
-    entry["seeds"] = "  ".join(f"{s}: {v:.2f}" for s, v in values.items()) or "not run"
-    return entry
-
-
-def _columns(name: str, found: stats.Estimate) -> dict:
-    return {name: found.mean, f"{name}_low": found.low, f"{name}_high": found.high}
-
-
-def _mark_best(entries: list[dict], runs: pd.DataFrame) -> list[dict]:
-    """Marks the best of some rows, and the rows that are not told apart from the best."""
-    accuracies = runs.set_index("run")[[*PAIR, "test_accuracy"]]
-    columns = {
-        i: by_pair(accuracies.loc[entry["runs"].split()], "test_accuracy")
-        for i, entry in enumerate(entries)
-        if entry["n"]
-    }
-    equals = stats.equals_of_best(pd.DataFrame(columns))
-    return [entry | {"best": i in equals} for i, entry in enumerate(entries)]
-
-
-def separation(group: Group) -> pd.DataFrame:
-    """Returns how well the scores of the input tell colours from noise, over seeds."""
-    measured = with_metrics(group).dropna(subset=["noise_auc"])
-    means = end_scores(group)
-    rows = []
-    for key, runs in measured.groupby(CONFIGURATION, sort=False):
-        names = dict(zip(CONFIGURATION, key, strict=True))
-        row = {name: names[name] for name in ("backbone", "data", "attention", "variant")}
-        row["n"] = len(runs)
-        for name in ("noise_auc", "score_gap"):
-            found = stats.within(stats.estimate(runs[name]), BOUNDS[name])
-            row |= _columns(name, found)
-        mine = means[means["run"].isin(runs["run"])]
-        among = [_colours_among_highest(scores) for _, scores in mine.groupby("run")]
-        row |= _columns("precision", stats.within(stats.estimate(among), (0, 1)))
-        noise = mine["channel"] >= COLOURS
-        row |= {"colours": mine["mean"][~noise].mean(), "noise": mine["mean"][noise].mean()}
-        row["runs"] = " ".join(runs["run"])
-        rows.append(row)
-    return pd.DataFrame(rows)
-
-
-def _colours_among_highest(scores: pd.DataFrame) -> float:
-    """Returns the share of colours among as many channels of the highest mean scores.
-
-    Channels that tie for the last of these places share them.
-    """
-    last = scores["mean"].nlargest(COLOURS).iloc[-1]
-    colour, above, tied = scores["channel"] < COLOURS, scores["mean"] > last, scores["mean"] == last
-    return (colour[above].sum() + (COLOURS - above.sum()) * colour[tied].mean()) / COLOURS
-
-
-def importance(group: Group) -> pd.DataFrame:
-    """Returns how well scores rank channels by what is lost without them, over seeds.
-
-    The measure is Spearman's correlation. A single run has the correlation's own interval. Several
-    runs have the t-interval of their correlations.
-    """
-    if group.importance.empty:
-        return pd.DataFrame()
-    merged = group.importance.merge(group.runs, on="run")
-    rows = []
-    for key, mine in merged.groupby([*CONFIGURATION, "module"], sort=False):
-        names = dict(zip([*CONFIGURATION, "module"], key, strict=True))
-        row = {
-            k: names[k] for k in ("backbone", "data", "location", "attention", "variant", "module")
-        }
-        row |= {"n": mine["run"].nunique(), "channels": mine["channel"].nunique()}
-        scaled = mine.assign(scaled=mine["score"] * mine["sd"])
-        for name, column in (("score", "score"), ("score_x_sd", "scaled"), ("sd", "sd")):
-            found = _over_runs(scaled, column)
-            row |= _columns(name, found) | {f"{name}_n": found.n}
-        found = stats.estimate([_of_the_best(run) for _, run in mine.groupby("run")])
-        row |= _columns("best_tenth", found)
-        rows.append(row | {"runs": " ".join(mine["run"].unique())})
-    return pd.DataFrame(rows)
-
-
-def _of_the_best(channels: pd.DataFrame) -> float:
-    """Returns the share of the best tenth of channels in all that is lost, in per cent.
-
-    The best tenth are the channels with the highest scores.
-    """
-    best = channels.nlargest(math.ceil(len(channels) / 10), "score")
-    return 100 * best["lost"].sum() / channels["lost"].sum()
-
-
-def _over_runs(rows: pd.DataFrame, column: str) -> stats.Estimate:
-    each = [stats.rank_correlation(run[column], run["lost"]) for _, run in rows.groupby("run")]
-    if len(each) == 1:
-        return replace(each[0], n=1)
-    return stats.within(stats.estimate([e.mean for e in each if not math.isnan(e.mean)]), (-1, 1))
-
-
-def gates(group: Group) -> pd.DataFrame:
-    """Returns gate health: what each configuration's scores were at first and what they became."""
-    if group.health.empty:
-        return pd.DataFrame()
-    frame = group.runs[["run", *CONFIGURATION]].merge(group.health, on="run")
-    keys = [*CONFIGURATION, "part"]
-    runs = frame.groupby(keys, sort=False)["run"].agg(" ".join).rename("runs")
-    numbers = frame.drop(columns="run").groupby(keys, sort=False).mean()
-    numbers.insert(0, "n", frame.groupby(keys, sort=False).size())
-    return numbers.join(runs).reset_index().drop(columns="configuration")
-
-
-def input_channels(group: Group) -> pd.DataFrame:
-    """Returns the scores of input channels over seeds, a row for each configuration and channel."""
-    means = end_scores(group).merge(group.runs[["run", *CONFIGURATION]], on="run")
-    rows = []
-    for key, mine in means.groupby([*CONFIGURATION, "channel"], sort=False):
-        names = dict(zip([*CONFIGURATION, "channel"], key, strict=True))
-        found = stats.within(stats.estimate(mine["mean"]), (0, 1))
-        row = {k: names[k] for k in ("backbone", "data", "attention", "variant")}
-        row |= {"channel": channel_name(names["channel"]), "n": found.n, "score": found.mean}
-        row |= {"sd": found.sd, "low": found.low, "high": found.high}
-        rows.append(row | {"runs": " ".join(mine["run"])})
-    return pd.DataFrame(rows)
 
 
 def _to_baseline(row) -> str:
@@ -400,7 +179,7 @@ ENTRIES = [
     Entry(
         "configurations",
         "Every configuration",
-        configurations,
+        accuracies.configurations,
         names=("backbone", "data", "location", "stages", "attention"),
         columns=ACCURACY,
         caption=ACCURACIES.format(baseline="the configuration without attention on the same data")
@@ -410,7 +189,7 @@ ENTRIES = [
     Entry(
         "environments",
         "Where it was computed",
-        environments,
+        accuracies.environments,
         names=("environment", "backbone", "data"),
         columns=[
             _as_it_is("runs", "count"),
@@ -470,7 +249,7 @@ ENTRIES = [
     Entry(
         "separation",
         "Colours from noise by their scores",
-        separation,
+        scores.separation,
         names=("backbone", "data", "attention"),
         columns=[
             _as_it_is("n"),
@@ -493,7 +272,7 @@ ENTRIES = [
     Entry(
         "inputs",
         "Scores of the input channels",
-        input_channels,
+        scores.input_channels,
         names=("backbone", "data", "attention"),
         columns=[
             _as_it_is("channel"),
@@ -532,7 +311,7 @@ ENTRIES = [
     Entry(
         "meaning",
         "Does the score mean anything?",
-        importance,
+        scores.importance,
         names=("backbone", "data", "location", "attention"),
         columns=[
             _as_it_is("n"),
@@ -591,7 +370,7 @@ ENTRIES = [
     Entry(
         "gates",
         "Gate health",
-        gates,
+        scores.gates,
         names=("backbone", "data", "location", "stages", "attention"),
         columns=[
             _as_it_is("part"),

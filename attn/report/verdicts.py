@@ -7,22 +7,11 @@ import numpy as np
 import pandas as pd
 
 from attn import stats
-from attn.names import COLOURS, of_input_channels, ranges
-from attn.report import frozen
-from attn.report.claims import COST, SCORES, Claim, Row
-from attn.report.group import DEMONSTRATION, Group, by_pair
+from attn.names import ranges
+from attn.report.claims import COST, Claim, Row
+from attn.report.group import DEMONSTRATION, Group, by_pair, one_configuration
+from attn.report.scores import BOUNDS, with_metrics
 from attn.stats import CONTRADICTED, NO_VERDICT, NOT_RUN, REPRODUCED, Estimate
-
-NEAREST = 1e-7  # to 0 and 1, that a score counts as: in float32 a gate may reach either
-EXTREME = math.log((1 - NEAREST) / NEAREST)  # that score's logit
-BOUNDS = {  # where the metrics of scores can be
-    "noise_auc": (0, 1),
-    "score_gap": (-1, 1),
-    "lowest_colour": (-EXTREME, EXTREME),
-    "highest_noise": (-EXTREME, EXTREME),
-    "input_contrast": (-math.inf, math.inf),
-    "frozen_change": (-100, 100),
-}
 
 
 @dataclass
@@ -172,100 +161,6 @@ def _share_comparisons(judged: list[Judged]):
         for one in claims:
             one.p_holm, one.p_small_holm = effect, small
             one.same_as = "" if one is claims[0] else claims[0].claim.id
-
-
-def with_metrics(group: Group) -> pd.DataFrame:
-    """Returns the runs with the metrics of scores and added_parameters.
-
-    Four metrics come from each input channel's mean score over the whole test set. They are NaN
-    where a run scores no noise. noise_auc says how well the score separates colours from noise
-    channels (1 perfectly, 0.5 not at all). score_gap is the lowest colour's score minus the highest
-    noise's. lowest_colour and highest_noise are the logits of these two scores.
-
-    The fifth metric, input_contrast, is that of _contrast. The sixth, frozen_change, is the points
-    by which freezing all gates changes the accuracy. added_parameters counts the parameters above
-    those of the same backbone on the same data without attention. It is NaN where no such network
-    was run.
-    """
-    scores = end_scores(group)
-    means, norms = _by_run(scores, "mean"), _by_run(group.stem, "norm")
-    multiplies = [not name.endswith(".shares") for name in scores["module"]]
-    gates = _by_run(scores[multiplies], "mean")
-    changes = frozen.change(group)
-    rows = [
-        _of_scores(means.get(run))
-        | {"input_contrast": _contrast(at, gates.get(run), norms.get(run))}
-        | {"frozen_change": changes.get(run, math.nan)}
-        for run, at in zip(group.runs["run"], group.runs["location"], strict=True)
-    ]
-    metrics = pd.DataFrame(rows, columns=list(SCORES), index=group.runs.index, dtype=float)
-    runs = group.runs.assign(**metrics)
-    plain = runs["parameters"].where(runs["location"] == "none")
-    without = plain.groupby([runs["backbone"], runs["data"]]).transform("first")
-    return runs.assign(added_parameters=runs["parameters"] - without)
-
-
-def _by_run(frame: pd.DataFrame, column: str) -> dict[str, np.ndarray]:
-    """Returns each run's values of a column, in the order of the channels."""
-    if frame.empty:
-        return {}
-    rows = frame.sort_values("channel").groupby("run")[column]
-    return {run: values.to_numpy() for run, values in rows}
-
-
-def _of_scores(means: np.ndarray | None) -> dict[str, float]:
-    """Returns the metrics of how far the scores of colours and of noise channels lie apart."""
-    if means is None or len(means) <= COLOURS:
-        return {}
-    lowest, highest = means[:COLOURS].min(), means[COLOURS:].max()
-    return {
-        "noise_auc": stats.auc(means[:COLOURS], means[COLOURS:]),
-        "score_gap": lowest - highest,
-        "lowest_colour": _logit(lowest),
-        "highest_noise": _logit(highest),
-    }
-
-
-def _logit(score: float) -> float:
-    score = np.clip(score, NEAREST, 1 - NEAREST)
-    return math.log(score / (1 - score))
-
-
-def _contrast(location: str, means: np.ndarray | None, norms: np.ndarray | None) -> float:
-    """Returns how much more of the weakest colour than of the strongest noise enters a network.
-
-    The result is the logarithm of their ratio. How strongly a channel enters is the norm of the
-    first convolution's filters, times the channel's mean score where attention stands at the input.
-    The result is NaN without noise channels, without norms, and where attention at the input does
-    not score each channel.
-    """
-    if norms is None or len(norms) <= COLOURS:
-        return math.nan
-    if location == "first":
-        if means is None or len(means) != len(norms):
-            return math.nan
-        norms = norms * np.clip(means, NEAREST, 1 - NEAREST)
-    return math.log(norms[:COLOURS].min() / norms[COLOURS:].max())
-
-
-def end_scores(group: Group) -> pd.DataFrame:
-    """Returns the input channels' scores after the last epoch, over the whole test set."""
-    if group.scores.empty:
-        return pd.DataFrame(columns=["run", "module", "channel", "mean"])
-    scores = group.scores[group.scores["module"].map(of_input_channels)]
-    for column in ("epoch", "images"):
-        scores = scores[scores[column] == scores.groupby("run")[column].transform("max")]
-    return scores
-
-
-def one_configuration(runs: pd.DataFrame) -> pd.DataFrame:
-    """Returns the runs of the configuration that has the most runs.
-
-    There are several configurations where a YAML was edited between runs, for example.
-    """
-    if runs.empty:
-        return runs
-    return runs[runs["configuration"] == runs["configuration"].value_counts().sort_index().idxmax()]
 
 
 def missing(group: Group, backbone: str, row: Row, expected=()) -> list[str]:

@@ -11,10 +11,10 @@ from matplotlib.transforms import blended_transform_factory
 
 from attn import stats
 from attn.names import CLASSES, labels_in_order, restriction
+from attn.report.accuracies import configurations_of
 from attn.report.claims import METRICS, Claim, Table
 from attn.report.figures.style import BOUND, STYLE, VERDICTS, finish, look, whole_numbers
 from attn.report.group import Group, with_variant
-from attn.report.tables import configurations_of
 from attn.report.verdicts import Judged
 
 LINEAR = 30  # parameters, up to which the scale of what is added is linear: it begins at 0
@@ -230,7 +230,7 @@ def _forest_legend(published: bool) -> list:
 def against_parameters(table: pd.DataFrame, title: str, folder: Path) -> list[Path]:
     """Draws each configuration's accuracy, with its interval, over the parameters that it adds.
 
-    `table` comes from `tables.configurations`. There is a figure for each backbone, data and
+    `table` comes from `accuracies.configurations`. There is a figure for each backbone, data and
     location, with the network without attention in each. Each point carries the number of its line
     in the legend.
     """

@@ -246,7 +246,7 @@ def _short(place: str) -> str:
 
 
 def health(gates: pd.DataFrame, title: str, folder: Path) -> list[Path]:
-    """Draws gate health (`tables.gates`), a figure for each location."""
+    """Draws gate health (`scores.gates`), a figure for each location."""
     return [
         _health(mine, f"Gate health: attention at {location}\n{title}", folder, location)
         for location, mine in (gates.groupby("location") if len(gates) else ())

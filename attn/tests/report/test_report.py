@@ -13,13 +13,14 @@ import yaml
 
 from attn.config.sweep import configuration
 from attn.errors import RunError
-from attn.report import content, formats, frozen, tables, verdicts
+from attn.report import accuracies, content, formats, frozen, tables, verdicts
 from attn.report.claims import load
 from attn.report.collect import collect
 from attn.report.figures import channels
 from attn.report.group import Group, named
 from attn.report.page import command_of
 from attn.report.report import report, write_tables
+from attn.report.scores import gates, importance, separation
 from attn.stats import CONTRADICTED, REPRODUCED
 from attn.tests.made_up import ATTENDED, SCORES, group_of, made_up_runs, run
 
@@ -32,7 +33,7 @@ def test_a_table_has_seeds_intervals_differences_and_what_was_published(tmp_path
         run(tmp_path, seed, without)
         run(tmp_path, seed, attended, **ATTENDED)
         run(tmp_path, seed, without + 0.01, data="rgb", configuration="c2")
-    frame = tables.accuracy(group_of(tmp_path), NOISE).set_index("model")
+    frame = accuracies.accuracy(group_of(tmp_path), NOISE).set_index("model")
     noisy = frame.loc["RGB + 3 noise channels"]
     assert (noisy["n"], noisy["published"]) == (2, 83.73)
     assert noisy["mean"] == pytest.approx(83.515) and noisy["sd"] == pytest.approx(0.714178)
@@ -60,7 +61,7 @@ def test_what_is_not_the_posts_experiment_has_no_published_column(tmp_path, chan
     run(tmp_path / "runs", 0, 0.5, **changes)
     run(tmp_path / "runs", 0, 0.5, **ATTENDED | changes)
     group = group_of(tmp_path / "runs")
-    assert "published" not in tables.accuracy(group, NOISE).columns
+    assert "published" not in accuracies.accuracy(group, NOISE).columns
     if "backbone" not in changes:
         folder = _folder(tmp_path, group)
         section = write_tables(named([group])[0], TABLES, CLAIMS, folder, "python eval.py")
@@ -97,7 +98,7 @@ def test_an_edited_yaml_makes_a_row_of_its_own(tmp_path):
     group = named([group_of(tmp_path)])[0]
     group.write(tmp_path / "out")
     for known in (group, Group.read(tmp_path / "out")):
-        assert tables.accuracy(known, NOISE)["model"].tolist()[1:5] == [
+        assert accuracies.accuracy(known, NOISE)["model"].tolist()[1:5] == [
             "RGB + 3 noise channels [configuration c0]",
             "RGB + 3 noise channels [configuration c9]",
             "RGB + 3 noise channels + attention at first [attention.reduction=4]",
@@ -112,7 +113,7 @@ def test_a_difference_of_fewer_pairs_than_seeds_says_of_how_many(tmp_path):
     for seed in range(3):
         run(tmp_path, seed, 0.81 + 0.01 * seed)
     run(tmp_path, 0, 0.85, **ATTENDED)
-    words = tables.of_claims(NOISE).in_words(tables.accuracy(group_of(tmp_path), NOISE))
+    words = tables.of_claims(NOISE).in_words(accuracies.accuracy(group_of(tmp_path), NOISE))
     assert words["to baseline"].tolist() == ["", "+1.00 (1 pair)", "+5.00", ""]
     for text in (formats.markdown(words), formats.html_table(words)):
         assert "+1.00 (1 pair)" in text
@@ -122,7 +123,7 @@ def test_the_best_and_its_equals_are_marked_in_every_form(tmp_path):
     for seed in range(6):
         run(tmp_path, seed, 0.8 + 0.001 * (seed % 3))
         run(tmp_path, seed, 0.9 + 0.001 * (seed % 2), **ATTENDED)
-    frame = tables.accuracy(group_of(tmp_path), NOISE)
+    frame = accuracies.accuracy(group_of(tmp_path), NOISE)
     assert frame.loc[frame["best"], "model"].tolist() == [NOISE.rows[2].model]
     words = tables.of_claims(NOISE).in_words(frame)
     assert "| **90.05** |" in formats.markdown(words) and "**80" not in formats.markdown(words)
@@ -170,7 +171,7 @@ def test_gate_health_is_what_the_scores_say(tmp_path):
     ]
     frame = pd.DataFrame(rows).assign(sd=0.1, saturated=0.25)
     frame.to_csv(folder / "scores.csv", index=False)
-    (row,) = tables.gates(group_of(tmp_path)).to_dict("records")
+    (row,) = gates(group_of(tmp_path)).to_dict("records")
     assert (row["attention"], row["part"], row["first"]) == ("se", "gate", 0.5)
     assert row["last"] == pytest.approx(0.3)
     assert row["moved"] == pytest.approx(0.2)  # by 0.3 at one place, by 0.1 at the other
@@ -185,10 +186,10 @@ def test_separation_and_importance_over_seeds(tmp_path):
         frame = pd.DataFrame(lost).assign(module="seams.input", images=2000)
         frame.to_csv(folder / "importance.csv", index=False)
     group = group_of(tmp_path)
-    (row,) = tables.separation(group).to_dict("records")
+    (row,) = separation(group).to_dict("records")
     assert (row["n"], row["noise_auc"], row["noise_auc_low"]) == (3, 1.0, 1.0)
     assert row["score_gap"] == pytest.approx(0.9) and row["precision"] == 1
-    (row,) = tables.importance(group).to_dict("records")
+    (row,) = importance(group).to_dict("records")
     ranks = [6, 5, 4, 3, 1, 2], [6, 5, 4, 1, 3, 2]
     assert row["n"] == 3 and row["score"] == pytest.approx(np.corrcoef(*ranks)[0, 1])
     assert row["sd"] == pytest.approx(np.mean([row["sd_low"], row["sd_high"]]))
@@ -242,7 +243,7 @@ def test_the_share_of_a_score_that_follows_the_content_over_seeds(tmp_path):
 def test_channels_that_tie_share_their_places(tmp_path, scores, precision):
     scores = [score / 10 for score in scores]
     run(tmp_path, 0, 0.8, scores, **ATTENDED)
-    (row,) = tables.separation(group_of(tmp_path)).to_dict("records")
+    (row,) = separation(group_of(tmp_path)).to_dict("records")
     assert row["precision"] == pytest.approx(precision)
 
 
@@ -253,12 +254,12 @@ def test_scores_among_noise_of_several_kinds_are_drawn(tmp_path):
         for data, scores in (("rgb_noise", SCORES), ("rgb_noise+channels=2,kind=copy", mixed)):
             run(tmp_path, seed, 0.8, scores, **ATTENDED | {"data": data, "configuration": data[9:]})
     group = group_of(tmp_path)
-    frame = tables.separation(group).set_index("data")
+    frame = separation(group).set_index("data")
     row = frame.loc["rgb_noise+channels=2,kind=copy"]
     assert row["precision"] == pytest.approx(2 / 3) and row["noise_auc"] == pytest.approx(4 / 6)
-    (path,) = channels.by_noise(tables.separation(group), "title", tmp_path)
+    (path,) = channels.by_noise(separation(group), "title", tmp_path)
     assert path.stat().st_size > 10_000
-    alone = tables.separation(group).iloc[:1]
+    alone = separation(group).iloc[:1]
     assert channels.by_noise(alone, "title", tmp_path) == []  # nothing to compare
 
 

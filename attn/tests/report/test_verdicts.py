@@ -9,11 +9,12 @@ import pytest
 import yaml
 
 from attn import stats
-from attn.report import claims, tables, wording
+from attn.report import accuracies, claims, wording
 from attn.report.claims import load
 from attn.report.group import named
 from attn.report.report import report
-from attn.report.verdicts import BOUNDS, judge, with_metrics
+from attn.report.scores import BOUNDS, with_metrics
+from attn.report.verdicts import judge
 from attn.stats import (
     CONTRADICTED,
     INCONCLUSIVE,
@@ -290,10 +291,10 @@ def test_a_difference_is_taken_within_one_environment(tmp_path):
     assert one.missing == ["seeds 3: computed in different environments"]
     (group,) = named([group_of(tmp_path)])
     assert group.title == "recipe post, CIFAR-10, computed in 2 environments"
-    levels = tables.environments(group).set_index("environment")["mean"]
+    levels = accuracies.environments(group).set_index("environment")["mean"]
     assert levels[A["environment"]] - levels[B["environment"]] == pytest.approx(2, abs=0.3)
     (row,) = [
-        r for r in tables.configurations(group).to_dict("records") if r["location"] == "first"
+        r for r in accuracies.configurations(group).to_dict("records") if r["location"] == "first"
     ]
     assert (row["n"], row["pairs"], row["difference"]) == (10, 9, pytest.approx(0.61))
 
