@@ -15,8 +15,9 @@ from scipy import stats
 LEVEL = 0.95
 ALPHA = 1 - LEVEL
 # A claim may be looked at twice: with its minimum of seeds, and once more with as many as it then
-# needs. Each look is at this level, so that both together keep 5% (Pocock 1977, two looks).
-LOOK = 0.0294
+# needs. Each look is at half of 5%, so that both together keep 5% however many seeds they have.
+LOOK = 0.025
+EQUAL = 1e-9  # values that differ by less are equal: differences of accuracies are rounded
 SMOKE = 6  # fewer pairs are a smoke test: no exact test of signs can reach 5% with them
 POWER = 0.8
 MOST_SEEDS = 1000  # to look for; train.py takes no more
@@ -51,7 +52,7 @@ def estimate(values, level: float = LEVEL) -> Estimate:
         return Estimate(0, *[math.nan] * 4)
     if len(values) == 1:
         return Estimate(1, values[0], *[math.nan] * 3)
-    if np.ptp(values) == 0:
+    if np.ptp(values) < EQUAL:
         return Estimate(len(values), values[0], 0.0, values[0], values[0])
     low, high = stats.ttest_1samp(values, 0).confidence_interval(level)
     return Estimate(len(values), values.mean(), values.std(ddof=1), low, high)
@@ -80,8 +81,8 @@ def p_value(values, against: float = 0.0) -> float:
     values = np.asarray(values, float)
     if len(values) < 2:
         return math.nan
-    if np.ptp(values) == 0:
-        return 1.0 if values[0] == against else 2 * 0.5 ** len(values)
+    if np.ptp(values) < EQUAL:
+        return 1.0 if abs(values[0] - against) < EQUAL else 2 * 0.5 ** len(values)
     return float(stats.ttest_1samp(values, against).pvalue)
 
 
@@ -115,7 +116,7 @@ def paired(treatment: pd.Series, control: pd.Series) -> Paired:
     An index that only one configuration has is left out.
     """
     seed_of = {key: key[-1] if isinstance(key, tuple) else key for key in treatment.index}
-    keys = sorted(set(treatment.index) & set(control.index), key=seed_of.get)
+    keys = sorted(set(treatment.index) & set(control.index), key=lambda key: (seed_of[key], key))
     seeds = [seed_of[key] for key in keys]
     a, b = treatment[keys].to_numpy(float), control[keys].to_numpy(float)
     varies = len(seeds) > 2 and np.ptp(a) > 0 and np.ptp(b) > 0
@@ -129,7 +130,7 @@ def pooled_sd(samples) -> tuple[float, int]:
 
     Returns NaN and 0 where no sample has two values.
     """
-    samples = [np.asarray(values, float) for values in samples]
+    samples = [np.asarray(values, float) for values in samples if len(values)]
     freedom = sum(len(values) - 1 for values in samples)
     if not freedom:
         return math.nan, 0
@@ -204,7 +205,7 @@ def _below_p(values, bound: float) -> float:
     """Returns the p of the one-sided t-test that the mean of values lies below the bound."""
     if len(values) < 2:
         return math.nan
-    if np.ptp(values) == 0:
+    if np.ptp(values) < EQUAL:
         return 0.5 ** len(values) if values[0] < bound else 1.0
     return float(stats.ttest_1samp(values, bound, alternative="less").pvalue)
 
@@ -271,7 +272,7 @@ def seeds_needed(sd: float, effect: float, sides: int = 2) -> int | None:
     """
     if math.isnan(sd):
         return None
-    if sd == 0:
+    if sd < EQUAL:
         return 2
     n = np.arange(2, MOST_SEEDS + 1)
     least = stats.t.isf(LOOK / sides, n - 1)

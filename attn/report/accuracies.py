@@ -104,7 +104,7 @@ def _summary(runs: pd.DataFrame, baseline: pd.DataFrame) -> dict:
     found = stats.estimate(percent)
     entry = {"n": found.n, "mean": found.mean, "sd": found.sd, "low": found.low, "high": found.high}
     entry |= dict(zip(("one_run_low", "one_run_high"), stats.prediction(percent), strict=True))
-    entry["best_epoch"] = 100 * runs["best_epoch"].mean()
+    entry["best_epoch"] = (100 * runs["best_epoch"]).mean()
     pairs = stats.paired(percent, 100 * by_pair(baseline, "test_accuracy"))
     is_baseline = set(runs["run"]) == set(baseline["run"])
     to_baseline = stats.estimate([] if is_baseline else pairs.differences)

@@ -14,7 +14,7 @@ from attn.config.values import TAKES
 from attn.config.words import elements, varied
 from attn.errors import UserError, one_of
 from attn.names import LOCATIONS
-from attn.stats import DIRECTIONS, MOST_SEEDS
+from attn.stats import DIRECTIONS, MOST_SEEDS, SMOKE
 
 CLAIMS = catalogue.CONFIGS / "claims.yaml"
 PRECISE = 0.5  # points of accuracy
@@ -319,6 +319,8 @@ def _claim(entry: dict, tables: dict) -> Claim:
     one_of("direction", claim.direction, DIRECTIONS, ClaimError)
     if type(claim.minimum) is not int or not 1 <= claim.minimum <= MOST_SEEDS:
         raise ClaimError(f"minimum={claim.minimum}: it takes a whole number from 1 to {MOST_SEEDS}")
+    if claim.metric not in COST and claim.minimum < SMOKE:
+        raise ClaimError(f"minimum={claim.minimum}: fewer than {SMOKE} seeds decide nothing")
     for key in ("published", "smallest", "margin", "against"):
         if getattr(claim, key) is not None:
             _number(key, getattr(claim, key))
@@ -326,6 +328,8 @@ def _claim(entry: dict, tables: dict) -> Claim:
         raise ClaimError("it takes a control, which is a row, or a number in against; not both")
     if claim.interaction and claim.control is None:
         raise ClaimError("interaction: it is subtracted from the difference to a control")
+    if claim.interaction and claim.published is not None:
+        raise ClaimError("published: of an interaction no number of one run each is predicted")
     if type(claim.primary) is not bool:
         raise ClaimError(f"primary={claim.primary}: it takes true or false")
     if claim.against is not None and claim.metric not in SCORES:

@@ -158,19 +158,8 @@ def importance(group: Group) -> pd.DataFrame:
         for name, column in (("score", "score"), ("score_x_sd", "scaled"), ("sd", "sd")):
             found = _over_runs(scaled, column)
             row |= estimate_columns(name, found) | {f"{name}_n": found.n}
-        found = stats.estimate([_of_the_best(run) for _, run in mine.groupby("run")])
-        row |= estimate_columns("best_tenth", found)
         rows.append(row | {"runs": " ".join(mine["run"].unique())})
     return pd.DataFrame(rows)
-
-
-def _of_the_best(channels: pd.DataFrame) -> float:
-    """Returns the share of the best tenth of channels in all that is lost, in per cent.
-
-    The best tenth are the channels with the highest scores.
-    """
-    best = channels.nlargest(math.ceil(len(channels) / 10), "score")
-    return 100 * best["lost"].sum() / channels["lost"].sum()
 
 
 def _over_runs(rows: pd.DataFrame, column: str) -> stats.Estimate:

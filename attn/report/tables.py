@@ -325,8 +325,6 @@ ENTRIES = [
                     _undefined(f"undefined, {label}", name),
                 )
             ),
-            _number("lost with the best tenth, %", "best_tenth", 0),
-            _interval("its 95% interval", "best_tenth", 0),
         ],
         caption=(
             "Spearman's correlation of a channel's score with the accuracy lost when the channel "
@@ -335,9 +333,7 @@ ENTRIES = [
             "several runs the mean and t-interval of theirs, of one run its own interval. n: runs."
             " At `first` the channels are standardised: their sds are nearly equal, and a gate "
             "that ranks every colour above every noise channel has about 0.77 already, in whatever"
-            " order the colours are. The best tenth: of all that is lost, channel by channel, what"
-            " is lost with the tenth of the channels (at least one) that has the highest scores; "
-            "by chance a tenth, of six channels a sixth. This was not asked beforehand."
+            " order the colours are."
         ),
     ),
     Entry(

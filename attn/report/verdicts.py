@@ -91,11 +91,20 @@ class Judged:
 
     @property
     def roughly(self) -> int:
-        """Returns the number of seeds that decide, to two digits.
+        """Returns the number of seeds that decide, rounded up to two digits.
 
         The sd that the number follows from is a guess.
         """
-        return int(float(f"{self.needs:.2g}"))
+        step = 10 ** max(0, len(str(self.needs)) - 2)
+        return -(-self.needs // step) * step
+
+    @property
+    def looked_twice(self) -> bool:
+        """Returns whether the claim has had its second look.
+
+        The first look is at the claim's minimum of seeds. A third would not keep the level.
+        """
+        return self.found.n > self.claim.minimum
 
     @property
     def text(self) -> str:
@@ -119,6 +128,8 @@ class Judged:
             return f"{NO_VERDICT}: {DEMONSTRATION} decides nothing"
         if self.verdict != stats.INCONCLUSIVE:
             return f"{self.verdict}{self.place}"
+        if self.looked_twice:
+            return f"{self.verdict} after its second look"
         most = f"more than {stats.MOST_SEEDS:,}"
         needs = f"about {self.roughly:,}" if self.needs else most
         if self.found.n < 2:
@@ -173,7 +184,10 @@ def missing(group: Group, backbone: str, row: Row, expected=()) -> list[str]:
         mine = row.of(group.unfinished[group.unfinished["backbone"] == backbone])
         for run in mine.itertuples():
             notes[run.seed] = f"failed ({run.reason})" if run.state == "failed" else run.state
-    done = set(row.of(group.runs[group.runs["backbone"] == backbone])["seed"])
+    every = row.of(group.runs[group.runs["backbone"] == backbone])
+    done = set(one_configuration(every)["seed"])
+    for seed in set(every["seed"]) - done:
+        notes[seed] = "of another configuration"
     reasons = {}
     for seed in sorted((set(expected) | notes.keys()) - done):
         reasons.setdefault(notes.get(seed, "missing"), []).append(seed)
@@ -278,7 +292,7 @@ def _decide(judged: Judged):
         judged.verdict, judged.number = NO_VERDICT, ""
         return
     judged.verdict = _verdict(judged, claim.minimum)
-    if judged.verdict == stats.INCONCLUSIVE:
+    if judged.verdict == stats.INCONCLUSIVE and not judged.looked_twice:
         if claim.direction == "no_worse":
             needed = stats.seeds_needed(found.sd, claim.margin, sides=1)
         else:

@@ -21,24 +21,29 @@ LEGEND = {
     "published, one run": "the published difference, which is of one run each, and where the "
     "difference of one run each of ours lies (95% prediction interval); inside or outside says "
     "where the published number lies",
-    "r": "the correlation of treatment and control over seeds",
-    "P": "the share of seeds in which the treatment is above the control; ties count a half",
-    "primary": "fixed as what this project is about; their p is adjusted over all primary "
-    "claims. All others are exploratory, adjusted over their table",
+    "r": "the correlation of treatment and control over seeds; of an interaction that of its two "
+    "differences",
+    "P": "the share of seeds in which the treatment is above the control, of an interaction the "
+    "first difference above the second; ties count a half",
+    "primary": "fixed as what this project is about; their p is adjusted over all primary claims. "
+    "All others are exploratory, adjusted over those of their table. A recipe and a backbone have "
+    "families of their own",
     "p (Holm)": "of an effect, adjusted over the claims of its family, tested yet or not; where "
     "all differences are equal, of the test of signs",
-    "p (too small)": "of the opposite: that an effect as large as the bound is not there; adjusted "
-    "in the same way",
+    "p (too small)": "of the opposite, that an effect as large as the bound is not there: of a "
+    "one-sided test, doubled, and adjusted in the same way",
     "reproduced": f"the whole interval lies where it is claimed, however close to its edge, and p "
-    f"is below {LOOK:.2%}, the level of each of two looks that keep 5% together; of “no worse”, a "
+    f"is below {LOOK:.1%}, half of 5%, as a claim may be looked at twice; of “no worse”, a "
     "one-sided test puts the difference above minus the margin",
-    "contradicted": f"p (too small) is below {LOOK:.2%}, the interval reaches 0 or beyond, and "
-    f"half of it is at most {PRECISE:g} points wide (of scores the bound): too small or reversed, "
-    "and not by a bad draw. Of “no worse”, the difference lies below minus the margin",
-    "inconclusive": "neither. The seeds it needs would find an effect as large as the bound in "
-    "four of five cases, at the sd seen and before adjustment; of ten seeds that number may be "
-    "off by a factor of two or three",
-    "smoke test": f"fewer than {SMOKE} seeds, or than the claim's minimum, decide nothing",
+    "contradicted": f"p (too small) is below {LOOK:.1%}, the interval reaches the edge of what is "
+    f"claimed or beyond, and half of it is at most {PRECISE:g} points wide (of scores and frozen "
+    "gates the bound): too small or reversed, and not by a bad draw. Of “no worse”, the difference "
+    "lies below minus the margin, with an interval as narrow",
+    "inconclusive": "neither. The seeds that it needs are the claim's minimum, or as many as find "
+    "an effect as large as the bound in four of five cases (of “no worse”, as many as find that a "
+    "difference of 0 is no worse), at the sd seen and before adjustment; of ten seeds that number "
+    "may be off by a factor of two or three. After its second look a claim asks for no more seeds",
+    "smoke test": f"fewer than {SMOKE} seeds, which decide nothing",
 }
 
 
@@ -164,6 +169,8 @@ def _short(one: Judged) -> str:
     if one.verdict != INCONCLUSIVE:
         where, changed, _ = one.place.partition("+")  # all of it stands above the table
         return f"{one.verdict}{where}{changed and '+…'}"
+    if one.looked_twice:
+        return f"{INCONCLUSIVE} after two looks"
     if one.found.n < 2:
         return f"{INCONCLUSIVE}, needs {one.least:,} seeds"
     return f"{INCONCLUSIVE}, needs {f'~{one.roughly:,}' if one.needs else f'>{MOST_SEEDS:,}'} seeds"

@@ -40,6 +40,10 @@ def test_few_or_equal_values_have_the_interval_that_they_can_have():
     signs = scipy_stats.binomtest(10, 10).pvalue
     assert stats.p_value([1.0] * 10, against=0.5) == signs and stats.p_value([0.5] * 3, 0.5) == 1
     assert math.isnan(stats.p_value([1.0]))
+    rounded = 100 * (np.linspace(0.7, 0.8, 10) + 0.0035) - 100 * np.linspace(0.7, 0.8, 10)
+    assert np.ptp(rounded) > 0 and stats.p_value(rounded) == signs
+    assert stats.estimate(rounded).sd == 0 and stats.too_small_p(rounded, "more", 0.3) == 1
+    assert stats.seeds_needed(rounded.std(ddof=1), 0.3) == 2
 
 
 def test_pairs_are_a_paired_t_test_on_the_seeds_that_both_have(rng):
@@ -57,6 +61,8 @@ def test_pairs_are_a_paired_t_test_on_the_seeds_that_both_have(rng):
     assert pairs.wins == np.mean(x.to_numpy() > y.to_numpy())
     ties = stats.paired(pd.Series([1.0, 2.0]), pd.Series([1.0, 1.0]))
     assert ties.wins == 0.75 and math.isnan(ties.correlation)
+    several = pd.Series([1.0, 2.0, 3.0], index=[("b", 0), ("a", 1), ("a", 0)])
+    assert stats.paired(several, 0 * several).differences.tolist() == [3.0, 1.0, 2.0]
 
 
 def test_the_pooled_sd_is_that_of_an_analysis_of_variance(rng):
@@ -335,9 +341,21 @@ def test_the_rank_correlations_interval_covers_what_it_says(n, rho):
 
 
 @pytest.mark.slow
-def test_no_worse_is_rarely_said_of_what_is_worse():
-    verdicts = [
-        stats.no_worse_verdict(found, Adjusted(stats.no_worse_p(values, 0.5), 1.0), 0.5, 10)
-        for found, _, values in simulated(-0.5, 10)
-    ]
-    assert verdicts.count(REPRODUCED) / len(verdicts) == pytest.approx(stats.LOOK, abs=0.01)
+@pytest.mark.parametrize(("sd", "margin"), [(0.5, 0.5), (1.0, 0.5), (0.7, 0.3)])
+def test_no_worse_is_rarely_said_of_what_is_worse(sd, margin):
+    """After two looks, the second with as many seeds as the first then asks for."""
+    rng, wrong = np.random.default_rng(6), []
+    for _ in range(2000):
+        values = rng.normal(-margin, sd, 10)
+        said = [no_worse(values, margin)]
+        if said[0] == INCONCLUSIVE:
+            more = min(stats.seeds_needed(values.std(ddof=1), margin, sides=1) or 200, 200) - 10
+            said.append(no_worse([*values, *rng.normal(-margin, sd, max(1, more))], margin))
+        wrong.append(REPRODUCED in said)
+    assert 0.025 < np.mean(wrong) < 0.05 + 3 * math.sqrt(0.05 * 0.95 / 2000)
+
+
+def no_worse(values, margin):
+    p = stats.too_small_p(values, "more", -margin)
+    p = Adjusted(stats.no_worse_p(values, margin), p)
+    return stats.no_worse_verdict(stats.estimate(values), p, 0.5, 10)

@@ -97,6 +97,9 @@ def test_the_command_behind_a_number_trains_that_configuration(words):
     assert configuration(*command[2:]).key == made.key
 
 
+INTERACTION = next(number for number, claim in enumerate(load()[1]) if claim.interaction)
+
+
 def value(kind, number, key, new):
     def change(content):
         content[kind][number][key] = new
@@ -125,6 +128,8 @@ MISTAKES = [
     (value("claims", 0, "direction", "up"), "direction=up: choose one of more, less"),
     (value("claims", 0, "table", "none"), "table=none: choose one of accuracy, noise"),
     (value("claims", 0, "minimum", 0.5), "minimum=0.5: it takes a whole number"),
+    (value("claims", 0, "minimum", 5), "minimum=5: fewer than 6 seeds decide nothing"),
+    (value("claims", INTERACTION, "published", 0.3), "published: of an interaction"),
     (value("claims", 0, "smallest", None), "smallest=None: this claim takes a number above 0"),
     (value("claims", NO_WORSE, "margin", -1), "margin=-1: this claim takes a number above 0"),
     (value("claims", 0, "primary", "yes"), "primary=yes: it takes true or false"),

@@ -328,7 +328,10 @@ def test_an_edited_yaml_does_not_mix_into_a_claim(tmp_path):
     pair_up(tmp_path, 0.0061)
     for seed in range(3):
         run(tmp_path, seed, 0.1, configuration="c9")
-    assert judged(tmp_path).found.mean == pytest.approx(0.61, abs=0.05)
+    run(tmp_path, 11, 0.1, configuration="c9")
+    one = judged(tmp_path)
+    assert one.found.n == 10 and one.found.mean == pytest.approx(0.61, abs=0.05)
+    assert one.missing == ["RGB + 3 noise channels, seeds 11: of another configuration"]
 
 
 def test_a_treatment_whose_every_seed_failed_is_named(tmp_path):
@@ -343,15 +346,27 @@ def test_a_treatment_whose_every_seed_failed_is_named(tmp_path):
     assert one.verdict == NOT_RUN
 
 
-def test_more_seeds_than_there_are_when_they_do_not_decide(tmp_path):
-    gains = [0.0015 + 0.005 * (-1) ** seed for seed in range(30)]
-    for seed, gain in enumerate(gains):
-        run(tmp_path, seed, 0.83)
-        run(tmp_path, seed, 0.83 + gain, **ATTENDED)
-    one = judged(tmp_path)
-    assert one.verdict == INCONCLUSIVE and one.needs > 30
+def undecided(root, seeds):
+    for seed in range(seeds):
+        run(root, seed, 0.83)
+        run(root, seed, 0.8315 + 0.005 * (-1) ** seed, **ATTENDED)
+    one = judged(root)
+    assert one.verdict == INCONCLUSIVE and one.found.n == seeds
+    return one
+
+
+def test_a_first_look_that_does_not_decide_asks_for_seeds(tmp_path):
+    one = undecided(tmp_path, seeds=10)
+    assert one.needs > 30 and one.roughly >= one.needs
     assert one.text == f"inconclusive (needs about {one.roughly} seeds)"
     assert wording.terminal([one]).splitlines()[1].endswith(f"needs ~{one.roughly} seeds")
+    assert replace(one, needs=104).roughly == 110
+
+
+def test_a_second_look_asks_for_none(tmp_path):
+    one = undecided(tmp_path, seeds=30)
+    assert one.needs is None and one.text == "inconclusive after its second look"
+    assert wording.terminal([one]).splitlines()[1].endswith("inconclusive after two looks")
 
 
 def test_the_page_has_the_commands_that_trained_these_very_runs(tmp_path):

@@ -57,7 +57,7 @@ def test_where_a_value_lies_by_the_claim(claim, text):
 @pytest.mark.parametrize("name", ["short", "a-claim-" * 12])
 def test_the_longest_verdict_is_whole_and_a_long_name_is_cut(name):
     one = Judged(replace(CLAIMS[0], id=name), "mobilenet_v2")
-    one.found = stats.Estimate(100, -12.34, 99.0, -123.45, 123.45)
+    one.found = stats.Estimate(10, -12.34, 99.0, -123.45, 123.45)
     one.verdict, one.needs = INCONCLUSIVE, None
     line = wording.terminal([one]).splitlines()[1]
     assert line.endswith("+0.94 inconclusive, needs >1,000 seeds") and len(line) <= 100
