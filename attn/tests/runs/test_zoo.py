@@ -138,21 +138,27 @@ def test_the_script_adds_measures_and_lists(trained, tmp_path):
     assert nothing.returncode == 1 and nothing.stderr.endswith("name folders of finished runs\n")
 
 
-@pytest.mark.skipif(not ZOO.exists(), reason="no network is published")
 def test_the_published_zoo_is_small_and_listed():
     names = {path.parent.name for path in ZOO.glob(f"*/{zoo.NAME}")}
     assert names
     size = sum(path.stat().st_size for path in ZOO.rglob("*") if path.is_file())
     assert size <= 12e6
-    listed = (ZOO / "README.md").read_text()
-    assert all(f"| {name} | " in listed for name in names)
+    assert listed((ZOO / "README.md").read_text()).keys() == names
 
 
 @pytest.mark.slow
 @needs_cifar10
-@pytest.mark.skipif(not ZOO.exists(), reason="no network is published")
 def test_the_published_zoo_has_the_accuracies_that_its_list_says(tmp_path):
     copy = shutil.copytree(ZOO, tmp_path / "zoo")
     done = program("scripts/zoo.py", "--zoo", copy)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert (copy / "README.md").read_text() == (ZOO / "README.md").read_text()
+    here, there = (listed((folder / "README.md").read_text()) for folder in (copy, ZOO))
+    assert here.keys() == there.keys()
+    for name, (trained, halved) in here.items():
+        assert trained == there[name][0] and halved == pytest.approx(there[name][1], abs=0.05)
+
+
+def listed(text):
+    """{name: (accuracy as trained, in half precision)}; another processor may round a tie apart."""
+    rows = [line.split(" | ") for line in text.splitlines() if "-s" in line and "|" in line]
+    return {row[0].removeprefix("| "): (float(row[2]), float(row[3])) for row in rows}
