@@ -22,8 +22,8 @@ from attn.errors import UserError
 from attn.evaluation.predict import evaluate
 from attn.report.formats import markdown, plain
 from attn.runs import files, zoo
-from attn.runs.load import load_run, read_run
-from attn.runs.whole import check_finished
+from attn.runs.load import CPU, OTHER_DATA, predictor_of, read_run
+from attn.runs.whole import Damaged, check_finished
 
 ROOT = Path(__file__).resolve().parents[1]
 MOST = 12e6  # bytes of all networks together
@@ -52,7 +52,10 @@ def parse() -> argparse.Namespace:
 
 
 def accuracy(folder: Path) -> float:
-    predictor = load_run(folder)
+    config, seed, state = read_run(folder)
+    predictor, data = predictor_of(config, seed, state, CPU)
+    if data.fingerprint != config.fingerprint:
+        raise UserError(f"{folder.name}: {OTHER_DATA}")
     labels = predictor.inputs.labels
     logits, _ = evaluate(predictor, torch.arange(len(labels)))
     return (logits.argmax(1) == labels).double().mean().item()
@@ -74,11 +77,17 @@ def measured(folder: Path) -> dict:
 
 def main():
     asked = parse()
-    for folder in asked.runs:
-        check_finished(folder)
-        if folder.resolve().parent == asked.zoo.resolve():
+    runs = [folder.resolve() for folder in asked.runs]
+    for folder in runs:
+        if not folder.is_dir():
+            raise UserError(f"{folder}: there is no such run folder")
+        try:
+            check_finished(folder)
+        except Damaged as error:
+            raise UserError(f"{folder.name}: {error}") from None
+        if folder.parent == asked.zoo.resolve():
             raise UserError(f"{folder}: it is in the zoo already")
-    for folder in asked.runs:
+    for folder in runs:
         zoo.add(folder, read_run(folder)[2], asked.zoo)
     folders = sorted(path.parent for path in asked.zoo.glob(f"*/{zoo.NAME}"))
     if not folders:

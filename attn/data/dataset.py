@@ -73,6 +73,8 @@ def _store(folder: Path, found):
         about = {"source": found.source, "fingerprint": _fingerprint(arrays)}
         (partial / "source.json").write_text(json.dumps(about))
         os.sync()
+        if folder.exists() and not (folder / "source.json").exists():
+            shutil.rmtree(folder)  # what is left of a copy that was being removed
         partial.rename(folder)
     except OSError:
         if not (folder / "source.json").exists():  # nobody else was faster: a real failure

@@ -79,7 +79,7 @@ def decode_parquet(tables: dict[str, list[Path]]):
             for number, row in enumerate(rows):
                 name, kind, data = _of_parquet(path, number, row)
                 image = _decode_image(f"{path}: {name}", data)
-                images[f"{split}/{kind}/{path.name}-{name}"] = image
+                images[f"{split}/{kind}/{path.parent.name}-{path.name}-{name}"] = image
     return _decode_images(tables["train"][0].parent, images, [])
 
 

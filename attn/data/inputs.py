@@ -33,7 +33,7 @@ class Inputs:
         self.mean = torch.tensor(MEAN, device=device)[:, None, None]
         self.sd = torch.tensor(SD, device=device)[:, None, None]
         self.fixed = Draws(FIXED_SEED)
-        self.count = len(labels)
+        self.others = self.images  # from which noise of the kind image is taken
 
     def __call__(self, samples, draws: Draws | None = None):
         """Returns inputs (B, C, size, size) float32 and labels (B,) for the positions (B,).
@@ -64,6 +64,7 @@ class Inputs:
         labels = torch.zeros(len(images), dtype=torch.int64)
         size, device = self.images.shape[-1], self.images.device
         own = Inputs(images, labels, size, self.extra, device, self.memory_format)
+        own.others = self.images
         return own(torch.arange(len(images), device=device))[0]
 
     def _standardise(self, images):
@@ -75,8 +76,8 @@ class Inputs:
         size = self.images.shape[-1]
         kind, channels = self.extra.kind, self.extra.channels
         if kind == "image":
-            others = noise.other_images(channels, samples, draws, self.count)  # (B, images)
-            drawn = [self._standardise(self.images.index_select(0, o)) for o in others.unbind(1)]
+            others = noise.other_images(channels, samples, draws, len(self.others))  # (B, images)
+            drawn = [self._standardise(self.others.index_select(0, o)) for o in others.unbind(1)]
             return torch.cat(drawn, dim=1)[:, :channels]
         if kind == "copy":
             return noise.corrupted(x, channels, draws)

@@ -42,14 +42,17 @@ def split_inputs(config: Config, data: Dataset, split: str, device, samples=None
 class Predictor:
     """A network's logits of test images: `predictor(samples)`, (B,) -> (B, classes) float32."""
 
-    def __init__(self, network: nn.Module, inputs: Inputs, recipe: Recipe, stream=None):
+    def __init__(
+        self, network: nn.Module, inputs: Inputs, recipe: Recipe, stream=None, precision=None
+    ):
         """Captures whole batches in a CUDA graph where a stream is given.
 
-        stream: the stream on which the graph is captured, and replayed.
+        stream: the stream on which the graph is captured, and replayed. precision: what a trained
+        network was computed in; None for what the recipe has on this machine.
         """
         self.network, self.inputs = network, inputs
         self.device = inputs.images.device
-        self.precision, _ = computed_in(network, self.device, recipe.precision)
+        self.precision = precision or computed_in(network, self.device, recipe.precision)[0]
         self.batch = BATCH[self.device.type]
         self.notes, self.graphs = [], {}
         if stream:

@@ -43,14 +43,14 @@ class GlobalContext(nn.Module):
         nn.init.zeros_(self.weights.bias)
         nn.init.zeros_(self.transform[-1].weight)
         nn.init.zeros_(self.transform[-1].bias)
-        self.shares = Scores()
+        self.position_shares = Scores()
         self.scores = Scores() if fuse == "scale" else None
 
     def forward(self, x):  # (B, C, H, W)
         with full_precision(x):
             u = full(x)
             logits = self.weights(u)  # (B, 1, H, W)
-            a = self.shares(logits.flatten(2).softmax(2).view_as(logits))
+            a = self.position_shares(logits.flatten(2).softmax(2).view_as(logits))
             t = self.transform((a * u).sum((2, 3), keepdim=True))  # (B, C, 1, 1)
             if self.scores is None:
                 return (u + t).to(x.dtype)

@@ -96,7 +96,10 @@ def attach(network: nn.Module, location: str, attention: str, stages, make, bloc
         found = places(network, location, mechanism.seam, stages, blocks)
     except CannotStand as error:
         raise CannotStand(f"attention={attention}: {error}") from None
-    for index, (owner, place) in enumerate(found):
+    # Among all blocks: a block starts from the same values whatever other blocks have.
+    every = found if location in ENDS else places(network, "per_block", mechanism.seam)
+    for owner, place in found:
+        index = every.index((owner, place))
         what = owner.convolution if place == "conv" else owner.seams.widths[place]
         try:
             module = make(form, index, what)

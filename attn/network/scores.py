@@ -13,8 +13,9 @@ from torch import nn
 class Scores(nn.Module):
     """Does nothing; marks a score: a gate of its broadcast shape (B, ...), or a share (B, M, C).
 
-    The marker's own name says what it marks: `..._logits` the logits of a gate, `shares` numbers
-    that add up to 1 and multiply no features; every other name a gate, or what a gate is made of.
+    The marker's own name says what it marks: `..._logits` the logits of a gate, `shares` of
+    channels or `..._shares` of something else numbers that add up to 1 and multiply no features;
+    every other name a gate, or what a gate is made of.
     """
 
     def forward(self, score):
@@ -82,7 +83,7 @@ def is_logits(name: str) -> bool:
 
 def is_share(name: str) -> bool:
     """Returns whether a recorded score is a share of 1, which multiplies no features."""
-    return name.rpartition(".")[2] == "shares"
+    return name.rpartition(".")[2].endswith("shares")
 
 
 def by_channel(score):

@@ -17,14 +17,8 @@ from attn.runs.folder import Run
 from attn.runs.whole import AGAIN, Damaged, check_finished, check_unfinished, reading
 
 RUN_FILES = ("config.yaml", "summary.json", "metrics.csv")  # of which a run folder has at least one
-PARTS = (
-    "channel",
-    "spatial",
-    "height",
-    "width",
-    "first",
-    "shares",
-)  # scores beside a mechanism's main one
+# Scores beside a mechanism's main one.
+PARTS = ("channel", "spatial", "height", "width", "first", "shares", "position_shares")
 
 
 # What an inspection left must have, where there is any.

@@ -264,7 +264,13 @@ def _differing(run: dict) -> str:
 
 def published(root: Path) -> list[Group]:
     """Returns the groups whose data files lie in folders of root."""
-    return [Group.read(path.parent) for path in sorted(root.glob("*/runs.csv"))]
+    return [Group.read(folder) for folder in folders_of_groups(root)]
+
+
+def folders_of_groups(root: Path) -> list[Path]:
+    """Returns the folders of root that hold a group; a runs.csv of other columns is not ours."""
+    paths = sorted(root.glob("*/runs.csv"))
+    return [path.parent for path in paths if {*KEY} <= set(pd.read_csv(path, nrows=0))]
 
 
 def named(groups: list[Group]) -> list[Group]:

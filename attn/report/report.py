@@ -14,13 +14,14 @@ from attn.report.claims import Claim, Table, load
 from attn.report.collect import collect
 from attn.report.explorer import write_explorer
 from attn.report.figures import accuracy, channels, inspection, places
-from attn.report.group import Group, named, published, write_csv
+from attn.report.group import Group, folders_of_groups, named, published, write_csv
 from attn.report.page import write_page
 from attn.report.verdicts import Judged
 from attn.runs.files import one_at_a_time, write
 from attn.runs.folder import skipped
 from attn.runs.whole import told
 
+PUBLISHED = Path(__file__).resolve().parents[2] / "results"
 MOST_CHANNELS = 9  # that fit beside each other in a terminal
 
 
@@ -55,6 +56,8 @@ def report(root: Path, out: Path, publish: bool = False):
     of other runs stays. Raises RunError where there is no finished run, and ClaimError where
     configs/claims.yaml is wrong.
     """
+    if out.resolve() == PUBLISHED and not publish:
+        raise RunError(f"out={out}: what is published there would go; publish=true keeps it")
     definitions, claims = load()
     collected = collect(root)
     for reason in collected.left_out:
@@ -88,7 +91,7 @@ def _write_all(groups: list[Group], root: Path, out: Path, publish: bool, defini
     for group in named(groups):
         group.write(out / group.name)
         names.append(group.name)
-    for stale in {path.parent for path in out.glob("*/runs.csv")}:
+    for stale in folders_of_groups(out):
         if stale.name not in names:  # of runs that are gone, or in a folder of another name
             shutil.rmtree(stale)
     remake = remake_of(root, publish)

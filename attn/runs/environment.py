@@ -84,7 +84,7 @@ def describe(parts: dict) -> str:
     """
     vectors = parts["instruction_set"]
     other_kernels = vectors == AMX and "fused" in parts["mode"]
-    if parts["precision"] == "fp32" and not other_kernels:
+    if parts["precision"] == "fp32" and vectors.startswith("AVX") and not other_kernels:
         vectors = vectors.partition("_")[0]
     if vectors == UNKNOWN:
         return UNKNOWN

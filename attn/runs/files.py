@@ -116,7 +116,7 @@ def truncate_rows(path: Path, epochs: int):
         if "epoch" not in names:
             raise ValueError("it has no column epoch")
         column = names.index("epoch")
-        whole = [line for line in lines if line.endswith("\n")]
+        whole = [line for line in lines if line.endswith("\n") and line.strip()]
         kept = [line for line in whole if int(line.split(",")[column]) < epochs]
         write(path, "".join([head, *kept]))
 

@@ -25,6 +25,10 @@ from attn.errors import BusyError, RunError
 from attn.names import restriction
 from attn.runs import checkpoint, environment, files, whole
 
+# Files that a run or an inspection leaves of its network after the last epoch.
+OF_THE_NETWORK = ("predictions.npz", "stem.csv")
+OF_THE_NETWORK += ("swap.csv", "frozen.csv", "importance.csv", "classes.csv", "maps.npz")
+
 
 @dataclass
 class Run:
@@ -155,6 +159,9 @@ class Run:
         """
         if epochs:
             whole.check_unfinished(self.folder, self.config.location != "none", epochs)
+        else:  # what is of a network that is gone
+            for name in OF_THE_NETWORK:
+                (self.folder / name).unlink(missing_ok=True)
         for name in ("metrics.csv", "scores.csv"):
             files.truncate_rows(self.folder / name, epochs)
 

@@ -2,6 +2,7 @@
 
 import difflib
 import textwrap
+import warnings
 from pathlib import Path
 
 import torch
@@ -11,7 +12,7 @@ from attn.compute.precision import set_backends
 from attn.config.catalogue import parsed
 from attn.config.schema import NUMERICS, Config
 from attn.data import Dataset, load, subset
-from attn.errors import RunError
+from attn.errors import DataMissing, RunError
 from attn.evaluation.freeze import TRAINING_IMAGES
 from attn.evaluation.predict import Predictor, fixed_test_order, split_inputs
 from attn.modules import MECHANISMS
@@ -21,6 +22,7 @@ from attn.runs.files import UNREADABLE
 from attn.runs.folder import Run
 
 CPU = torch.device("cpu")
+OTHER_DATA = "these images are not the ones that it was trained on: another dataset or decoder"
 
 
 def find(name: str, runs: Path) -> Path:
@@ -30,7 +32,7 @@ def find(name: str, runs: Path) -> Path:
     """
     for path in (Path(name), runs / name):
         if path.exists():
-            return path
+            return path.resolve()
     known = {
         path.parent.name: path.parent
         for root in (runs, Path(name).parent)
@@ -45,9 +47,14 @@ def find(name: str, runs: Path) -> Path:
 def load_run(path: Path | str, device: torch.device = CPU) -> Predictor:
     """Returns the trained network of a run folder, with the test images as that network takes them.
 
-    Raises RunError where there is no whole checkpoint.
+    Raises RunError where there is no whole checkpoint. Warns where the test images are not those of
+    the dataset that the network was trained on.
     """
-    return predictor_of(*read_run(Path(path)), device)[0]
+    config, seed, state = read_run(Path(path))
+    predictor, data = predictor_of(config, seed, state, device)
+    if data.fingerprint != config.fingerprint:
+        warnings.warn(f"{Path(path).name}: {OTHER_DATA}", stacklevel=2)
+    return predictor
 
 
 def read_run(path: Path):
@@ -101,9 +108,13 @@ def read_config(folder: Path) -> tuple[Config, int, int]:
 def predictor_of(config: Config, seed: int, state: dict, device) -> tuple[Predictor, Dataset]:
     """Returns the Predictor of a trained network on the test set, and the dataset.
 
-    Raises RunError where the weights are of another network.
+    The images are those of this machine where the run's own `data.root` is gone. Raises RunError
+    where the weights are of another network.
     """
-    data = load(config.data.source, config.data.root)
+    try:
+        data = load(config.data.source, config.data.root)
+    except DataMissing:
+        data = load(config.data.source)
     set_backends(config.recipe, config.strict)
     network = build(config, seed)
     try:
@@ -114,7 +125,7 @@ def predictor_of(config: Config, seed: int, state: dict, device) -> tuple[Predic
         raise RunError(f"{name}: its weights are of another network ({first})") from None
     inputs = split_inputs(config, data, "test", device)
     network = network.to(device, memory_format=inputs.memory_format)
-    return Predictor(network, inputs, config.recipe), data
+    return Predictor(network, inputs, config.recipe, precision=state.get("precision")), data
 
 
 def training_of(config: Config, predictor: Predictor, data: Dataset) -> Predictor:
@@ -125,4 +136,4 @@ def training_of(config: Config, predictor: Predictor, data: Dataset) -> Predicto
     trained = subset(data.labels["train"], config.recipe.images)
     some = trained[fixed_test_order(len(trained))[:TRAINING_IMAGES]]
     inputs = split_inputs(config, data, "train", predictor.device, some)
-    return Predictor(predictor.network, inputs, config.recipe)
+    return Predictor(predictor.network, inputs, config.recipe, precision=predictor.precision)

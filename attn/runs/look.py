@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from attn.errors import RunError
+from attn.errors import RunError, UserError
 from attn.evaluation.freeze import freeze, means
 from attn.evaluation.inspect import files_of, inspect, swap
 from attn.evaluation.predict import Predictor, evaluate, fixed_test_order, score_rows
@@ -22,9 +22,8 @@ from attn.network.fold import fold
 from attn.network.scores import replaced
 from attn.network.seams import CannotStand
 from attn.runs import checkpoint, files
-from attn.runs.load import predictor_of, read_config, read_run, training_of
+from attn.runs.load import OTHER_DATA, predictor_of, read_config, read_run, training_of
 
-OTHER_DATA = "these images are not the ones that it was trained on: another dataset or decoder"
 FOLDED = "folded.pt"
 CLASSES_CSV = "classes.csv"  # the last file that an inspection leaves in a run folder
 
@@ -153,8 +152,8 @@ def inspect_all(root: Path, device: torch.device):
         try:
             config, seed, state = read_run(folder)
             predictor, data = predictor_of(config, seed, state, device)
-        except RunError as error:
-            tqdm.write(f"not inspected: {error}")
+        except UserError as error:
+            tqdm.write(f"not inspected: {folder.name}: {error}")
             continue
         if data.fingerprint != config.fingerprint:
             tqdm.write(f"not inspected: {folder.name}: {OTHER_DATA}")

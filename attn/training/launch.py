@@ -4,13 +4,14 @@ import signal
 import sys
 import time
 import traceback
+from contextlib import suppress
 from multiprocessing import connection
 
 import torch
 
 from attn.config.cli import stop_at_once_next
 from attn.data import load
-from attn.errors import RunError, plain, stopped_by
+from attn.errors import BusyError, RunError, plain, stopped_by
 from attn.runs.folder import Run, renamed
 from attn.training import workers
 from attn.training.cells import Cells
@@ -99,12 +100,19 @@ def _side_by_side(runs: list[Run], compiled, cells: Cells, cell) -> list[str]:
                 process.join()
                 if process.exitcode and run.name not in progress.failed:
                     time.sleep(MOMENT)
-                    progress.handle(run.name, Failed(_ended(process.exitcode)))
+                    _fail(run, reason := _ended(process.exitcode))
+                    progress.handle(run.name, Failed(reason))
     finally:
         for _, process, _ in working.values():
             process.terminate()
     cells.busy += progress.busy
     return progress.failed
+
+
+def _fail(run: Run, reason: str):
+    """Writes into a run's folder why the run failed, unless another process trains it by now."""
+    with suppress(BusyError, OSError), run.locked():
+        run.fail(reason)
 
 
 def _ended(status: int) -> str:

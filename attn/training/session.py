@@ -135,10 +135,6 @@ def _claim(run: Run, device: torch.device, report, locks: ExitStack) -> Claim | 
         locks.enter_context(run.locked())
         if run.finished:
             return None
-        state = run.restore(device.type, lambda text: tell(Note(text)))
-        run.cut_back(state["run"]["epochs"] if state else 0)
-        run.write_config()
-        return Claim(run, state, tell, device)
     except BrokenPipeError:
         raise
     except BusyError as error:
@@ -146,6 +142,17 @@ def _claim(run: Run, device: torch.device, report, locks: ExitStack) -> Claim | 
         return None
     except Exception as error:
         tell(Failed(plain(error) or "".join(traceback.format_exception(error))))
+        return None
+    claim = Claim(run, None, tell, device)
+    try:
+        claim.state = run.restore(device.type, lambda text: tell(Note(text)))
+        run.cut_back(claim.state["run"]["epochs"] if claim.state else 0)
+        run.write_config()
+        return claim
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        claim.fail(error)
         return None
 
 
@@ -188,6 +195,9 @@ class Session:
         for text in self._notes(network):
             self.tell(Note(text, of_all=True))
         self.epochs_done, self.seconds, self.train_seconds = self._restored(claim.state)
+        self.made = {"revision": shared.revision, "mode": self.trainer.mode}
+        if self.trained:  # nothing is computed any more: a summary is written again
+            self.made = claim.state.get("made", self.made)
         self._record_environment()
         self.log = Log(self.run.folder)
         example = shared.inputs["test"].pictures(int(shared.test_order[0]))
@@ -303,6 +313,7 @@ class Session:
             "precision": self.trainer.precision,
             "seconds": self.seconds,
             "train_seconds": self.train_seconds,
+            "made": self.made,
         }
         self.run.save(state, self.epochs_done, device)
         self.saved = time.perf_counter()
@@ -358,10 +369,10 @@ class Session:
                 "precision": self.trainer.precision,
                 "source": self.shared.data.source,
             },
-            self.shared.revision,
+            self.made["revision"],
             {
                 "train_images": len(self.shared.data.labels["train"]),
-                "mode": self.trainer.mode,
+                "mode": self.made["mode"],
                 "strict": self.run.config.strict,
                 "memory_format": str(self.trainer.inputs.memory_format).removeprefix("torch."),
             },

@@ -94,6 +94,8 @@ def test_noise_can_be_other_images():
     assert all(row.tobytes() in reds for row in x[:, 6].numpy())
     shown = data.pictures(2)
     assert np.array_equal(shown[3:6].numpy(), data.images[others[2]].numpy())
+    own = data.of(data.images[:1])  # of a single image, beside which are the data's
+    assert own[0, :3].equal(x[0, :3]) and own[0, 3:6].numpy().tobytes() in rgb[1:]
 
 
 def test_noise_can_be_the_images_own_colours_under_noise():

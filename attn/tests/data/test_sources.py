@@ -390,6 +390,14 @@ def test_images_whose_pixels_would_be_lost_are_refused(tmp_path, change, message
         load(root=str(folder))
 
 
+def test_parquet_files_of_one_name_in_two_folders_are_two_files(tmp_path):
+    root = tables(tmp_path / "rows", pictures())
+    count = len(load(root=str(root)).labels["train"])
+    tables(tmp_path / "others", 255 - pictures())
+    (tmp_path / "others" / "plain_text").rename(root / "more")
+    assert len(load(root=str(root)).labels["train"]) == 2 * count
+
+
 @pytest.mark.parametrize("damage", ["flip", "cut", "remove", "source"])
 def test_a_damaged_copy_in_the_cache_is_made_again_aloud(tmp_path, capsys, damage):
     """A flipped byte had trained under another hash without a word."""
@@ -405,6 +413,9 @@ def test_a_damaged_copy_in_the_cache_is_made_again_aloud(tmp_path, capsys, damag
         path.write_bytes({"flip": content, "cut": content[:-9], "remove": b""}[damage])
     assert load(root=root).fingerprint == first.fingerprint
     assert "is damaged (" in capsys.readouterr().err
+    dataset._open.cache_clear()
+    (path.parent / "source.json").unlink()  # as where its removal was killed
+    assert load(root=root).fingerprint == first.fingerprint
 
 
 @pytest.mark.parametrize(

@@ -198,7 +198,7 @@ def test_what_gates_are_at_first():
     assert scores["module"].eq(0.5).all() and y.equal(x)
     y, scores = scored(Standing("gc", CHANNELS), x)
     assert y.equal(x)
-    torch.testing.assert_close(scores["module.shares"].sum((2, 3)), torch.ones(4, 1))
+    torch.testing.assert_close(scores["module.position_shares"].sum((2, 3)), torch.ones(4, 1))
     _, scores = scored(Standing("gc", CHANNELS, fuse="scale"), x)
     assert scores["module"].eq(0.5).all()
     y, scores = scored(Standing("gain", CHANNELS), x)

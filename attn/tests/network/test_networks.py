@@ -15,10 +15,10 @@ from attn.draws import Draws
 from attn.modules import MECHANISMS
 from attn.modules.aff import MSCAM
 from attn.modules.gc import GlobalContext
-from attn.names import ENDS, INSIDE
+from attn.names import ENDS, INSIDE, of_input_channels
 from attn.network.build import build, count
 from attn.network.place import places
-from attn.network.scores import ScoreStatistics, record
+from attn.network.scores import ScoreStatistics, by_channel, record
 
 BATCH = 2
 KINDS = ("resnet20", "resnet50", "mobilenet_v2")  # the shallowest of each kind of block
@@ -189,6 +189,28 @@ def test_every_cell_runs_trains_and_is_recorded(backbone, attention, location, d
     for name, score in scores.items():
         assert any(name == n or name.startswith(f"{n}.") for n in names), name
         assert score.shape[0] == BATCH and score.isfinite().all()
+
+
+@pytest.mark.parametrize("attention", sorted(MECHANISMS))
+def test_what_counts_as_a_score_of_input_channels_has_one_for_each(attention):
+    words = ("backbone=resnet20", f"attention={attention}", "location=first", "data=rgb_noise")
+    try:
+        network = build(configuration(*words), seed=0).eval()
+    except Impossible:
+        return
+    with torch.no_grad(), record(network) as scores:
+        network(torch.randn(2, 6, 32, 32))
+    for name in filter(of_input_channels, scores):
+        assert by_channel(scores[name]).shape == (2, 6), name
+
+
+@pytest.mark.parametrize("words", [["blocks=[5]"], ["stages=[2]"], ["location=per_stage"]])
+def test_a_block_starts_from_the_same_values_whatever_other_blocks_have(words):
+    plain = ("backbone=resnet20", "attention=se", "location=per_block")
+    every = build(configuration(*plain), seed=3).state_dict()
+    some = build(configuration(*plain, *words), seed=3).state_dict()
+    assert any(".seams." in name for name in some)
+    assert all(every[name].equal(value) for name, value in some.items())
 
 
 @pytest.mark.parametrize("backbone", KINDS)

@@ -5,10 +5,11 @@ import shutil
 import pandas as pd
 import pytest
 
+from attn.errors import RunError
 from attn.report.claims import load
 from attn.report.collect import collect
 from attn.report.group import named
-from attn.report.report import report
+from attn.report.report import PUBLISHED, report
 from attn.tests.made_up import ATTENDED, SCORES, group_of, run
 
 NOISE = next(table for table in load()[0] if table.id == "noise")
@@ -61,6 +62,17 @@ def test_tables_of_runs_that_are_gone_go_too(tmp_path):
         shutil.rmtree(folder)
     report(tmp_path, tmp_path / "out")
     assert not list(table.parent.glob("noise.*")) and kept.exists()
+
+
+def test_a_folder_of_somebody_elses_stays_and_so_does_what_is_published(tmp_path):
+    run(tmp_path / "runs", 0, 0.8)
+    mine = tmp_path / "out" / "thesis" / "runs.csv"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("my,notes\n")
+    report(tmp_path / "runs", tmp_path / "out")
+    assert mine.exists()
+    with pytest.raises(RunError, match="what is published there would go; publish=true keeps it"):
+        report(tmp_path / "runs", PUBLISHED)
 
 
 def test_a_strict_run_is_a_row_of_its_own_in_every_table(tmp_path):

@@ -77,6 +77,11 @@ def test_runs_with_the_same_words_may_be_compared(changes, same):
     assert (environment.describe(PARTS) == environment.describe(PARTS | changes)) == same
 
 
+def test_a_gpu_has_its_compute_capability_in_every_precision():
+    gpu = PARTS | {"processor": "NVIDIA H200", "instruction_set": "sm_90", "mode": "graph"}
+    assert environment.describe(gpu) == "torch 2.14.1, NVIDIA H200, sm_90, fp32 graph"
+
+
 def test_with_amx_a_fused_step_is_another_environment():
     """Its 1x1 convolutions are matrix products; torch's own kernels compute fp32 as without AMX."""
     fp32 = PARTS | {"precision": "fp32", "mode": "fused"}

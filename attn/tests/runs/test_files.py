@@ -50,7 +50,7 @@ def test_rows_of_a_broken_run_are_dropped(tmp_path):
     for epoch in range(3):
         files.append_rows(path, [{"module": "a", "epoch": epoch, "loss": 0.1 + epoch}])
     with path.open("a") as file:
-        file.write("a,1")
+        file.write("\na,1")
     files.truncate_rows(path, 2)
     with path.open() as file:
         rows = list(csv.DictReader(file))

@@ -234,6 +234,41 @@ def test_a_finished_run_has_the_norm_of_each_input_channels_first_filters(
     assert (run.folder / "stem.csv").read_text() == before and run.finished
 
 
+def test_a_run_that_begins_anew_keeps_nothing_of_its_last_network(tiny, synthetic):
+    run = tiny("a")
+    finish(run, synthetic)
+    for name in ("summary.json", checkpoint.NAME, checkpoint.PREVIOUS):
+        (run.folder / name).unlink(missing_ok=True)
+    seen = [run.folder / name for name in ("frozen.csv", "classes.csv", "maps.npz")]
+    for path in seen:
+        path.write_text("of a network that is gone")
+    finish(run, synthetic)
+    assert run.finished and not any(path.exists() for path in seen)
+
+
+def test_a_summary_that_is_written_again_says_what_made_the_run(tiny, synthetic, monkeypatch):
+    run = tiny("a")
+    finish(run, synthetic)
+    path = run.folder / "summary.json"
+    before = json.loads(path.read_text())
+    (run.folder / "stem.csv").unlink()
+    later = {"commit": "of another day", "dirty": True}
+    monkeypatch.setattr("attn.training.shared.revision", lambda: later)
+    monkeypatch.setattr("attn.training.trainer.Trainer.mode", "eager")
+    finish(run, synthetic)
+    assert run.finished and json.loads(path.read_text()) == before
+
+
+def test_a_checkpoint_of_another_device_is_a_failure_that_status_knows(tiny, synthetic):
+    run = tiny("a")
+    interrupt(run, synthetic, after=1)
+    state = torch.load(run.folder / checkpoint.NAME)
+    state["run"]["device"] = "cuda"
+    checkpoint.save(run.folder, state)
+    finish(run, synthetic)
+    assert "was made with device cuda" in run.failure
+
+
 def test_waves_are_of_one_size(run, monkeypatch):
     waves = []
     monkeypatch.setattr(launch, "load", lambda *args: None)
