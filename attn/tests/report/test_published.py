@@ -131,8 +131,7 @@ def texts(folder):
         for path in folder.rglob("*")
         if path.suffix in (".md", ".csv", ".html")
         and path.stem not in {*data, "recipe-search", "README"}
-        and "bench" not in path.parts
-        and "_report" not in path.parts
+        and not {"bench", "zoo", "_report"} & set(path.parts)
     }
 
 
