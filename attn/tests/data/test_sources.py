@@ -290,8 +290,7 @@ def test_foreign_and_missing_members_are_named(tmp_path):
 
 def unpacked(tmp_path, images=None):
     """The images of a small tar as class folders."""
-    with tarfile.open(image_tar(tmp_path / "packed.tar", images, "w")) as packed:
-        packed.extractall(tmp_path / "folder", filter="data")
+    shutil.unpack_archive(image_tar(tmp_path / "packed.tar", images, "w"), tmp_path / "folder")
     (tmp_path / "packed.tar").unlink()
     return tmp_path / "folder"
 
@@ -474,8 +473,7 @@ def test_synthetic_is_the_same_everywhere():
 def test_class_folders_are_read_like_a_tar_of_them(tmp_path):
     tar = image_tar(tmp_path / "images.tar", mode="w")
     folder = tmp_path / "unpacked"
-    with tarfile.open(tar) as packed:
-        packed.extractall(folder, filter="data")
+    shutil.unpack_archive(tar, folder)
     data = load(root=str(folder))
     assert data.source == "images" and data.fingerprint == load(root=str(tar)).fingerprint
     cut = folder / "train" / "dog" / "0.png"
