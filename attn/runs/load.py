@@ -95,13 +95,14 @@ def read_config(folder: Path) -> tuple[Config, int, int]:
     try:
         values = parsed((folder / "config.yaml").read_text())
         config, seed, numerics = Config.from_dict(values), values["seed"], values["numerics"]
+        mechanism = config.attention["name"]
     except FileNotFoundError:
         raise RunError(f"checkpoint={folder}: no run folder (no config.yaml there)") from None
     except (*UNREADABLE, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         raise RunError(f"{folder / 'config.yaml'} is damaged ({reason})") from None
-    if config.attention["name"] not in ("none", *MECHANISMS):
-        raise RunError(f"{folder.name}: the mechanism {config.attention['name']} is no longer here")
+    if mechanism not in ("none", *MECHANISMS):
+        raise RunError(f"{folder.name}: the mechanism {mechanism} is no longer here")
     return config, seed, numerics
 
 

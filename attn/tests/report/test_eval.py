@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 
 from attn.errors import RunError
 from attn.evaluation.inspect import Inspection
@@ -121,6 +122,10 @@ def test_a_mechanism_that_is_gone_is_named(trained, tmp_path):
     config = folder / "config.yaml"
     config.write_text(config.read_text().replace("name: cbam_channel", "name: mine"))
     with pytest.raises(RunError, match="the mechanism mine is no longer here"):
+        read_run(folder)
+    values = yaml.safe_load(config.read_text())
+    config.write_text(yaml.safe_dump(values | {"attention": "se"}))
+    with pytest.raises(RunError, match=r"config\.yaml is damaged \("):
         read_run(folder)
 
 
