@@ -75,6 +75,7 @@ def test_a_run_whose_process_is_killed_has_failed_and_stops_no_other(tmp_path):
     assert process.returncode == 1 and "Traceback" not in output
     assert f"seed {seed}  FAILED: its process ended with status -9" in output
     assert (other / "summary.json").exists() and not (killed / "summary.json").exists()
+    assert "status -9" in (killed / "error.txt").read_text()  # as status.py and eval.py say
 
 
 def test_a_killed_parent_leaves_nobody_training(tmp_path):
