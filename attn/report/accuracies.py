@@ -1,4 +1,4 @@
-"""Accuracies over seeds: of a published table's rows, of every configuration, by environment."""
+"""Summarises accuracies over seeds: of a table's rows, of every configuration, by environment."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""What scores say over seeds: of colours and noise, of a channel's worth, of a gate's health."""
+"""Summarises scores over seeds: of colours and noise, of a channel's worth, of a gate's health."""
 
 import math
 from dataclasses import replace
