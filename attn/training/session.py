@@ -46,6 +46,7 @@ def train(runs: list[Run], data: Dataset, device: torch.device, report, compiled
     """
     with ExitStack() as locks:
         claims = [claim for run in runs if (claim := _claim(run, device, report, locks))]
+        claims = _each(claims, Claim.begin)
         for claim in claims:
             claim.together = len(claims)
         if not claims:
@@ -105,9 +106,19 @@ class Claim:
     has failed. together: how many runs this process trains on the device.
     """
 
-    def __init__(self, run: Run, state: dict | None, tell, device: torch.device):
-        self.run, self.state, self.tell, self.device = run, state, tell, device
+    def __init__(self, run: Run, tell, device: torch.device):
+        self.run, self.state, self.tell, self.device = run, None, tell, device
         self.over, self.together = False, 1
+
+    def begin(self) -> "Claim":
+        """Reads where the run stands, and makes its folder ready for what is trained next.
+
+        Raises RunError where the checkpoint cannot be used on this kind of device.
+        """
+        self.state = self.run.restore(self.device.type, lambda text: self.tell(Note(text)))
+        self.run.cut_back(self.state["run"]["epochs"] if self.state else 0)
+        self.run.write_config()
+        return self
 
     def fail(self, error: Exception):
         """Ends the run as failed, writes the reason into its folder, and reports it."""
@@ -124,17 +135,15 @@ class Claim:
 
 
 def _claim(run: Run, device: torch.device, report, locks: ExitStack) -> Claim | None:
-    """Locks a run's folder and reads where the run stands.
+    """Locks a run's folder.
 
-    Returns the Claim, or None where the run is finished, where another process has locked the
-    folder, or where the checkpoint cannot be used on this kind of device. The last two cases are
-    reported.
+    Returns the Claim, or None where the run is finished, or where another process has locked the
+    folder, which is reported.
     """
     tell = functools.partial(report, run.name)
     try:
         locks.enter_context(run.locked())
-        if run.finished:
-            return None
+        return None if run.finished else Claim(run, tell, device)
     except BrokenPipeError:
         raise
     except BusyError as error:
@@ -142,17 +151,6 @@ def _claim(run: Run, device: torch.device, report, locks: ExitStack) -> Claim | 
         return None
     except Exception as error:
         tell(Failed(plain(error) or "".join(traceback.format_exception(error))))
-        return None
-    claim = Claim(run, None, tell, device)
-    try:
-        claim.state = run.restore(device.type, lambda text: tell(Note(text)))
-        run.cut_back(claim.state["run"]["epochs"] if claim.state else 0)
-        run.write_config()
-        return claim
-    except BrokenPipeError:
-        raise
-    except Exception as error:
-        claim.fail(error)
         return None
 
 
