@@ -172,8 +172,8 @@ def code() -> str:
     A commit that changes none of this code keeps the results.
     """
     paths = [*ROOT.glob("attn/**/*.py"), ROOT / "train.py", *ROOT.glob("scripts/*.py")]
-    skipped = ("attn/tests", "attn/report", "attn/network/mechanisms", "attn/runs/lo")
-    skipped += ("scripts/status", "scripts/step_profile", "scripts/environments")
+    skipped = ("attn/tests", "attn/evidence", "attn/report", "attn/network/mechanisms")
+    skipped += ("attn/runs/lo", "scripts/status", "scripts/step_profile", "scripts/environments")
     digest = hashlib.sha256()
     for path in sorted(paths):
         if not path.relative_to(ROOT).as_posix().startswith(skipped):

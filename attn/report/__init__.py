@@ -1,1 +1,1 @@
-"""From finished runs to verdicts, tables, figures and a page."""
+"""From groups of runs and their verdicts to tables, figures and pages."""

@@ -6,12 +6,12 @@ import jinja2
 import pandas as pd
 
 from attn import stats
+from attn.evidence import accuracies
+from attn.evidence.group import Group, with_variant
+from attn.evidence.scores import end_scores
 from attn.names import channel_name, restriction
-from attn.report import accuracies
 from attn.report.figures.channels import as_png
-from attn.report.group import Group, with_variant
 from attn.report.page import command_of, png_data
-from attn.report.scores import end_scores
 from attn.runs.files import write
 
 TEMPLATE = Path(__file__).with_name("explorer.html")

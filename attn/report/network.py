@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from attn.evidence import content
+from attn.evidence.group import write_csv
 from attn.names import CLASSES, SOURCES, channel_name, of_input_channels
-from attn.report import content
-from attn.report.figures import accuracy, channels, inspection
+from attn.report.figures import accuracy, channels, inspection, layers
 from attn.report.formats import markdown
-from attn.report.group import write_csv
 from attn.runs import files
 
 
@@ -80,9 +80,9 @@ def _write_scores(out: Path, title: str, frame: pd.DataFrame, picture):
     summary = places.agg(channels="size", mean="mean", lowest="min", highest="max").reset_index()
     summary["spread over images"] = whole.groupby("module", sort=False)["sd"].mean().to_numpy()
     _write(out / "places", f"Scores by place, whole test set: {title}", summary)
-    channels.by_place(whole, title, out / "places.png")
+    layers.by_place(whole, title, out / "places.png")
     panels = [("", {m: np.sort(r["mean"])[::-1] for m, r in whole.groupby("module", sort=False)})]
-    channels.heat_maps(panels, f"Scores by place and channel\n{title}", out / "layers.png")
+    layers.heat_maps(panels, f"Scores by place and channel\n{title}", out / "layers.png")
     at_input = frame[frame["module"].map(of_input_channels)].assign(run="")
     if not at_input.empty:
         only = pd.DataFrame({"run": [""], "seed": [0], "attention": [""]})

@@ -9,11 +9,11 @@ from pathlib import Path
 import jinja2
 import pandas as pd
 
+from attn.evidence.claims import command_words
+from attn.evidence.judged import Judged
 from attn.names import restriction
 from attn.report import wording
-from attn.report.claims import command_words
 from attn.report.formats import counted, html_table, number
-from attn.report.verdicts import Judged
 from attn.runs.files import write
 from attn.stats import CONTRADICTED, INCONCLUSIVE, NOT_RUN, REPRODUCED
 

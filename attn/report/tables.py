@@ -1,101 +1,15 @@
 """The tables: an entry holds a table's title, rows, columns in words, and the text below it."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import pandas as pd
 
 from attn import stats
-from attn.report import accuracies, blocks, content, frozen, placement, scores
-from attn.report.claims import Table
-from attn.report.formats import BEST, counted, interval, number, whole
-from attn.report.group import Group
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column in words.
-
-    `cells` makes the column's texts from the frame. `there` says whether the frame has the column.
-    """
-
-    label: str
-    cells: Callable[[pd.DataFrame], list]
-    there: Callable[[pd.DataFrame], bool] = lambda frame: True
-
-
-def _number(label: str, name: str, digits: int = 2, sign: bool = False) -> Column:
-    return Column(label, lambda frame: [number(v, digits, sign) for v in frame[name]])
-
-
-def _interval(label: str, name: str, digits: int = 2, sign: bool = False) -> Column:
-    """Returns a column of intervals.
-
-    The ends are in the frame's columns `<name>_low` and `<name>_high`. Where `name` is empty, they
-    are in `low` and `high`.
-    """
-    low, high = (f"{name}_{end}".lstrip("_") for end in ("low", "high"))
-
-    def cells(frame):
-        return [interval(*ends, digits, sign) for ends in zip(frame[low], frame[high], strict=True)]
-
-    return Column(label, cells, lambda frame: low in frame)
-
-
-def _as_it_is(label: str, name: str = "") -> Column:
-    return Column(label, lambda frame: frame[name or label].tolist())
-
-
-def _undefined(label: str, name: str) -> Column:
-    """Returns a column that counts the runs in which a number is not defined.
-
-    The column is there only where such runs exist.
-    """
-
-    def runs(frame):
-        return frame["n"] - frame[f"{name}_n"]
-
-    return Column(label, lambda frame: runs(frame).tolist(), lambda frame: bool(runs(frame).any()))
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A table and how it is made.
-
-    `rows` makes the frame of numbers that a group has for the table, with a column `runs`. `names`
-    are the columns of the frame that say of what a row is. `caption` says what the numbers are, and
-    `below` makes of it the text below the table. `words` shapes the table where the columns alone
-    do not. `origin` says which commands train the rows, where the usual words do not.
-    """
-
-    id: str
-    title: str
-    rows: Callable[[Group], pd.DataFrame]
-    names: tuple[str, ...]
-    columns: list[Column]
-    caption: str
-    words: Callable[[pd.DataFrame], pd.DataFrame] | None = None
-    origin: Callable[[Group, pd.DataFrame], str] | None = field(default=None)
-
-    def in_words(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Returns the table as people read it; a column `best` still marks the best rows."""
-        if self.words:
-            return self.words(frame)
-        shown = frame[[name for name in (*self.names, "variant") if name in frame]].copy()
-        for column in self.columns:
-            if column.there(frame):
-                shown[column.label] = column.cells(frame)
-        return shown.assign(**{BEST: frame[BEST]}) if BEST in frame else shown
-
-    def below(self, group: Group, frame: pd.DataFrame, remake: str) -> str:
-        """Returns what the numbers are, and the command that makes them.
-
-        `remake` is the command that makes all tables again.
-        """
-        if self.origin:
-            return f"{self.caption} {self.origin(group, frame)}"
-        made = f"`{remake}` makes this table; the page has the command of every row's runs."
-        return f"{self.caption} {made}"
+from attn.evidence import accuracies, blocks, content, frozen, placement, scores
+from attn.evidence.claims import Table
+from attn.evidence.group import Group
+from attn.report.columns import Column, Entry, as_it_is, intervals, numbers, undefined
+from attn.report.formats import counted, number, whole
 
 
 def of_claims(table: Table) -> Entry:
@@ -144,19 +58,19 @@ def _training(frame: pd.DataFrame) -> list[str]:
 
 
 ACCURACY = [
-    _as_it_is("n"),
-    _number("accuracy, %", "mean"),
-    _number("sd", "sd"),
-    _interval("95% interval", ""),
-    _number("best epoch", "best_epoch"),
+    as_it_is("n"),
+    numbers("accuracy, %", "mean"),
+    numbers("sd", "sd"),
+    intervals("95% interval", ""),
+    numbers("best epoch", "best_epoch"),
     Column(
         "published",
         lambda frame: [number(v) for v in frame["published"]],
         lambda frame: "published" in frame,
     ),
-    replace(_interval("one run of ours", "one_run"), there=lambda frame: "published" in frame),
+    replace(intervals("one run of ours", "one_run"), there=lambda frame: "published" in frame),
     Column("to baseline", lambda frame: [_to_baseline(row) for row in frame.itertuples()]),
-    _interval("its 95% interval", "difference", sign=True),
+    intervals("its 95% interval", "difference", sign=True),
     Column("parameters", lambda frame: [whole(v) for v in frame["parameters"]]),
     Column("multiply-adds, M", lambda frame: [number(v) for v in frame["multiply_adds"] / 1e6]),
     Column("training, s", _training),
@@ -174,6 +88,22 @@ ACCURACIES = (
     f"the best, and what is not told apart from it, of at least {stats.SMOKE} seeds. Training: "
     "mean seconds of a run; of runs that train together on a GPU, their shares."
 )
+
+
+def by_place(frame: pd.DataFrame) -> pd.DataFrame:
+    """Returns the table as people read it: a row for each mechanism, a column for each place."""
+    rows = []
+    for _, alike in frame.groupby(["backbone", "data"]):
+        for key, mine in alike.groupby([*placement.NAMES, "n"]):
+            rows.append((key, mine.set_index("location")["difference"]))
+        if len(median := placement.medians(alike)):
+            rows.append(((*key[:2], "", median.name, ""), median))
+    names = pd.DataFrame([key for key, _ in rows], columns=[*placement.NAMES, "n"])
+    cells = pd.DataFrame([cells.to_dict() for _, cells in rows])
+    places = [place for place in placement.PLACES if place in cells]
+    return names.join(cells[places].map(lambda value: number(value, sign=True)))
+
+
 IMPORTANCE = {"score": "score", "score_x_sd": "score x sd", "sd": "sd"}
 ENTRIES = [
     Entry(
@@ -192,10 +122,10 @@ ENTRIES = [
         accuracies.environments,
         names=("environment", "backbone", "data"),
         columns=[
-            _as_it_is("runs", "count"),
-            _as_it_is("n without attention", "n"),
-            _number("accuracy, %", "mean"),
-            _interval("95% interval", ""),
+            as_it_is("runs", "count"),
+            as_it_is("n without attention", "n"),
+            numbers("accuracy, %", "mean"),
+            intervals("95% interval", ""),
         ],
         caption=(
             "The level of the network without attention in each environment: torch, processor, "
@@ -219,7 +149,7 @@ ENTRIES = [
             "that stand at every place. All seeds, intervals and costs are in the table of every "
             "configuration."
         ),
-        words=placement.words,
+        words=by_place,
     ),
     Entry(
         "blocks",
@@ -227,14 +157,14 @@ ENTRIES = [
         blocks.table,
         names=("backbone", "data", "attention"),
         columns=[
-            _as_it_is("block"),
+            as_it_is("block"),
             *(
                 column
                 for name, label in blocks.QUANTITIES.items()
                 for column in (
-                    _as_it_is(f"n, {label}", f"{name}_n"),
-                    _number(label, name, sign=True),
-                    _interval(f"95% interval, {label}", name, sign=True),
+                    as_it_is(f"n, {label}", f"{name}_n"),
+                    numbers(label, name, sign=True),
+                    intervals(f"95% interval, {label}", name, sign=True),
                 )
             ),
         ],
@@ -252,15 +182,15 @@ ENTRIES = [
         scores.separation,
         names=("backbone", "data", "attention"),
         columns=[
-            _as_it_is("n"),
-            _number("AUC", "noise_auc", 3),
-            _interval("95% interval", "noise_auc", 3),
-            _number("precision at 3", "precision"),
-            _interval("interval of the precision", "precision"),
-            _number("lowest colour minus highest noise", "score_gap", 3, sign=True),
-            _interval("its 95% interval", "score_gap", 3, sign=True),
-            _number("mean score, colours", "colours", 3),
-            _number("mean score, noise", "noise", 3),
+            as_it_is("n"),
+            numbers("AUC", "noise_auc", 3),
+            intervals("95% interval", "noise_auc", 3),
+            numbers("precision at 3", "precision"),
+            intervals("interval of the precision", "precision"),
+            numbers("lowest colour minus highest noise", "score_gap", 3, sign=True),
+            intervals("its 95% interval", "score_gap", 3, sign=True),
+            numbers("mean score, colours", "colours", 3),
+            numbers("mean score, noise", "noise", 3),
         ],
         caption=(
             "AUC: the share of pairs of a colour and a noise channel whose mean scores over the "
@@ -275,11 +205,11 @@ ENTRIES = [
         scores.input_channels,
         names=("backbone", "data", "attention"),
         columns=[
-            _as_it_is("channel"),
-            _as_it_is("n"),
-            _number("score", "score", 3),
-            _number("sd", "sd", 3),
-            _interval("95% interval", "", 3),
+            as_it_is("channel"),
+            as_it_is("n"),
+            numbers("score", "score", 3),
+            numbers("sd", "sd", 3),
+            intervals("95% interval", "", 3),
         ],
         caption=(
             "Mean score over the whole test set after the last epoch; sd and t-interval over seeds."
@@ -291,11 +221,11 @@ ENTRIES = [
         content.table,
         names=("backbone", "data", "attention"),
         columns=[
-            _as_it_is("n"),
-            *(_number(f"score, {n}", f"score_{part}", 3) for part, n in content.PARTS.items()),
-            _number(content.FOLLOWS, "follows_content"),
-            _interval("95% interval", ""),
-            _undefined("undefined", "follows_content"),
+            as_it_is("n"),
+            *(numbers(f"score, {n}", f"score_{part}", 3) for part, n in content.PARTS.items()),
+            numbers(content.FOLLOWS, "follows_content"),
+            intervals("95% interval", ""),
+            undefined("undefined", "follows_content"),
         ],
         caption=(
             "A colour and a noise channel exchange their contents, in each of the first 1,000 "
@@ -314,15 +244,15 @@ ENTRIES = [
         scores.importance,
         names=("backbone", "data", "location", "attention"),
         columns=[
-            _as_it_is("n"),
-            _as_it_is("channels"),
+            as_it_is("n"),
+            as_it_is("channels"),
             *(
                 column
                 for name, label in IMPORTANCE.items()
                 for column in (
-                    _number(f"rank correlation, {label}", name, sign=True),
-                    _interval(f"95% interval, {label}", name, sign=True),
-                    _undefined(f"undefined, {label}", name),
+                    numbers(f"rank correlation, {label}", name, sign=True),
+                    intervals(f"95% interval, {label}", name, sign=True),
+                    undefined(f"undefined, {label}", name),
                 )
             ),
         ],
@@ -342,15 +272,15 @@ ENTRIES = [
         frozen.table,
         names=("backbone", "data", "location", "stages", "attention"),
         columns=[
-            _as_it_is("n"),
-            _as_it_is("gates"),
-            _number("accuracy, %", "accuracy"),
-            _number("frozen, %", "frozen"),
-            _number("points lost", "lost", sign=True),
-            _interval("95% interval", "", sign=True),
-            _number("variance between images, %", "between", 1),
-            _as_it_is("most is lost at", "worst"),
-            _number("points lost there", "worst_lost", sign=True),
+            as_it_is("n"),
+            as_it_is("gates"),
+            numbers("accuracy, %", "accuracy"),
+            numbers("frozen, %", "frozen"),
+            numbers("points lost", "lost", sign=True),
+            intervals("95% interval", "", sign=True),
+            numbers("variance between images, %", "between", 1),
+            as_it_is("most is lost at", "worst"),
+            numbers("points lost there", "worst_lost", sign=True),
         ],
         caption=(
             "Every gate is replaced by its own mean over 5,000 training images: channel by channel,"
@@ -369,10 +299,10 @@ ENTRIES = [
         scores.gates,
         names=("backbone", "data", "location", "stages", "attention"),
         columns=[
-            _as_it_is("part"),
-            _as_it_is("n"),
-            *(_number(name, name, 3) for name in ("first", "last", "moved", "spread", "saturated")),
-            *(_number(f"loss at {name}", f"loss_{name}") for name in ("first", "last")),
+            as_it_is("part"),
+            as_it_is("n"),
+            *(numbers(name, name, 3) for name in ("first", "last", "moved", "spread", "saturated")),
+            *(numbers(f"loss at {name}", f"loss_{name}") for name in ("first", "last")),
         ],
         caption=(
             "first, last: the mean score, untrained (250 test images, batch statistics) and after "

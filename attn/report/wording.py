@@ -1,14 +1,12 @@
 """Verdicts in words: for Markdown, the page, and a terminal of 100 columns."""
 
-import textwrap
-
 import pandas as pd
 
-from attn.report.claims import METRICS, PRECISE, Claim
-from attn.report.formats import MINUS, WIDTH, interval, number, plain
-from attn.report.group import Group
-from attn.report.verdicts import Judged
-from attn.stats import INCONCLUSIVE, LOOK, MOST_SEEDS, NO_VERDICT, NOT_RUN, SMOKE
+from attn.evidence.claims import METRICS, PRECISE, Claim
+from attn.evidence.group import Group
+from attn.evidence.judged import Judged
+from attn.report.formats import MINUS, interval, number
+from attn.stats import LOOK, NOT_RUN, SMOKE
 
 LEGEND = {
     "difference": "treatment minus control, seed by seed, with Student's t-interval: points of "
@@ -143,37 +141,6 @@ def _interval(one: Judged) -> str:
         return "exact" if one.found.n else ""
     shift, sign = one.claim.against or 0, one.claim.against is None
     return interval(one.found.low + shift, one.found.high + shift, _digits(one.claim), sign)
-
-
-def terminal(judged: list[Judged]) -> str:
-    """Returns a table of at most 100 columns, and below it the commands of the claims not run."""
-    run, lines, commands = [one for one in judged if one.verdict != NOT_RUN], [], {}
-    if run:
-        frame = shown(run)[["n", "difference", "95% interval", "claimed", "published"]]
-        if not frame["published"].any():
-            frame = frame.drop(columns="published")
-        frame.insert(0, "claim", [one.claim.id for one in run])
-        lines.append(plain(frame.assign(verdict=[_short(one) for one in run])))
-    for one in judged:
-        if one.verdict == NOT_RUN:
-            commands.setdefault(one.command, []).append(one.claim.id)
-    for command, claims in commands.items():
-        text = f"not run: {command} for {', '.join(claims)}"
-        lines += textwrap.wrap(text, WIDTH, subsequent_indent=" " * 9, break_on_hyphens=False)
-    return "\n".join(lines)
-
-
-def _short(one: Judged) -> str:
-    if one.verdict == NO_VERDICT:
-        return NO_VERDICT
-    if one.verdict != INCONCLUSIVE:
-        where, changed, _ = one.place.partition("+")  # all of it stands above the table
-        return f"{one.verdict}{where}{changed and '+…'}"
-    if one.looked_twice:
-        return f"{INCONCLUSIVE} after two looks"
-    if one.found.n < 2:
-        return f"{INCONCLUSIVE}, needs {one.least:,} seeds"
-    return f"{INCONCLUSIVE}, needs {f'~{one.roughly:,}' if one.needs else f'>{MOST_SEEDS:,}'} seeds"
 
 
 def seeds_of(one: Judged) -> str:

@@ -7,7 +7,7 @@ import pandas as pd
 
 from attn.config.catalogue import choices, recipe, recipe_key
 from attn.config.schema import Recipe
-from attn.report.collect import collect
+from attn.evidence.collect import collect
 
 BACKBONE = "mobilenet_v2"
 KEYS = {name: recipe_key(Recipe(**recipe(name, BACKBONE)), BACKBONE) for name in choices("recipe")}

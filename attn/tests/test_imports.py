@@ -33,8 +33,9 @@ ROOMS = {
         *("errors", "names", "draws", "config", "compute", "data", "network", "evaluation"),
         "runs",
     ),
-    # Finished runs as files: neither torch nor a network.
-    "report": ("errors", "names", "stats", "config", *RUNS_AS_FILES),
+    # Finished runs as files: neither torch nor a network. The evidence knows nothing of its looks.
+    "evidence": ("errors", "names", "stats", "config", *RUNS_AS_FILES),
+    "report": ("errors", "names", "stats", "config", "evidence", *RUNS_AS_FILES),
 }
 # What a room may import within a function besides: a check builds the network that it is asked of.
 LATER = {
@@ -118,6 +119,7 @@ def test_imports_run_one_way():
         ("attn/stats.py", "def f():\n    import attn.errors"),
         ("attn/data/noise.py", "from attn import config"),
         ("attn/report/page.py", "import train"),
+        ("attn/evidence/scores.py", "from attn.report.formats import number"),
     ],
 )
 def test_an_upward_import_is_noticed(name, line):

@@ -9,7 +9,7 @@ import pytest
 
 from attn.config import catalogue, sweep, words
 from attn.config.catalogue import choices
-from attn.report import claims
+from attn.evidence.claims_file import load
 from attn.tests.conftest import ROOT, TINY, folders
 
 READMES = [
@@ -119,7 +119,7 @@ def test_an_experiment_and_a_claim_of_ones_own(tmp_path, monkeypatch):
     cells = sweep.split(["experiment=se_places"])
     assert [cell[1] for cell in cells] == [f"location={w}" for w in ("none", "first", "last")]
     (configs / "mine.yaml").write_text(entries)
-    (table,), (claim,) = claims.load(configs / "mine.yaml")
+    (table,), (claim,) = load(configs / "mine.yaml")
     assert claim.table is table and table.command() == (
         "python train.py experiment=se_places recipe=quick backbone=resnet20"
     )

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats as scipy_stats
 
 from attn import stats
-from attn.report.claims import load
+from attn.evidence.claims_file import load
 from attn.stats import CONTRADICTED, INCONCLUSIVE, INSIDE, OUTSIDE, REPRODUCED, Adjusted, Estimate
 
 VALUES = np.random.default_rng(20_26).normal(0.4, 1.0, 7)

@@ -7,10 +7,10 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pandas as pd
 
+from attn.evidence import frozen
+from attn.evidence.group import CONFIGURATION, Group, with_variant
 from attn.names import CLASSES, COLOURS, channel_name, of_input_channels, restriction
-from attn.report import frozen
 from attn.report.figures.style import STYLE, channel_colour, finish, look
-from attn.report.group import CONFIGURATION, Group, with_variant
 
 MOST_CHANNELS = 64
 FEW = 4  # images, where there are many places

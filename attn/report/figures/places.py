@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 
 from attn import stats
+from attn.evidence import blocks
+from attn.evidence.group import Group, with_variant
+from attn.evidence.placement import PLACES, differences, medians
 from attn.names import restriction
-from attn.report import blocks
 from attn.report.figures.style import STYLE, finish, look, whole_numbers
 from attn.report.formats import counted, number
-from attn.report.group import Group, with_variant
-from attn.report.placement import PLACES, differences, medians
 
 
 def figures(group: Group, folder: Path) -> list[Path]:

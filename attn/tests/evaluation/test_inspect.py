@@ -10,9 +10,9 @@ from attn.draws import FIXED_SEED, ORDER, permutation
 from attn.evaluation import inspect as inspection
 from attn.evaluation.inspect import evenly, files_of, inspect, swap
 from attn.evaluation.predict import Predictor, fixed_test_order
+from attn.evidence import content
 from attn.network.build import build
 from attn.network.scores import Scores, by_channel, record
-from attn.report import content
 from attn.training.shared import split_inputs
 
 IMAGES = 120

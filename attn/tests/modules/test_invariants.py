@@ -7,10 +7,10 @@ import torch
 from torch import nn
 
 from attn.config.catalogue import choices
+from attn.evidence.collect import PARTS
 from attn.modules import MECHANISMS
 from attn.modules.cbam import POOLS
 from attn.network.scores import Scores, ScoreStatistics, is_logits, record
-from attn.report.collect import PARTS
 from attn.tests.conftest import Standing
 
 NAMES = sorted(set(choices("attention")) - {"none"})

@@ -7,9 +7,9 @@ import subprocess
 
 import pytest
 
-from attn.report.collect import collect
+from attn.evidence.collect import collect
+from attn.evidence.group import named
 from attn.report.explorer import write_explorer
-from attn.report.group import named
 from attn.tests.made_up import SCORES, run
 from attn.tests.report.test_page import CHROMIUM, OPTIONS
 

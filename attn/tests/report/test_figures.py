@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from attn.evidence.claims_file import load
+from attn.evidence.verdicts import judge
 from attn.modules import MECHANISMS
-from attn.report.claims import load
-from attn.report.figures import accuracy, channels, style
-from attn.report.verdicts import judge
+from attn.report.figures import accuracy, channels, layers, style
+from attn.report.figures.forest import forest
 from attn.tests.made_up import ATTENDED, group_of, run
 
 TABLES, CLAIMS = load()
@@ -51,7 +52,7 @@ def test_the_forest_has_every_seeds_point_and_the_published_number(tmp_path, mon
     drawn = []
     monkeypatch.setattr(accuracy, "finish", lambda figure, *rest: drawn.append(figure))
     judged = judge(group_of(tmp_path), CLAIMS)
-    accuracy.forest(judged, "heading", Path("unused"))
+    forest(judged, "heading", Path("unused"))
     (axis,) = drawn[0].axes
     assert [label.get_text() for label in axis.get_yticklabels()] == [
         "With noise channels attention on the input beats\nnone. (n=3)"
@@ -70,7 +71,7 @@ def test_a_forest_without_published_numbers_explains_none(tmp_path, monkeypatch)
         run(tmp_path, seed, 0.84, recipe="quick", **ATTENDED)
     drawn = []
     monkeypatch.setattr(accuracy, "finish", lambda figure, *rest: drawn.append(figure))
-    accuracy.forest(judge(group_of(tmp_path), CLAIMS), "heading", Path("unused"))
+    forest(judge(group_of(tmp_path), CLAIMS), "heading", Path("unused"))
     legend = [text.get_text() for text in drawn[0].axes[0].get_legend().get_texts()]
     assert legend == ["a seed", "mean, 95% interval", "smallest effect of interest, or margin"]
 
@@ -82,7 +83,7 @@ def test_a_seed_far_away_is_an_arrow_and_leaves_the_others_room(tmp_path, monkey
         run(tmp_path, seed, 0.5 + gain, **ATTENDED)
     drawn = []
     monkeypatch.setattr(accuracy, "finish", lambda figure, *rest: drawn.append(figure))
-    accuracy.forest(judge(group_of(tmp_path), CLAIMS), "heading", Path("unused"))
+    forest(judge(group_of(tmp_path), CLAIMS), "heading", Path("unused"))
     (axis,) = drawn[0].axes
     low, high = axis.get_xlim()
     assert -30 < low < -2.2 and 0.9 < high < 30  # the mean is -2.2
@@ -116,7 +117,7 @@ def test_many_heat_maps_are_several_figures(tmp_path, monkeypatch):
     monkeypatch.setattr(
         channels, "heat_maps", lambda some, title, path: panels.append(some) or path
     )
-    paths = channels.by_layer(group_of(tmp_path), tmp_path)
+    paths = layers.by_layer(group_of(tmp_path), tmp_path)
     assert [len(some) for some in panels] == [channels.MOST_PANELS, 1]
     assert [path.stem[-2:] for path in paths] == ["-1", "-2"]
 

@@ -12,12 +12,13 @@ import pytest
 from matplotlib.testing.compare import compare_images
 
 from attn.data import load as load_data
-from attn.report.claims import load
-from attn.report.collect import collect
+from attn.evidence.claims_file import load
+from attn.evidence.collect import collect
+from attn.evidence.group import FRAMES, Group, named, published
 from attn.report.explorer import write_explorer
-from attn.report.group import FRAMES, Group, named, published
 from attn.report.page import write_page
-from attn.report.report import own_verdicts, remake_of, report, write_tables, write_verdicts
+from attn.report.report import remake_of, report
+from attn.report.section import own_verdicts, write_tables, write_verdicts
 from attn.tests.conftest import ROOT
 from attn.tests.made_up import made_up_runs, run
 

@@ -13,14 +13,16 @@ import yaml
 
 from attn.config.sweep import configuration
 from attn.errors import RunError
-from attn.report import accuracies, content, formats, frozen, tables, verdicts
-from attn.report.claims import load
-from attn.report.collect import collect
+from attn.evidence import accuracies, content, frozen, verdicts
+from attn.evidence.claims_file import load
+from attn.evidence.collect import collect
+from attn.evidence.group import Group, named
+from attn.evidence.scores import gates, importance, separation
+from attn.report import formats, tables
 from attn.report.figures import channels
-from attn.report.group import Group, named
 from attn.report.page import command_of
-from attn.report.report import report, write_tables
-from attn.report.scores import gates, importance, separation
+from attn.report.report import report
+from attn.report.section import write_tables
 from attn.stats import CONTRADICTED, REPRODUCED
 from attn.tests.made_up import ATTENDED, SCORES, group_of, made_up_runs, run
 

@@ -6,10 +6,12 @@ from dataclasses import replace
 import pytest
 
 from attn import stats
+from attn.evidence.claims_file import load
+from attn.evidence.judged import Judged
+from attn.evidence.verdicts import judge
 from attn.report import wording
-from attn.report.claims import load
-from attn.report.report import Section, own_verdicts
-from attn.report.verdicts import Judged, judge
+from attn.report.section import Section, own_verdicts
+from attn.report.terminal import lines_of
 from attn.stats import INCONCLUSIVE, NOT_RUN
 from attn.tests.made_up import group_of, pair_up
 
@@ -23,7 +25,7 @@ def test_every_claim_is_answered_or_named_with_its_command(tmp_path):
     own = own_verdicts([Section(group, judge(group, CLAIMS), [])], CLAIMS)
     assert [one.claim.id for one in own] == [claim.id for claim in CLAIMS]
     assert {one.verdict for one in own} == {NOT_RUN}
-    text = wording.terminal(own)
+    text = lines_of(own)
     assert all(len(line) <= 100 for line in text.splitlines())
     for table in TABLES:
         assert f"not run: python train.py experiment={table.id} for" in " ".join(text.split())
@@ -32,7 +34,7 @@ def test_every_claim_is_answered_or_named_with_its_command(tmp_path):
 def test_the_terminals_table_fits_100_columns(tmp_path):
     pair_up(tmp_path, 0.0061)
     shutil.rmtree(next(tmp_path.glob("c1-*")))
-    lines = wording.terminal(judge(group_of(tmp_path), CLAIMS)).splitlines()
+    lines = lines_of(judge(group_of(tmp_path), CLAIMS)).splitlines()
     assert lines[0].split()[:3] == ["claim", "n", "difference"]
     row = next(line for line in lines if line.startswith("attention-recovers-noise"))
     assert "+0.61" in row and "inconclusive, needs ~10 seeds" in row  # nine are below the minimum
@@ -59,6 +61,6 @@ def test_the_longest_verdict_is_whole_and_a_long_name_is_cut(name):
     one = Judged(replace(CLAIMS[0], id=name), "mobilenet_v2")
     one.found = stats.Estimate(10, -12.34, 99.0, -123.45, 123.45)
     one.verdict, one.needs = INCONCLUSIVE, None
-    line = wording.terminal([one]).splitlines()[1]
+    line = lines_of([one]).splitlines()[1]
     assert line.endswith("+0.94 inconclusive, needs >1,000 seeds") and len(line) <= 100
     assert ("…" in line) == (len(name) > 50)

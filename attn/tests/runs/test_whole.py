@@ -15,7 +15,7 @@ import attn
 from attn.config.sweep import configuration
 from attn.data.inputs import Inputs
 from attn.errors import RunError
-from attn.report.collect import collect
+from attn.evidence.collect import collect
 from attn.runs import checkpoint
 from attn.runs.files import read_arrays
 from attn.runs.folder import Run, renamed

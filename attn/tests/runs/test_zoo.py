@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from attn.errors import RunError
-from attn.report.collect import collect
+from attn.evidence.collect import collect
 from attn.runs import zoo
 from attn.runs.load import load_run, read_run
 from attn.tests.conftest import ROOT, folders, needs_cifar10, program

@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from attn.config.words import elements, varied
-from attn.report import blocks
-from attn.report.blocks import numbers, shapley
+from attn.evidence import blocks
+from attn.evidence.blocks import numbers, shapley
 from attn.report.figures import places
 from attn.tests.made_up import group_of, run
 

@@ -4,9 +4,10 @@ import zlib
 
 import pytest
 
-from attn.report import placement
+from attn.evidence import placement
 from attn.report.figures import places
 from attn.report.formats import MINUS
+from attn.report.tables import by_place
 from attn.tests.made_up import group_of, run
 
 GAINS = {"first": (0.01, 0.03), "per_block": (-0.02, 0.0, 0.05)}
@@ -42,7 +43,7 @@ def test_the_places_of_a_mechanism_are_compared_on_the_seeds_that_they_share(roo
     assert frame["difference"].tolist() == pytest.approx([2, 1, 2, -1])
     se = frame.loc["se", "per_block"]
     assert se["high"] + 1 == pytest.approx(-1 - se["low"]) and len(se["runs"].split()) == 2
-    shown = placement.words(table)
+    shown = by_place(table)
     assert shown.columns.tolist()[4:] == ["n", "first", "last", "per_block"]
     assert shown.to_numpy()[:, 3:].tolist() == [
         ["cbam", 1, "", "+2.00", "+1.00"],
@@ -59,7 +60,7 @@ def test_stages_data_and_backbones_are_rows_of_their_own(root):
     for gains in ({"none": (0.0, 0.0)}, GAINS):
         sweep(root, "none" if "none" in gains else "se", gains, backbone="resnet20")
     sweep(root, backbone="resnet18")  # which was not run without attention
-    shown = placement.words(placement.table(group_of(root)))
+    shown = by_place(placement.table(group_of(root)))
     assert shown[["backbone", "data", "stages"]].to_numpy().tolist() == [
         *(["mobilenet_v2", "rgb", stages] for stages in ("1+2", "all")),
         ["mobilenet_v2", "rgb_noise", "all"],
@@ -73,7 +74,7 @@ def test_of_several_configurations_of_a_name_the_largest_is_shown(root):
     """As where a YAML was edited between two sweeps."""
     sweep(root)
     sweep(root, gains={"per_block": (0.5,)}, settings="attention.reduction=8")
-    shown = placement.words(placement.table(group_of(root)))
+    shown = by_place(placement.table(group_of(root)))
     assert shown["per_block"].tolist() == [f"{MINUS}1.00"]
 
 
@@ -81,11 +82,11 @@ def test_the_median_is_of_the_mechanisms_that_stand_at_every_place(root, monkeyp
     gains = {"se": (0.01, 0.04), "cbam": (0.02, 0.06), "cse": (0.06, 0.05)}
     for attention, (first, last) in gains.items():
         sweep(root, attention, {"first": (first,), "last": (last,)})
-        shown = placement.words(placement.table(group_of(root))).to_string()
+        shown = by_place(placement.table(group_of(root))).to_string()
         assert ("median" in shown) == (attention == "cse")
     sweep(root, "static", {"first": (0.3,), "last": (0.3,)})  # a control
     sweep(root, "cbam+kernel=3", {"first": (0.3,), "per_stage": (0.3,)})  # a variant
-    shown = placement.words(placement.table(group_of(root)))
+    shown = by_place(placement.table(group_of(root)))
     median = ["mobilenet_v2", "rgb", "", "median of 3", "", "+2.00", "+5.00", ""]
     assert shown.iloc[-1].tolist() == median
     drawn = []
@@ -99,7 +100,7 @@ def test_the_median_is_of_the_mechanisms_that_stand_at_every_place(root, monkeyp
     assert dotted == [[pytest.approx(2)], [pytest.approx(5)], []]
     assert "Dotted: median of 3 mechanisms" in note
     sweep(root, "sse", {"last": (0.3,), "per_block": (0.3,)})  # now nothing stands everywhere
-    assert "median" not in placement.words(placement.table(group_of(root))).to_string()
+    assert "median" not in by_place(placement.table(group_of(root))).to_string()
 
 
 def test_what_has_no_baseline_has_no_row(tmp_path):

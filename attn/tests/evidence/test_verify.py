@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from attn.report.collect import collect
-from attn.report.group import Group, named
-from attn.report.verify import NEAR, OTHER, SAME, UNKNOWN, compared, inconsistent
+from attn.evidence.collect import collect
+from attn.evidence.group import Group, named
+from attn.evidence.verify import NEAR, OTHER, SAME, UNKNOWN, compared, inconsistent
 from attn.tests.conftest import ROOT, TINY, program
 from attn.tests.made_up import SPREAD, run
 

@@ -10,8 +10,8 @@ import yaml
 
 from attn.config.catalogue import parsed, recipe_key
 from attn.config.schema import Config
+from attn.evidence.group import FRAMES, KEY, NAMES, ORDER, Group, read_csv
 from attn.names import of_final_features, of_input_channels
-from attn.report.group import FRAMES, KEY, NAMES, ORDER, Group, read_csv
 from attn.runs.files import UNREADABLE, read_arrays
 from attn.runs.folder import Run
 from attn.runs.whole import AGAIN, Damaged, check_finished, check_unfinished, reading

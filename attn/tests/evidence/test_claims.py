@@ -10,7 +10,8 @@ from attn.config import catalogue, sweep
 from attn.config.check import check
 from attn.config.cli import register
 from attn.config.sweep import configuration
-from attn.report.claims import CLAIMS, ClaimError, command_words, load
+from attn.evidence.claims import ClaimError, command_words
+from attn.evidence.claims_file import CLAIMS, load
 from attn.report.page import command_of
 
 TABLES, EVERY = load()

@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from attn import stats
+from attn.evidence.group import Group, by_pair, one_configuration
 from attn.names import BLOCKS
-from attn.report.group import Group, by_pair, one_configuration
 
 NAMES = ["backbone", "data", "attention"]
 PREFIX = "blocks "

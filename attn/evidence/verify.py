@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from attn import stats
+from attn.evidence.group import CONFIGURATION, Group
 from attn.names import labels_in_order
-from attn.report.group import CONFIGURATION, Group
 
 SAME, NEAR, OTHER, UNKNOWN = "the same bits", "in the interval", "NOT THE SAME", "not comparable"
 CLOSE = 1e-9  # accuracies, which CSV files hold to the last digit

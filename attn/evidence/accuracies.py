@@ -5,8 +5,8 @@ import math
 import pandas as pd
 
 from attn import stats
-from attn.report.claims import Row, Table
-from attn.report.group import (
+from attn.evidence.claims import Row, Table
+from attn.evidence.group import (
     PAIR,
     Group,
     by_configuration,
@@ -15,7 +15,7 @@ from attn.report.group import (
     one_configuration,
     with_variant,
 )
-from attn.report.verdicts import missing
+from attn.evidence.verdicts import missing
 
 
 def accuracy(group: Group, table: Table) -> pd.DataFrame:

@@ -4,9 +4,8 @@ import pandas as pd
 
 from attn import stats
 from attn.config.catalogue import choices
+from attn.evidence.group import PAIR, Group, one_configuration, pairs_of
 from attn.names import CONTROLS, LOCATIONS
-from attn.report.formats import number
-from attn.report.group import PAIR, Group, one_configuration, pairs_of
 
 PLACES = [place for place in LOCATIONS if place != "none"]
 NAMES = ["backbone", "data", "stages", "attention"]
@@ -61,17 +60,3 @@ def medians(frame: pd.DataFrame) -> pd.Series:
     mine = frame[frame["attention"].isin(PLAIN) & (frame["stages"] == "all")]
     wide = mine.pivot_table(index="attention", columns="location", values="difference").dropna()
     return wide.median().rename(f"median of {len(wide)}") if len(wide) > 2 else pd.Series()
-
-
-def words(frame: pd.DataFrame) -> pd.DataFrame:
-    """Returns the table as people read it: a row for each mechanism, a column for each place."""
-    rows = []
-    for _, alike in frame.groupby(["backbone", "data"]):
-        for key, mine in alike.groupby([*NAMES, "n"]):
-            rows.append((key, mine.set_index("location")["difference"]))
-        if len(median := medians(alike)):
-            rows.append(((*key[:2], "", median.name, ""), median))
-    names = pd.DataFrame([key for key, _ in rows], columns=[*NAMES, "n"])
-    cells = pd.DataFrame([cells.to_dict() for _, cells in rows])
-    places = [place for place in PLACES if place in cells]
-    return names.join(cells[places].map(lambda value: number(value, sign=True)))

@@ -6,9 +6,9 @@ import pandas as pd
 import pytest
 
 from attn.errors import RunError
-from attn.report.claims import load
-from attn.report.collect import collect
-from attn.report.group import named
+from attn.evidence.claims_file import load
+from attn.evidence.collect import collect
+from attn.evidence.group import named
 from attn.report.report import PUBLISHED, report
 from attn.tests.made_up import ATTENDED, SCORES, group_of, run
 

@@ -9,12 +9,15 @@ import pytest
 import yaml
 
 from attn import stats
-from attn.report import accuracies, claims, wording
-from attn.report.claims import load
-from attn.report.group import named
+from attn.evidence import accuracies
+from attn.evidence.claims_file import CLAIMS as CLAIMS_YAML
+from attn.evidence.claims_file import load
+from attn.evidence.group import named
+from attn.evidence.scores import BOUNDS, with_metrics
+from attn.evidence.verdicts import judge
+from attn.report import wording
 from attn.report.report import report
-from attn.report.scores import BOUNDS, with_metrics
-from attn.report.verdicts import judge
+from attn.report.terminal import lines_of
 from attn.stats import (
     CONTRADICTED,
     INCONCLUSIVE,
@@ -116,7 +119,7 @@ def test_the_demonstration_gives_no_verdict_and_keeps_its_numbers(tmp_path):
     pair_up(tmp_path, 0.0061, recipe="quick+epochs=1")
     one = judged(tmp_path)
     assert one.verdict == NO_VERDICT and one.found.mean == pytest.approx(0.61, abs=0.05)
-    assert "no verdict" in wording.terminal([one])
+    assert "no verdict" in lines_of([one])
 
 
 def test_image_files_say_what_they_are(tmp_path):
@@ -165,7 +168,7 @@ def claims_on(tmp_path, metric, **more):
     """A claim of one's own on a metric of the noise table, as configs/claims.yaml has it."""
     own = {"id": "mine", "statement": "So.", "table": "noise", "metric": metric, "smallest": 0.1}
     own |= {"treatment": NOISY_FIRST, "direction": "more", "minimum": 6}
-    content = yaml.safe_load(claims.CLAIMS.read_text())
+    content = yaml.safe_load(CLAIMS_YAML.read_text())
     like = next(one for one in content["claims"] if one["metric"] == "score_gap")
     content["claims"] = [{k: v for k, v in like.items() if k not in DECIDED} | own | more]
     path = tmp_path / "claims.yaml"
@@ -199,7 +202,7 @@ def test_a_metric_of_scores_is_held_against_a_number_or_a_row(tmp_path, metric):
         (one,) = judge(group, [claim])
         shown = wording.shown([one]).iloc[0]
         assert one.found.n == 6 and not one.missing and shown["difference"] == text
-        assert "points" not in " ".join(map(str, shown)) and text in wording.terminal([one])
+        assert "points" not in " ".join(map(str, shown)) and text in lines_of([one])
 
 
 def test_the_contrast_of_a_gate_is_held_against_that_of_the_first_convolution(tmp_path):
@@ -226,7 +229,7 @@ def test_claims_on_scores(tmp_path):
     shown = wording.shown([gap]).iloc[0]
     assert shown["difference"] == "0.901" and shown["published"] == "0.904"
     assert shown["claimed"] == "> 0.5"
-    assert "0.901 0.900 to 0.902   > 0.5" in wording.terminal([gap])
+    assert "0.901 0.900 to 0.902   > 0.5" in lines_of([gap])
     auc = judged(tmp_path, "modalities")
     assert auc.verdict == REPRODUCED and (auc.found.low, auc.found.high) == (0.5, 0.5)
     assert wording.shown([auc]).iloc[0]["95% interval"] == "all equal"
@@ -359,14 +362,14 @@ def test_a_first_look_that_does_not_decide_asks_for_seeds(tmp_path):
     one = undecided(tmp_path, seeds=10)
     assert one.needs > 30 and one.roughly >= one.needs
     assert one.text == f"inconclusive (needs about {one.roughly} seeds)"
-    assert wording.terminal([one]).splitlines()[1].endswith(f"needs ~{one.roughly} seeds")
+    assert lines_of([one]).splitlines()[1].endswith(f"needs ~{one.roughly} seeds")
     assert replace(one, needs=104).roughly == 110
 
 
 def test_a_second_look_asks_for_none(tmp_path):
     one = undecided(tmp_path, seeds=30)
     assert one.needs is None and one.text == "inconclusive after its second look"
-    assert wording.terminal([one]).splitlines()[1].endswith("inconclusive after two looks")
+    assert lines_of([one]).splitlines()[1].endswith("inconclusive after two looks")
 
 
 def test_the_page_has_the_commands_that_trained_these_very_runs(tmp_path):

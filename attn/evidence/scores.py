@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 
 from attn import stats
+from attn.evidence import frozen
+from attn.evidence.claims import SCORES
+from attn.evidence.group import CONFIGURATION, Group, by_configuration, estimate_columns
 from attn.names import COLOURS, channel_name, of_input_channels
-from attn.report import frozen
-from attn.report.claims import SCORES
-from attn.report.group import CONFIGURATION, Group, by_configuration, estimate_columns
 
 NEAREST = 1e-7  # to 0 and 1, that a score counts as: in float32 a gate may reach either
 EXTREME = math.log((1 - NEAREST) / NEAREST)  # that score's logit

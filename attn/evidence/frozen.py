@@ -7,8 +7,8 @@ rows must say that nothing is lost.
 import pandas as pd
 
 from attn import stats
+from attn.evidence.group import CONFIGURATION, Group, by_configuration
 from attn.names import EVERY_GATE
-from attn.report.group import CONFIGURATION, Group, by_configuration
 
 
 def table(group: Group) -> pd.DataFrame:

@@ -8,8 +8,8 @@ stays.
 import pandas as pd
 
 from attn import stats
+from attn.evidence.group import Group, by_configuration
 from attn.names import channel_name
-from attn.report.group import Group, by_configuration
 
 LEAST_GAP = 0.01  # between the two usual scores: with less the question has no answer
 PARTS = {  # of a pair of channels, and how they are called

@@ -1,0 +1,182 @@
+"""Draws the scores and the health of gates inside a network, and of its final features."""
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+
+from attn.evidence.group import CONFIGURATION, Group, with_variant
+from attn.names import restriction
+from attn.report.figures.style import NOISE, STYLE, finish, look
+
+WIDE = 512  # pixels of a heat map's row
+
+
+MOST_PANELS = 9  # of heat maps in a figure
+
+
+def by_rank(group: Group, folder: Path) -> list[Path]:
+    """Draws the scores of the final features, highest first, a line for each run.
+
+    There is a figure for each backbone, with a panel for each data.
+    """
+    runs = group.runs[group.runs["run"].isin(list(group.ranked))]
+    paths = []
+    for backbone, mine in runs.groupby("backbone"):
+        panels = list(mine.groupby("data"))
+        with plt.rc_context(STYLE):
+            size = (1.5 + 5.5 * len(panels), 4.4)
+            figure, axes = plt.subplots(1, len(panels), figsize=size, squeeze=False, sharey=True)
+            for axis, (data, rows) in zip(axes[0], panels, strict=True):
+                for _, alike in rows.groupby(CONFIGURATION, sort=False):
+                    _ranks(axis, alike, group.ranked)
+                axis.set_title(data, loc="left", fontsize=10)
+                axis.set_xlabel("channel, by its score")
+                axis.grid(alpha=0.3)
+                axis.legend(frameon=False, fontsize=8)
+            axes[0, 0].set_ylabel("mean score over the test set")
+            heading = f"Scores of the final features: {backbone}, attention at last\n{group.title}"
+            path = folder / f"scores-ranked-{backbone}.png"
+            paths.append(finish(figure, heading, path, "A line a run, its highest score first."))
+    return paths
+
+
+def _ranks(axis, runs: pd.DataFrame, ranked: dict):
+    first = runs.iloc[0]
+    name = f"{with_variant(first['attention'], first['variant'])} (n={len(runs)})"
+    for run in runs["run"]:
+        scores, colour = ranked[run].astype(float), look(first["attention"])["color"]
+        axis.plot(np.arange(1, len(scores) + 1), scores, color=colour, linewidth=1, label=name)
+        name = None  # in the legend once
+
+
+def by_layer(group: Group, folder: Path) -> list[Path]:
+    """Draws heat maps for per_block and per_stage, by backbone and location, MOST_PANELS a figure.
+
+    A panel is a configuration. A row is a place, with its channels in the order of their scores.
+    """
+    if group.scores.empty:
+        return []
+    inner = group.runs[group.runs["location"].isin(["per_block", "per_stage"])]
+    shown = inner[inner["run"].isin(group.scores["run"])]
+    paths = []
+    for (backbone, location), runs in shown.groupby(["backbone", "location"]):
+        panels = [
+            (_panel_title(runs.loc[i]), _rows_of(group.scores[group.scores["run"] == run]))
+            for i, run in runs["run"].items()
+        ]
+        title = f"Scores by place and channel: {backbone}, {location}\n{group.title}"
+        for page in range(0, len(panels), MOST_PANELS):
+            number = f"-{page // MOST_PANELS + 1}" if len(panels) > MOST_PANELS else ""
+            path = folder / f"scores-layers-{backbone}-{location}{number}.png"
+            paths.append(heat_maps(panels[page : page + MOST_PANELS], title, path))
+    return paths
+
+
+def _panel_title(run) -> str:
+    data = "" if run["data"] == "rgb" else f", {run['data']}"
+    name = with_variant(run["attention"] + restriction(run["stages"]), run["variant"])
+    return f"{name}{data}, seed {run['seed']}"
+
+
+def _rows_of(scores: pd.DataFrame) -> dict:
+    return {
+        module: np.sort(rows["mean"].to_numpy())[::-1]
+        for module, rows in scores.groupby("module", sort=False)
+    }
+
+
+def heat_maps(panels: list[tuple], title: str, path: Path) -> Path:
+    """Draws a panel for each (name, {place: its channels' mean scores, highest first}).
+
+    All rows have the same width, however many channels they have.
+    """
+    columns = min(3, len(panels))
+    lines = [panels[i : i + columns] for i in range(0, len(panels), columns)]
+    heights = [0.6 + 0.16 * max(len(rows) for _, rows in line) for line in lines]
+    with plt.rc_context(STYLE):
+        size = (1.2 + 3.6 * columns, max(3.6, 1.4 + sum(heights)))
+        figure, axes = plt.subplots(
+            len(lines), columns, figsize=size, squeeze=False, height_ratios=heights
+        )
+        for axis, (name, rows) in zip(axes.flat, panels, strict=False):
+            image = [m[np.arange(WIDE) * len(m) // WIDE] for m in rows.values()]
+            drawn = axis.imshow(
+                image, aspect="auto", vmin=0, vmax=1, cmap="cividis", interpolation="nearest"
+            )
+            places = [f"{_short(place)}  {len(means)}" for place, means in rows.items()]
+            axis.set_yticks(range(len(places)), places, fontsize=5.5)
+            axis.set_xticks([])
+            axis.set_title(name, loc="left", fontsize=8)
+        for axis in axes.flat[len(panels) :]:
+            axis.set_visible(False)
+        bar = figure.colorbar(drawn, ax=axes, shrink=min(1, 3 / max(2.2, sum(heights))), pad=0.01)
+        bar.set_label("mean score over the whole test set")
+        note = "A row is a place with so many channels, the highest score to the left."
+        return finish(figure, title, path, note)
+
+
+def _short(place: str) -> str:
+    return place.replace(".seams", "").replace("features.", "f").replace("layer", "l")
+
+
+def health(gates: pd.DataFrame, title: str, folder: Path) -> list[Path]:
+    """Draws gate health (`scores.gates`), a figure for each location."""
+    return [
+        _health(mine, f"Gate health: attention at {location}\n{title}", folder, location)
+        for location, mine in (gates.groupby("location") if len(gates) else ())
+    ]
+
+
+def _health(gates: pd.DataFrame, heading: str, folder: Path, location: str) -> Path:
+    """Draws first and last mean score, spread and saturation of the gates at a location."""
+    several = gates["backbone"].nunique() > 1
+    names = [_health_name(row, several) for row in gates.itertuples()]
+    at = np.arange(len(names))
+    with plt.rc_context(STYLE):
+        size = (10, 0.24 * len(names) + 1.8)
+        figure, axes = plt.subplots(1, 3, figsize=size, sharey=True, width_ratios=[2, 1, 1])
+        for y, row in zip(at, gates.itertuples(), strict=True):
+            style = look(row.attention)
+            axes[0].plot([row.first, row.last], [y, y], color=style["color"], linewidth=1.5)
+            axes[0].plot(row.first, y, ms=5, **style, mfc="white")
+            axes[0].plot(row.last, y, ms=5, **style)
+            axes[1].barh(y, row.spread, color=style["color"])
+            axes[2].barh(y, row.saturated, color=style["color"])
+        axes[0].axvline(0.5, color=NOISE, linewidth=0.8, linestyle=":")
+        axes[0].set_yticks(at, names, fontsize=7)
+        axes[0].set_ylim(len(names) - 0.5, -0.5)
+        axes[0].set_xlabel("mean score: hollow untrained, filled trained")
+        axes[1].set_xlabel("sd over images")
+        axes[2].set_xlabel("saturated share")
+        axes[2].set_xlim(0, 1)
+        for axis in axes:
+            axis.grid(axis="x", alpha=0.3)
+        note = "Means over channels, places and seeds. Saturated: below 0.05 or above 0.95."
+        return finish(figure, heading, folder / f"health-{location}.png", note)
+
+
+def _health_name(row, several: bool) -> str:
+    words = [row.backbone] if several else []
+    words += [with_variant(row.attention + restriction(row.stages), row.variant)]
+    words += [row.data] if row.data != "rgb" else []
+    words += [row.part] if row.part != "gate" else []
+    return f"{', '.join(words)} (n={row.n})"
+
+
+def by_place(scores, title: str, path: Path) -> Path:
+    """Draws a box for each place of attention, of the mean scores of its channels.
+
+    `scores` has the columns module and mean.
+    """
+    modules = list(dict.fromkeys(scores["module"]))
+    means = [scores.loc[scores["module"] == module, "mean"] for module in modules]
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(figsize=(8, max(3, 0.32 * len(modules) + 1.8)))
+        axes.boxplot(means, orientation="horizontal", tick_labels=modules, sym=".")
+        axes.invert_yaxis()
+        axes.set_xlim(0, max(1, scores["mean"].max()))
+        axes.set_xlabel("mean score of a channel over the whole test set")
+        axes.grid(axis="x", alpha=0.3)
+        return finish(figure, f"Scores by place\n{title}", path)

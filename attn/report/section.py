@@ -1,0 +1,129 @@
+"""The tables and verdicts of a group of runs, as they are written and shown."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from attn.evidence import verdicts
+from attn.evidence.claims import Claim, Table
+from attn.evidence.group import Group, write_csv
+from attn.evidence.judged import Judged, frame_of
+from attn.report import formats, tables, wording
+from attn.report.columns import Entry
+from attn.runs.files import write
+
+
+@dataclass
+class Shown:
+    """A table as it is written and put on the page.
+
+    `behind` holds (label, names of its runs) for each row that has runs.
+    """
+
+    id: str
+    title: str
+    frame: pd.DataFrame  # in words
+    caption: str
+    behind: list[tuple[str, list[str]]] = field(default_factory=list)
+
+
+@dataclass
+class Section:
+    """One group of runs with its verdicts, tables and figures."""
+
+    group: Group
+    judged: list[Judged]
+    tables: list[Shown]
+    figures: list[Path] = field(default_factory=list)
+
+
+def write_tables(
+    group: Group, definitions: list[Table], claims: list[Claim], out: Path, remake: str
+) -> Section:
+    """Writes every table of a group as CSV and Markdown, and returns the group's section.
+
+    `remake` is the command that makes the tables again.
+    """
+    folder, shown = out / group.name, []
+    for entry in [*map(tables.of_claims, definitions), *tables.ENTRIES]:
+        frame = entry.rows(group)
+        if len(frame):
+            shown.append(_write(folder, entry, group, frame, remake))
+        else:  # of runs that are gone
+            for kind in ("csv", "md", "tex"):  # LaTeX of an earlier version
+                (folder / f"{entry.id}.{kind}").unlink(missing_ok=True)
+    return Section(group, verdicts.judge(group, claims), shown)
+
+
+def _write(folder: Path, entry: Entry, group: Group, frame, remake: str) -> Shown:
+    if "variant" in frame and not frame["variant"].any():
+        frame = frame.drop(columns="variant")
+    labels = [label_of(row) for row in frame.to_dict("records")]
+    behind = [(what, runs.split()) for what, runs in zip(labels, frame["runs"], strict=True)]
+    title, words = f"{entry.title}: {group.title}", entry.in_words(frame)
+    caption = entry.below(group, frame, remake)
+    write_csv(folder / f"{entry.id}.csv", frame.drop(columns="runs"), float_format="%.6g")
+    write(folder / f"{entry.id}.md", f"### {title}\n\n{formats.markdown(words)}\n{caption}\n")
+    return Shown(entry.id, title, words, caption, [pair for pair in behind if pair[1]])
+
+
+def label_of(row: dict) -> str:
+    if "model" in row:
+        return row["model"]
+    keys = ("backbone", "data", "location", "stages", "attention", "variant", "part", "channel")
+    values = [row.get(key) for key in keys]
+    return ", ".join(value for value in values if isinstance(value, str) and value)
+
+
+def own_verdicts(sections: list[Section], claims: list[Claim]) -> list[Judged]:
+    """Returns each claim's verdicts on its own experiment, from every group that has its runs.
+
+    Where no group has them, the verdict says that the experiment was not run.
+    """
+    every = [one for section in sections for one in section.judged if one.own and one.found.n]
+    result = []
+    for claim in claims:
+        mine = [one for one in every if one.claim.id == claim.id]
+        result += mine or [Judged(claim, claim.table.backbone)]
+    return result
+
+
+def parts_of(sections: list[Section], claims: list[Claim]) -> list[tuple[str, list[Judged]]]:
+    """Returns (heading, verdicts) for each part of the report.
+
+    The published experiments come first, then the published experiments that were not run. Verdicts
+    on other experiments come last.
+    """
+    own = own_verdicts(sections, claims)
+    parts = []
+    for section in sections:
+        mine = [one for one in own if one.group is section.group]
+        parts.append((f"The published experiment, {section.group.title}", mine))
+    waiting = [one for one in own if one.group is None]
+    parts.append(("Published experiments that were not run", waiting))
+    for section in sections:
+        for backbone in dict.fromkeys(one.backbone for one in section.judged):
+            mine = [one for one in section.judged if one.backbone == backbone and not one.own]
+            mine = [one for one in mine if one.found.n or one.missing]
+            parts.append((wording.elsewhere(section.group, backbone), mine))
+    return [(title, judged) for title, judged in parts if judged]
+
+
+def write_verdicts(sections: list[Section], claims: list[Claim], out: Path):
+    """Writes verdicts.csv and verdicts.md, with the verdicts of every claim.
+
+    The verdicts are on published experiments and on others.
+    """
+    parts = parts_of(sections, claims)
+    write_csv(
+        out / "verdicts.csv",
+        frame_of([one for _, judged in parts for one in judged]),
+        float_format="%.6g",
+    )
+    text = ""
+    for title, judged in parts:
+        words = wording.shown(judged)
+        text += f"### {title}\n\n{formats.markdown(words)}\n"
+    legend = "\n".join(f"- **{term}**: {what}." for term, what in wording.LEGEND.items())
+    write(out / "verdicts.md", f"{text}{legend}\n")
