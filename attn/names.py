@@ -81,9 +81,9 @@ def of_final_features(module: str) -> bool:
 
 
 def restriction(stages: str) -> str:
-    """Returns the stages or blocks that attention is restricted to, as words behind its name.
+    """Returns what follows a mechanism's name where it stands in some stages or blocks only.
 
-    stages: as runs.csv has it. The text begins with a space, and is empty for all.
+    Such a text is " stages 1+2" or " blocks 1+2". stages: the value in runs.csv; empty for all.
     """
     if stages == "all":
         return ""

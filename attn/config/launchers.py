@@ -21,7 +21,7 @@ OPTIONS = {
 
 
 def visible_gpus() -> list[str]:
-    """Returns the names of the GPUs that this process sees, as its environment has them."""
+    """Returns the GPUs of CUDA_VISIBLE_DEVICES; where it is not set, the number of each GPU."""
     if VISIBLE in os.environ:
         return [gpu for gpu in os.environ[VISIBLE].split(",") if gpu]
     known = Path("/proc/driver/nvidia/gpus")

@@ -161,7 +161,7 @@ def _chosen(given: dict[str, list[str]]) -> dict[str, list[str]]:
 
 
 def varied(experiment: str) -> list[Override]:
-    """Returns the words of what an experiment varies. Raises UserError, with the file's name."""
+    """Returns the overrides of an experiment's `params`. Raises UserError, with the file's name."""
     try:
         overrides = parsed([f"{k}={v}" for k, v in catalogue.varied(experiment).items()])
         _check_choices(overrides, GROUPS)

@@ -1,1 +1,1 @@
-"""From finished runs to groups that may be compared, their statistics, and verdicts."""
+"""From finished runs to groups that may be compared, and verdicts."""

@@ -29,8 +29,8 @@ class GatherExcite(nn.Module):
     """y = sigmoid(up(G(x))) * x; G: means over the extent, or depthwise convolutions; up: nearest.
 
     Score: the gate, (B, C, H, W), in (0, 1); (B, C, 1, 1) over the whole map.
-    Raises ValueError where the extent is neither 0 nor a power of two, where the whole map should
-    be gathered by convolutions, or where reduction is below 1.
+    Raises ValueError where the extent is neither 0 nor a power of two, where learned is true with
+    extent 0, or where reduction is below 1.
     """
 
     seam = "refine"

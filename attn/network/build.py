@@ -114,7 +114,7 @@ def multiply_adds(network: nn.Module, in_channels: int, size: int) -> int:
 
 
 def count(network: nn.Module, config: Config) -> dict:
-    """Counts parameters, and multiply-adds for one image."""
+    """Returns a network's `parameters`, and its `multiply_adds` for one image."""
     return {
         "parameters": sum(p.numel() for p in network.parameters()),
         "multiply_adds": multiply_adds(network, config.in_channels, config.recipe.size),

@@ -79,8 +79,8 @@ def _compute_capability(device) -> str:
 def describe(parts: dict) -> str:
     """Returns an environment in words; runs with the same words may be compared.
 
-    The instruction sets of AVX-512 differ in bf16 and in integers. In fp32 they are the same, and
-    have the same words; but with AMX a fused step has other kernels.
+    In fp32 all AVX-512 instruction sets compute alike and share a name. AMX alone keeps its own in
+    fused mode, where its kernels differ.
     """
     vectors = parts["instruction_set"]
     other_kernels = vectors == AMX and "fused" in parts["mode"]

@@ -174,8 +174,8 @@ class Tested:
 class Session:
     """A run in training: its trainer, its log, and the seconds spent so far.
 
-    seconds: the run's share of the time of all runs that train together. train_seconds: the time of
-    its training alone, which is not divided among these runs.
+    seconds: the time of epochs with their tests, divided among the runs that train together; the
+    summary calls it train_seconds. train_seconds: the time of training without tests, not divided.
     """
 
     def __init__(self, claim: Claim, shared: Shared):
