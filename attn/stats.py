@@ -119,9 +119,10 @@ def paired(treatment: pd.Series, control: pd.Series) -> Paired:
     keys = sorted(set(treatment.index) & set(control.index), key=lambda key: (seed_of[key], key))
     seeds = [seed_of[key] for key in keys]
     a, b = treatment[keys].to_numpy(float), control[keys].to_numpy(float)
-    varies = len(seeds) > 2 and np.ptp(a) > 0 and np.ptp(b) > 0
+    varies = len(seeds) > 2 and np.ptp(a) > EQUAL and np.ptp(b) > EQUAL
     correlation = float(stats.pearsonr(a, b).statistic) if varies else math.nan
-    wins = float(np.mean(np.sign(a - b) / 2 + 0.5)) if seeds else math.nan
+    above = np.where(np.abs(a - b) < EQUAL, 0, np.sign(a - b))
+    wins = float(np.mean(above / 2 + 0.5)) if seeds else math.nan
     return Paired(seeds, a - b, correlation, wins)
 
 

@@ -30,12 +30,11 @@ def accuracy(group: Group, table: Table) -> pd.DataFrame:
         found = [(row, *one) for row in table.rows for one in configurations_of(row, runs)]
         if sum(len(chosen) > 0 for _, _, chosen in found) < 2:
             continue
-        published = (group.recipe, backbone) == (table.recipe, table.backbone)
         baseline = one_configuration(table.row(table.baseline).of(runs))
         mine, seeds = [], set().union(*(chosen["seed"] for _, _, chosen in found))
         for row, label, chosen in found:
             entry = {"backbone": backbone, "model": label, **_summary(chosen, baseline)}
-            if published and group.comparable:
+            if table.is_of(group, backbone):
                 entry["published"] = row.published
             entry["missing"] = "; ".join(missing(group, backbone, row, seeds))
             entry["runs"] = " ".join(chosen["run"])

@@ -40,14 +40,15 @@ def gains(group: Group) -> list[tuple[dict, dict[frozenset, pd.Series], list[str
         if not sets:
             continue
         alike = group.runs[(group.runs[["backbone", "data"]] == [*key[:2]]).all(axis=1)]
-        plain = _accuracies(one_configuration(alike[alike["location"] == "none"]))
+        without = one_configuration(alike[alike["location"] == "none"])
+        plain = _accuracies(without)
         if "all" in set(runs["stages"]):
             sets["all"] = frozenset(BLOCKS.get(names["backbone"], ()))
         by_set = {
             blocks: (_accuracies(runs[runs["stages"] == text]) - plain).dropna()
             for text, blocks in sets.items()
         }
-        found.append((names, by_set, list(runs["run"][runs["stages"].isin(sets)])))
+        found.append((names, by_set, [*without["run"], *runs["run"][runs["stages"].isin(sets)]]))
     return found
 
 

@@ -78,6 +78,11 @@ class Table:
         values = catalogue.recipe(self.recipe, self.backbone)
         return catalogue.recipe_key(Recipe(**values), self.backbone)
 
+    def is_of(self, group, backbone: str) -> bool:
+        """Returns whether a group's runs on a backbone are the experiment that was published."""
+        same = (group.recipe, backbone) == (self.recipe, self.backbone)
+        return same and group.comparable and group.key[1] == self.recipe_key
+
     def row(self, model: str) -> Row:
         return next(row for row in self.rows if row.model == model)
 
@@ -97,7 +102,10 @@ class Table:
 
 @dataclass
 class Claim:
-    """A comparison and its number. The head of configs/claims.yaml describes the fields."""
+    """A row held against another row or a number.
+
+    The head of configs/claims.yaml describes the fields.
+    """
 
     id: str
     statement: str

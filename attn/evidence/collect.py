@@ -165,19 +165,24 @@ def _group(read: list[_Read], unfinished: pd.DataFrame) -> Group:
 def _edited(runs: pd.DataFrame, folders: dict[str, Path]) -> dict[str, str]:
     """Returns, by configuration, the settings in which configurations of the same names differ.
 
-    Such configurations exist where a YAML was edited between two runs, for example. The settings
+    Such configurations exist where a YAML was edited between two runs, for example. They have the
+    same names altogether, or the same mechanism at two places, or the same backbone. The settings
     are in the words that train.py takes.
     """
-    words = {}
-    for _, alike in runs.drop_duplicates([*NAMES, "configuration"]).groupby(NAMES):
-        known = {run.configuration: _settings(folders[run.run]) for run in alike.itertuples()}
-        every = dict.fromkeys(key for settings in known.values() for key in settings)
-        differing = [key for key in every if len({s.get(key) for s in known.values()}) > 1]
-        for configuration, settings in known.items():
-            words[configuration] = ", ".join(
-                f"{key}={settings[key]}" for key in differing if key in settings
-            )
-    return {configuration: text for configuration, text in words.items() if text}
+    firsts = runs.drop_duplicates("configuration")
+    known = {run.configuration: _settings(folders[run.run]) for run in firsts.itertuples()}
+    words = {configuration: {} for configuration in known}
+    places = (["backbone", "attention"], "attention."), (["backbone"], "backbone.")
+    for names, start in ((NAMES, ""), *places):
+        for _, alike in firsts.groupby(names):
+            mine = {key: known[key] for key in alike["configuration"]}
+            every = dict.fromkeys(name for settings in mine.values() for name in settings)
+            for name in (name for name in every if name.startswith(start)):
+                if len({settings.get(name) for settings in mine.values()}) > 1:
+                    for key, settings in mine.items():
+                        words[key] |= {name: settings[name]} if name in settings else {}
+    texts = {key: ", ".join(f"{k}={v}" for k, v in some.items()) for key, some in words.items()}
+    return {key: text for key, text in texts.items() if text}
 
 
 def _settings(folder: Path) -> dict[str, str]:

@@ -92,9 +92,9 @@ class Group:
 
     @property
     def other_size(self) -> str:
-        """Returns how many images the data have; empty where these are CIFAR-10's numbers.
+        """Returns "N training and M test images"; empty where these are CIFAR-10's numbers.
 
-        Data whose training images older runs did not count pass for whole.
+        Older runs, which did not count their training images, are taken to have all.
         """
         known = self.runs.get("train_images", pd.Series(dtype=float)).dropna()
         trained = int(known.iloc[0]) if len(known) else WHOLE[0]
@@ -144,14 +144,19 @@ class Group:
         return cls(folder.name, **frames, **arrays)
 
     def without(self, runs: set[str]) -> "Group":
-        """Returns the group without the data of some runs."""
+        """Returns the group without the data of some runs.
+
+        The pictures of a configuration that loses a run go too: they may be of that run.
+        """
         frames = {name: getattr(self, name) for name in FRAMES}
-        frames = {name: f if f.empty else f[~f["run"].isin(runs)] for name, f in frames.items()}
+        frames = {name: _of_runs(f, _runs_of(f) - runs) for name, f in frames.items()}
         arrays = {
             name: {k: v for k, v in getattr(self, name).items() if k not in runs}
             for name in ("predictions", "ranked")
         }
-        return replace(self, **frames, **arrays)
+        changed = set(self.runs.loc[self.runs["run"].isin(runs), "configuration"])
+        kept = {k: v for k, v in self.pictures.items() if k.split("/")[1] not in changed}
+        return replace(self, **frames, **arrays, pictures=kept)
 
     def differing(self, older: "Group") -> dict[str, tuple[dict, dict]]:
         """Returns (its row, the older group's row) of each run in which the two differ."""
@@ -165,18 +170,15 @@ class Group:
 
         Thus everything that was published stays.
         """
-        frames, published = {}, set(older.runs["run"])  # what a person deleted there is gone
-        if len(older.unfinished):
-            published |= set(older.unfinished["run"])
+        frames, finished, published = {}, _runs_of(self.runs), _runs_of(older.runs)
         for name in FRAMES:
             mine, others = getattr(self, name), getattr(older, name)
-            known = set(self.runs["run"])
-            if len(self.unfinished):
-                known |= set(self.unfinished["run"])
-            if name in INSPECTED:  # which a run may have lost with its checkpoint
-                known = set() if mine.empty else set(mine["run"])
-            if not others.empty:
-                others = others[~others["run"].isin(known) & others["run"].isin(published)]
+            if name == "unfinished":
+                mine = _of_runs(mine, _runs_of(mine) - published)
+                others = _of_runs(others, _runs_of(others) - finished - _runs_of(mine))
+            else:  # what a person deleted in the older runs.csv is gone
+                known = _runs_of(mine) if name in INSPECTED else finished  # inspected or not
+                others = _of_runs(others, published - known)
             parts = [part for part in (mine, others) if not part.empty]
             frames[name] = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
         frames["runs"] = frames["runs"].sort_values(ORDER, ignore_index=True)
@@ -185,6 +187,14 @@ class Group:
         for name in ("predictions", "ranked"):
             arrays[name] = {run: array for run, array in arrays[name].items() if run in known}
         return replace(self, **frames, **arrays)
+
+
+def _runs_of(frame: pd.DataFrame) -> set[str]:
+    return set() if frame.empty else set(frame["run"])
+
+
+def _of_runs(frame: pd.DataFrame, runs: set[str]) -> pd.DataFrame:
+    return frame if frame.empty else frame[frame["run"].isin(runs)]
 
 
 def by_pair(runs: pd.DataFrame, column: str) -> pd.Series:

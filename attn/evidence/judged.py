@@ -11,6 +11,8 @@ from attn.evidence.claims import COST, Claim
 from attn.evidence.group import DEMONSTRATION, Group
 from attn.stats import NO_VERDICT, NOT_RUN, Estimate
 
+INSPECT = "python eval.py checkpoint=all"
+
 
 @dataclass
 class Judged:
@@ -36,6 +38,7 @@ class Judged:
     number: str = ""  # where the published number lies
     needs: int | None = None  # seeds that decide, where these do not
     same_as: str = ""  # an earlier claim that makes the very same comparison
+    uninspected: bool = False  # every row has runs, whose gates were not frozen
     missing: list[str] = field(default_factory=list)
     runs: list[str] = field(default_factory=list)
 
@@ -73,7 +76,12 @@ class Judged:
 
     @property
     def command(self) -> str:
-        """Returns the command that trains the claim's table, with this recipe and backbone."""
+        """Returns the command that trains the claim's table, with this recipe and backbone.
+
+        Where the table is trained and nobody looked into its networks yet, the command does that.
+        """
+        if self.uninspected:
+            return INSPECT
         table = self.claim.table
         return table.command() if self.own else table.command(self.group.recipe, self.backbone)
 

@@ -76,6 +76,8 @@ def _measure(group: Group, backbone: str, runs: pd.DataFrame, claim: Claim) -> J
     if any(part.empty for part in chosen):
         judged.missing = [note for row in claim.rows for note in missing(group, backbone, row)]
         judged.missing += _unmeasured(claim, runs)
+        trained = all(len(row.of(runs)) for row in claim.rows)
+        judged.uninspected = trained and claim.metric == "frozen_change"
         return judged
     if judged.exact:  # the same for every seed
         values = [part[claim.metric].iloc[0] for part in chosen]
@@ -88,7 +90,7 @@ def _measure(group: Group, backbone: str, runs: pd.DataFrame, claim: Claim) -> J
     scale = 100 if claim.metric == "test_accuracy" else 1
     values = [scale * by_pair(part, claim.metric) for part in chosen]
     pairs = _pairs(claim, values)
-    judged.missing += _unpaired(chosen, pairs.seeds)
+    judged.missing += _unpaired(chosen, pairs.seeds) + _edited(chosen)
     judged.seeds, judged.differences = pairs.seeds, pairs.differences
     judged.correlation, judged.wins = pairs.correlation, pairs.wins
     judged.found = stats.estimate(pairs.differences)
@@ -120,6 +122,23 @@ def _unpaired(chosen: list[pd.DataFrame], paired: list[int]) -> list[str]:
     shared = set.intersection(*(set(part["seed"]) for part in chosen)) - set(paired)
     seeds = ", ".join(map(str, sorted(shared)))
     return [f"seeds {seeds}: computed in different environments"] if shared else []
+
+
+def _edited(chosen: list[pd.DataFrame]) -> list[str]:
+    """Returns a note on each setting in which rows of one mechanism, or of one backbone, differ."""
+    values = {}
+    for row in (part.iloc[0] for part in chosen):
+        settings = row.get("settings")
+        for word in settings.split(", ") if isinstance(settings, str) else ():
+            key, _, value = word.partition("=")
+            group = key.partition(".")[0]
+            if group in ("attention", "backbone"):
+                values.setdefault((row[group], key), set()).add(value)
+    return [
+        f"{name}: {key} is {' and '.join(sorted(found))}, as its YAML was edited between runs"
+        for (name, key), found in values.items()
+        if len(found) > 1
+    ]
 
 
 def _test(judged: Judged, differences: np.ndarray):

@@ -6,11 +6,15 @@ import numpy as np
 import pandas as pd
 
 from attn.evidence import content
+from attn.evidence.collect import SEEN
 from attn.evidence.group import write_csv
 from attn.names import CLASSES, SOURCES, channel_name, of_input_channels
 from attn.report.figures import accuracy, channels, inspection, layers
 from attn.report.formats import markdown
 from attn.runs import files
+from attn.runs.whole import reading
+
+REMAKE = "delete it, and the same command makes it again"
 
 
 def report_checkpoint(look, out: Path) -> Path:
@@ -52,25 +56,32 @@ def by_class(confusion: np.ndarray) -> pd.DataFrame:
 
 
 def _draw_inspection(folder: Path, out: Path, title: str):
-    classes = dict(tuple(pd.read_csv(folder / "classes.csv").groupby("module", sort=False)))
+    classes = dict(tuple(_read(folder / "classes.csv").groupby("module", sort=False)))
     inspection.by_class(classes, title, out / "scores-classes.png")
     if (folder / "maps.npz").exists():
-        maps = files.read_arrays(folder / "maps.npz")
+        with reading("maps.npz", REMAKE):
+            maps = files.read_arrays(folder / "maps.npz")
         images = maps.pop("images")
         inspection.gates_over_images(images, maps, title, out / "gates.png")
     if (folder / "importance.csv").exists():
-        lost = pd.read_csv(folder / "importance.csv")
+        lost = _read(folder / "importance.csv")
         names = lost["channel"].map(channel_name)
         at_input = lost["module"].map(of_input_channels)
         lost["channel"] = names.where(at_input, lost["channel"].astype(str))
         _write(out / "importance", f"Points lost without a channel: {title}", lost)
     if (folder / "frozen.csv").exists():
-        lost = pd.read_csv(folder / "frozen.csv")
+        lost = _read(folder / "frozen.csv")
         _write(out / "frozen", f"Points lost with frozen gates: {title}", lost)
     if (folder / "swap.csv").exists():
-        pairs = content.pairs(pd.read_csv(folder / "swap.csv").assign(run=folder.name))
+        pairs = content.pairs(_read(folder / "swap.csv").assign(run=folder.name))
         pairs = content.named(pairs.drop(columns="run"))
         _write(out / "swap", f"Scores where two input channels are exchanged: {title}", pairs)
+
+
+def _read(path: Path) -> pd.DataFrame:
+    """Reads what an inspection left. Raises Damaged where the file has no rows or other columns."""
+    with reading(path.name, REMAKE):
+        return pd.read_csv(path)[SEEN[path.stem]]
 
 
 def _write_scores(out: Path, title: str, frame: pd.DataFrame, picture):

@@ -92,8 +92,11 @@ def _accuracies(section, table) -> dict:
                 if row["n"]:
                     text = f"{row['accuracy, %']}, {row['95% interval']} (n={row['n']})"
                     text = text.replace(",  (", " (")  # a single seed has no interval
-                    key = (section.group.title, row["backbone"])
-                    found.setdefault(key, {})[table.title, row["model"]] = text
+                    model, _, variant = row["model"].partition(" [")
+                    here = found.setdefault((section.group.title, row["backbone"]), {})
+                    other = here.get((table.title, model))
+                    text += f" [{variant}" if variant else ""
+                    here[table.title, model] = f"{other}; {text}" if other else text
     return found
 
 
@@ -148,6 +151,8 @@ def _verdict(one: Judged) -> dict:
     words = wording.shown([one]).iloc[0]
     against = claim.control.model if claim.control else f"{claim.against:g}"
     setting = f"{claim.table.title}: {claim.treatment.model}, against {against}"
+    if claim.interaction:
+        setting += ", less {}, against {}".format(*(row.model for row in claim.interaction))
     return {
         **words[["n", "difference", "claimed", "bound", "published", "number", "r", "P"]],
         "interval": words["95% interval"],
@@ -181,12 +186,11 @@ def _about(one: Judged) -> str:
 
 
 def _behind(one: Judged) -> list[tuple]:
-    """Returns (row, command that trains its runs, runs) for the treatment and the control."""
+    """Returns (row, command that trains its runs, runs) for each row that the claim compares."""
     if not one.runs:
         return []
     runs = one.group.runs.set_index("run", drop=False).loc[one.runs]
-    rows = [row for row in (one.claim.treatment, one.claim.control) if row]
-    chosen = [(row.model, row.of(runs)) for row in rows]
+    chosen = [(row.model, row.of(runs)) for row in one.claim.rows]
     return [
         (model, command_of(mine.iloc[0], mine["seed"]), list(mine["run"])) for model, mine in chosen
     ]
@@ -198,7 +202,7 @@ def _table(table, group) -> dict:
     What is the same in every row stands above the table, and what is missing below it, so that the
     columns fit the page.
     """
-    commands, frame = group.runs.set_index("run"), table.frame
+    frame = table.frame
     alike = [name for name in SETTING if name in frame and frame[name].nunique() == 1]
     missing = [note for note in frame.get("missing", []) if note]
     empty = [name for name in frame if frame[name].isin(["", "all"]).all()]  # all: the stages
@@ -210,11 +214,23 @@ def _table(table, group) -> dict:
         "missing": missing,
         "html": jinja2.filters.Markup(html_table(shown)),
         "caption": table.caption,
-        "behind": [
-            (label, command_of(commands.loc[runs[0]], commands.loc[runs, "seed"]), runs)
-            for label, runs in table.behind
-        ],
+        "behind": _commands(table.behind, group.runs.set_index("run", drop=False)),
     }
+
+
+def _commands(behind: list[tuple], every: pd.DataFrame) -> list[tuple]:
+    """Returns (labels, command, runs) for each configuration behind the rows of a table.
+
+    Rows of the same runs, such as the blocks of a network, are named together.
+    """
+    labels = {}
+    for label, runs in behind:
+        labels.setdefault(tuple(runs), []).append(label)
+    return [
+        ("; ".join(names), command_of(alike.iloc[0], alike["seed"]), list(alike["run"]))
+        for runs, names in labels.items()
+        for _, alike in every.loc[list(runs)].groupby("configuration", sort=False)
+    ]
 
 
 def command_of(run, seeds) -> str:
@@ -251,8 +267,10 @@ def _figure(path: Path) -> dict:
 
     The page is a single file, and so holds the picture itself.
     """
-    known = [text for start, text in CAPTIONS.items() if path.stem.startswith(start)]
-    caption = known[0] if known else "Accuracy over epochs"
+    if path.stem.endswith("-epochs"):  # of any table, whatever its name begins with
+        caption = "Accuracy over epochs"
+    else:
+        caption = next(text for start, text in CAPTIONS.items() if path.stem.startswith(start))
     return {"name": path.stem, "caption": caption, "data": png_data(path.read_bytes())}
 
 

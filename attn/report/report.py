@@ -13,8 +13,7 @@ from attn.evidence.collect import collect
 from attn.evidence.group import Group, folders_of_groups, named, published
 from attn.report import formats, wording
 from attn.report.explorer import write_explorer
-from attn.report.figures import accuracy, channels, inspection, layers, places
-from attn.report.figures.forest import forest
+from attn.report.figures import accuracy, channels, forest, inspection, layers, places
 from attn.report.page import write_page
 from attn.report.section import Section, own_verdicts, parts_of, write_tables, write_verdicts
 from attn.report.terminal import say_accuracies, say_verdicts
@@ -87,7 +86,7 @@ def _write_all(groups: list[Group], root: Path, out: Path, publish: bool, defini
 
 
 def remake_of(root: Path, publish: bool) -> str:
-    """Returns the command that makes the tables of root's runs again, or all published tables."""
+    """Returns the command that remakes the tables of the runs in root, or all published tables."""
     if publish:
         return "python eval.py runs=results publish=true"  # from its data files
     return "python eval.py" if root == Path("runs") else f"python eval.py runs={root}"
@@ -148,10 +147,10 @@ def _draw(section: Section, definitions: list[Table], folder: Path) -> list[Path
         mine = [one for one in section.judged if one.backbone == backbone and one.found.n > 1]
         own = [one for one in mine if one.own]
         title = f"The published experiment, {backbone}, {group.title}"
-        forests += forest(own, title, folder / f"claims-published-{backbone}.png")
+        forests += forest.of_claims(own, title, folder / f"claims-published-{backbone}.png")
         others = [one for one in mine if not one.own]
         title = wording.elsewhere(group, backbone)
-        forests += forest(others, title, folder / f"claims-{backbone}.png")
+        forests += forest.of_claims(others, title, folder / f"claims-{backbone}.png")
     title = group.title
     return [
         *forests,

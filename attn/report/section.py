@@ -72,20 +72,23 @@ def label_of(row: dict) -> str:
     if "model" in row:
         return row["model"]
     keys = ("backbone", "data", "location", "stages", "attention", "variant", "part", "channel")
-    values = [row.get(key) for key in keys]
-    return ", ".join(value for value in values if isinstance(value, str) and value)
+    values = [row.get(key) for key in (*keys, "environment")]
+    block = [f"block {row['block']}"] if "block" in row else []
+    return ", ".join([value for value in values if isinstance(value, str) and value] + block)
 
 
 def own_verdicts(sections: list[Section], claims: list[Claim]) -> list[Judged]:
     """Returns each claim's verdicts on its own experiment, from every group that has its runs.
 
-    Where no group has them, the verdict says that the experiment was not run.
+    Where no group has pairs of them, the verdict is that the experiment was not run, with what a
+    group knows of the reason.
     """
-    every = [one for section in sections for one in section.judged if one.own and one.found.n]
+    own = [one for section in sections for one in section.judged if one.own]
     result = []
     for claim in claims:
-        mine = [one for one in every if one.claim.id == claim.id]
-        result += mine or [Judged(claim, claim.table.backbone)]
+        mine = [one for one in own if one.claim.id == claim.id]
+        found = [one for one in mine if one.found.n] or [one for one in mine if one.missing]
+        result += found or [Judged(claim, claim.table.backbone)]
     return result
 
 

@@ -32,8 +32,7 @@ def _commands(group: Group, table: Table, backbones: list[str]) -> str:
         own = (group.recipe, backbone) == (table.recipe, table.backbone)
         command = table.command() if own else table.command(group.recipe, backbone)
         lines.append(f"`{command}` trains the rows of {backbone}.")
-    own = group.recipe == table.recipe and table.backbone in backbones
-    if not own or len(backbones) > 1 or not group.comparable:
+    if not all(table.is_of(group, backbone) for backbone in backbones):
         lines.append(
             f"Numbers of recipe `{table.recipe}` with {table.backbone} on CIFAR-10 alone can be "
             f"held against published ones; `{table.command()}` trains them."

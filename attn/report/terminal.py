@@ -45,7 +45,7 @@ def _input_scores(section: Section) -> pd.DataFrame:
         cells[row["channel"].replace("noise ", "n")] = row["score"]
     for row in found["separation"].to_dict("records") if "separation" in found else ():
         gap = row["lowest colour minus highest noise"]
-        rows[tuple(row[name] for name in names)] |= {"AUC": row["AUC"], "gap": gap}
+        rows[tuple(row.get(name, "") for name in names)] |= {"AUC": row["AUC"], "gap": gap}
     wide = pd.DataFrame(rows.values()).fillna("")
     ends = [name for name in ("AUC", "gap") if name in wide]
     shown = [name for name in wide if name not in ends][: 1 + MOST_CHANNELS] + ends
@@ -79,9 +79,9 @@ def lines_of(judged: list[Judged]) -> str:
         lines.append(plain(frame.assign(verdict=[_short(one) for one in run])))
     for one in judged:
         if one.verdict == NOT_RUN:
-            commands.setdefault(one.command, []).append(one.claim.id)
-    for command, claims in commands.items():
-        text = f"not run: {command} for {', '.join(claims)}"
+            commands.setdefault((one.command, *one.missing), []).append(one.claim.id)
+    for (command, *notes), claims in commands.items():
+        text = "; ".join([f"not run: {command} for {', '.join(claims)}", *notes])
         lines += textwrap.wrap(text, WIDTH, subsequent_indent=" " * 9, break_on_hyphens=False)
     return "\n".join(lines)
 

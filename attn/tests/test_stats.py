@@ -359,3 +359,9 @@ def no_worse(values, margin):
     p = stats.too_small_p(values, "more", -margin)
     p = Adjusted(stats.no_worse_p(values, margin), p)
     return stats.no_worse_verdict(stats.estimate(values), p, 0.5, 10)
+
+
+def test_differences_that_are_equal_but_for_rounding_are_ties():
+    a = pd.Series([0.1 + 0.2, 0.3, 0.3])
+    pairs = stats.paired(a, pd.Series([0.3, 0.1 + 0.2, 0.3]))
+    assert pairs.wins == 0.5 and math.isnan(pairs.correlation)

@@ -12,10 +12,9 @@ from attn.evidence.accuracies import configurations_of
 from attn.evidence.claims import Table
 from attn.evidence.group import Group, with_variant
 from attn.names import CLASSES, labels_in_order, restriction
-from attn.report.figures.style import STYLE, finish, look, whole_numbers
+from attn.report.figures.style import LINES, STYLE, finish, look, whole_numbers
 
 LINEAR = 30  # parameters, up to which the scale of what is added is linear: it begins at 0
-LINES = ["-", "--", ":", "-."]
 FILLS = ["full", "none", "left", "top"]
 FEW_EPOCHS = 2  # have no curve: what is told apart at their ends would run together between
 

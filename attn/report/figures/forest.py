@@ -12,7 +12,7 @@ from attn.evidence.judged import Judged
 from attn.report.figures.style import BOUND, STYLE, VERDICTS, finish
 
 
-def forest(judged: list[Judged], heading: str, path: Path) -> list[Path]:
+def of_claims(judged: list[Judged], heading: str, path: Path) -> list[Path]:
     """Draws a line for each claim: every seed's difference, their mean and its 95% interval.
 
     Each line also marks the claimed bound, and the published difference where it is known. The

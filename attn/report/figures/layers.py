@@ -1,5 +1,6 @@
 """Draws the scores and the health of gates inside a network, and of its final features."""
 
+from collections import Counter
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -8,7 +9,7 @@ import pandas as pd
 
 from attn.evidence.group import CONFIGURATION, Group, with_variant
 from attn.names import restriction
-from attn.report.figures.style import NOISE, STYLE, finish, look
+from attn.report.figures.style import LINES, NOISE, STYLE, finish, look
 
 WIDE = 512  # pixels of a heat map's row
 
@@ -29,8 +30,12 @@ def by_rank(group: Group, folder: Path) -> list[Path]:
             size = (1.5 + 5.5 * len(panels), 4.4)
             figure, axes = plt.subplots(1, len(panels), figsize=size, squeeze=False, sharey=True)
             for axis, (data, rows) in zip(axes[0], panels, strict=True):
+                taken = Counter()  # lines of a colour, which several configurations may have
                 for _, alike in rows.groupby(CONFIGURATION, sort=False):
-                    _ranks(axis, alike, group.ranked)
+                    colour = look(alike["attention"].iloc[0])["color"]
+                    style = {"color": colour, "linestyle": LINES[taken[colour] % len(LINES)]}
+                    taken[colour] += 1
+                    _ranks(axis, alike, group.ranked, style)
                 axis.set_title(data, loc="left", fontsize=10)
                 axis.set_xlabel("channel, by its score")
                 axis.grid(alpha=0.3)
@@ -42,12 +47,12 @@ def by_rank(group: Group, folder: Path) -> list[Path]:
     return paths
 
 
-def _ranks(axis, runs: pd.DataFrame, ranked: dict):
+def _ranks(axis, runs: pd.DataFrame, ranked: dict, style: dict):
     first = runs.iloc[0]
     name = f"{with_variant(first['attention'], first['variant'])} (n={len(runs)})"
     for run in runs["run"]:
-        scores, colour = ranked[run].astype(float), look(first["attention"])["color"]
-        axis.plot(np.arange(1, len(scores) + 1), scores, color=colour, linewidth=1, label=name)
+        scores = ranked[run].astype(float)
+        axis.plot(np.arange(1, len(scores) + 1), scores, linewidth=1, label=name, **style)
         name = None  # in the legend once
 
 

@@ -19,6 +19,7 @@ MUTED = [
     "#332288",
 ]
 MARKERS = ["o", "s", "^", "v"]
+LINES = ["-", "--", ":", "-."]
 BASELINE = "#444444"
 # Okabe and Ito's: the input channels.
 CHANNELS = {"R": "#D55E00", "G": "#009E73", "B": "#0072B2"}

@@ -1,14 +1,18 @@
 """Which runs may stand in one table, and where each group's tables lie."""
 
 import shutil
+from dataclasses import asdict
 
 import pandas as pd
 import pytest
+import yaml
 
+from attn.config.sweep import configuration
 from attn.errors import RunError
 from attn.evidence.claims_file import load
 from attn.evidence.collect import collect
 from attn.evidence.group import named
+from attn.evidence.verdicts import judge
 from attn.report.report import PUBLISHED, report
 from attn.tests.made_up import ATTENDED, SCORES, group_of, run
 
@@ -99,3 +103,60 @@ def test_a_group_that_was_computed_in_several_numbers_says_so(tmp_path):
     run(tmp_path, 1, 0.6, precision="bf16")
     title = named([group_of(tmp_path)])[0].title
     assert title == "recipe post, CIFAR-10, computed in 2 environments"
+
+
+def test_a_run_that_is_unfinished_here_stays_as_it_was_published(tmp_path):
+    for seed in range(2):
+        run(tmp_path / "there", seed, 0.8, scores=SCORES, **ATTENDED)
+    older = group_of(tmp_path / "there")
+    run(tmp_path / "here", 2, 0.81, scores=SCORES, **ATTENDED)
+    newer = group_of(tmp_path / "here")
+    name = older.runs["run"].iloc[0]
+    newer.unfinished = pd.DataFrame([{"run": name, "state": "unfinished"}, {"run": "other"}])
+    joined = newer.joined(older)
+    assert joined.runs["seed"].tolist() == [0, 1, 2]
+    assert joined.unfinished["run"].tolist() == ["other"]
+    for frame in (joined.epochs, joined.scores):
+        assert set(frame["run"]) == set(joined.runs["run"])
+    assert joined.ranked.keys() == older.ranked.keys() | newer.ranked.keys()
+    assert older.joined(newer).runs["seed"].tolist() == [0, 1, 2]
+
+
+def test_pictures_of_a_run_that_is_refused_go_with_it(tmp_path):
+    run(tmp_path, 0, 0.8, scores=SCORES, **ATTENDED)
+    run(tmp_path, 0, 0.8, scores=SCORES, **ATTENDED | {"configuration": "c5", "data": "rgb"})
+    group = group_of(tmp_path)
+    assert group.pictures.keys() == {"example/c1", "example/c5"}
+    gone = set(group.runs["run"][group.runs["configuration"] == "c1"])
+    assert group.without(gone).pictures.keys() == {"example/c5"}
+
+
+def test_variants_on_one_kind_of_data_leave_the_others_their_scores(tmp_path, capsys):
+    first = {"attention": "cbam_channel", "location": "first"}
+    run(tmp_path, 0, 0.83, scores=SCORES, **ATTENDED)
+    for key, strict in (("c2", True), ("c3", False)):
+        words = first | {"configuration": key, "strict": strict, "data": "rgb"}
+        run(tmp_path, 0, 0.84, scores=SCORES[:3], **words)
+    report(tmp_path, tmp_path / "out")
+    lines = [line for line in capsys.readouterr().out.splitlines() if "0.910" in line]
+    assert len(lines) == 3 and sum("strict" in line for line in lines) == 1
+    assert [line for line in lines if "rgb_noise" in line and "1.000" in line]
+
+
+def test_a_mechanism_whose_yaml_was_edited_between_rows_is_named(tmp_path):
+    """Rows of other stages have other names: none of them has a variant."""
+    level = {"backbone": "resnet20", "data": "rgb", "recipe": "short"}
+    for stage, reduction in ((1, 4), (3, 8)):
+        words = level | {"attention": "se", "location": "per_block", "stages": str(stage)}
+        folder = run(tmp_path, 0, 0.8, configuration=f"s{stage}", **words)
+        chosen = ["backbone=resnet20", "attention=se", f"attention.reduction={reduction}"]
+        values = asdict(configuration(*chosen, "location=per_block", f"stages=[{stage}]"))
+        (folder / "config.yaml").write_text(yaml.safe_dump(values | {"seed": 0}))
+    group = group_of(tmp_path)
+    assert group.runs["settings"].tolist() == ["attention.reduction=4", "attention.reduction=8"]
+    assert set(group.runs["variant"]) == {""}
+    (found,) = [one for one in judge(group, load()[1]) if one.found.n]
+    assert found.claim.id == "late-stage-gains-most"
+    assert "se: attention.reduction is 4 and 8, as its YAML was edited between runs" in [
+        note for note in found.missing if "YAML" in note
+    ]

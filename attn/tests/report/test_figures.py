@@ -9,8 +9,7 @@ import pytest
 from attn.evidence.claims_file import load
 from attn.evidence.verdicts import judge
 from attn.modules import MECHANISMS
-from attn.report.figures import accuracy, channels, layers, style
-from attn.report.figures.forest import forest
+from attn.report.figures import accuracy, channels, forest, layers, style
 from attn.tests.made_up import ATTENDED, group_of, run
 
 TABLES, CLAIMS = load()
@@ -50,9 +49,9 @@ def test_the_forest_has_every_seeds_point_and_the_published_number(tmp_path, mon
         run(tmp_path, seed, 0.83)
         run(tmp_path, seed, 0.83 + gain, **ATTENDED)
     drawn = []
-    monkeypatch.setattr(accuracy, "finish", lambda figure, *rest: drawn.append(figure))
+    monkeypatch.setattr(forest, "finish", lambda figure, *rest: drawn.append(figure))
     judged = judge(group_of(tmp_path), CLAIMS)
-    forest(judged, "heading", Path("unused"))
+    forest.of_claims(judged, "heading", Path("unused"))
     (axis,) = drawn[0].axes
     assert [label.get_text() for label in axis.get_yticklabels()] == [
         "With noise channels attention on the input beats\nnone. (n=3)"
@@ -70,8 +69,8 @@ def test_a_forest_without_published_numbers_explains_none(tmp_path, monkeypatch)
         run(tmp_path, seed, 0.83, recipe="quick")
         run(tmp_path, seed, 0.84, recipe="quick", **ATTENDED)
     drawn = []
-    monkeypatch.setattr(accuracy, "finish", lambda figure, *rest: drawn.append(figure))
-    forest(judge(group_of(tmp_path), CLAIMS), "heading", Path("unused"))
+    monkeypatch.setattr(forest, "finish", lambda figure, *rest: drawn.append(figure))
+    forest.of_claims(judge(group_of(tmp_path), CLAIMS), "heading", Path("unused"))
     legend = [text.get_text() for text in drawn[0].axes[0].get_legend().get_texts()]
     assert legend == ["a seed", "mean, 95% interval", "smallest effect of interest, or margin"]
 
@@ -82,8 +81,8 @@ def test_a_seed_far_away_is_an_arrow_and_leaves_the_others_room(tmp_path, monkey
         run(tmp_path, seed, 0.5)
         run(tmp_path, seed, 0.5 + gain, **ATTENDED)
     drawn = []
-    monkeypatch.setattr(accuracy, "finish", lambda figure, *rest: drawn.append(figure))
-    forest(judge(group_of(tmp_path), CLAIMS), "heading", Path("unused"))
+    monkeypatch.setattr(forest, "finish", lambda figure, *rest: drawn.append(figure))
+    forest.of_claims(judge(group_of(tmp_path), CLAIMS), "heading", Path("unused"))
     (axis,) = drawn[0].axes
     low, high = axis.get_xlim()
     assert -30 < low < -2.2 and 0.9 < high < 30  # the mean is -2.2
@@ -99,9 +98,9 @@ def test_the_scores_of_the_final_features_are_a_line_for_every_run(tmp_path, mon
         path = run(tmp_path, seed, 0.8, scores=scores, **last) / "scores.csv"
         path.write_text(path.read_text().replace("seams.input", "seams.features"))
     figures = []
-    monkeypatch.setattr(channels, "finish", lambda figure, *rest: figures.append(figure))
+    monkeypatch.setattr(layers, "finish", lambda figure, *rest: figures.append(figure))
     group = group_of(tmp_path)
-    assert len(channels.by_rank(group, tmp_path)) == 1
+    assert len(layers.by_rank(group, tmp_path)) == 1
     lines = [line.get_ydata().tolist() for line in figures[0].axes[0].lines]
     assert lines == [pytest.approx(sorted(m, reverse=True), abs=1e-3) for m in means.values()]
     group.write(tmp_path / "group")
@@ -110,15 +109,13 @@ def test_the_scores_of_the_final_features_are_a_line_for_every_run(tmp_path, mon
 
 def test_many_heat_maps_are_several_figures(tmp_path, monkeypatch):
     inside = {"location": "per_block", "data": "rgb"}
-    for number in range(channels.MOST_PANELS + 1):
+    for number in range(layers.MOST_PANELS + 1):
         name = {"configuration": f"k{number}", "attention": f"se+reduction={number + 1}"}
         run(tmp_path, 0, 0.8, scores=[0.5, 0.6], **ATTENDED | inside | name)
     panels = []
-    monkeypatch.setattr(
-        channels, "heat_maps", lambda some, title, path: panels.append(some) or path
-    )
+    monkeypatch.setattr(layers, "heat_maps", lambda some, title, path: panels.append(some) or path)
     paths = layers.by_layer(group_of(tmp_path), tmp_path)
-    assert [len(some) for some in panels] == [channels.MOST_PANELS, 1]
+    assert [len(some) for some in panels] == [layers.MOST_PANELS, 1]
     assert [path.stem[-2:] for path in paths] == ["-1", "-2"]
 
 
