@@ -14,7 +14,7 @@ import hydra
 from attn.config import cli, sweep
 from attn.config.check import Impossible, check, choose_device, chosen_seeds
 from attn.config.cli import one_line_errors, register
-from attn.config.launchers import with_defaults
+from attn.config.launchers import find_code_in_jobs, with_defaults
 from attn.training import workers
 from attn.training.cells import Cells
 
@@ -80,9 +80,13 @@ def busy(words: list[str]) -> bool:
     if not any(word.startswith("hydra/launcher=") for word in words):
         return bool(cells.busy)
 
+    from attn.errors import DataMissing
     from attn.runs.plan import fingerprint_of_data, plan
 
-    runs, _, _ = plan([word for word in words if word not in cli.SWEEPS], fingerprint_of_data)
+    try:
+        runs, _, _ = plan([word for word in words if word not in cli.SWEEPS], fingerprint_of_data)
+    except DataMissing:  # the jobs' machines have the data, on which the runs' names depend
+        return False
     return any(run.holder for run in runs)
 
 
@@ -95,10 +99,11 @@ if __name__ == "__main__":
             if "device=cuda" not in words:
                 workers.start()
             cells = Cells(sweep.check_all(words))
+            find_code_in_jobs()
         main()
         if cells.commands:
             runs = [word for word in words if word.startswith("runs=")]
             print("\nnext: " + shlex.join(["python", "eval.py", *runs[-1:]]))
-        if busy(words):
-            print("other processes train some of the runs; ask again later", file=sys.stderr)
-            sys.exit(BUSY)
+            if busy(words):
+                print("other processes train some of the runs; ask again later", file=sys.stderr)
+                sys.exit(BUSY)

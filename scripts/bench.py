@@ -75,10 +75,12 @@ def measure(program: str, seeds: int, epochs: int, words: list[str], left: float
         try:
             status = process.wait(left)
             wall = time.perf_counter() - began
-        except subprocess.TimeoutExpired:
+        except BaseException as error:  # also Ctrl-C, after which nobody would end the program
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-            return None
+            if isinstance(error, subprocess.TimeoutExpired):
+                return None
+            raise
         finally:
             peak = memory.end()
         printed = Path(folder, "out").read_text()
@@ -171,9 +173,10 @@ def code() -> str:
 
     A commit that changes none of this code keeps the results.
     """
-    paths = [*ROOT.glob("attn/**/*.py"), ROOT / "train.py", *ROOT.glob("scripts/*.py")]
-    skipped = ("attn/tests", "attn/evidence", "attn/report", "attn/network/mechanisms")
-    skipped += ("attn/runs/lo", "scripts/status", "scripts/step_profile", "scripts/environments")
+    paths = [*ROOT.glob("attn/**/*.py"), *ROOT.glob("attn/**/*.c"), *ROOT.glob("scripts/*.py")]
+    paths += [ROOT / "train.py", *ROOT.glob("configs/recipe/*.yaml")]
+    skipped = ("attn/tests", "attn/evidence", "attn/report", "attn/runs/load", "attn/runs/look")
+    skipped += ("scripts/status", "scripts/step_profile", "scripts/environments")
     digest = hashlib.sha256()
     for path in sorted(paths):
         if not path.relative_to(ROOT).as_posix().startswith(skipped):

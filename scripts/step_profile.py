@@ -107,6 +107,8 @@ def main():
     parts = [f"### One step of {cfg.recipe.batch_size} images: `{' '.join(words)}`\n"]
     ways = {"naive": naive_step, "ours": our_step}
     images = len(subset(data.labels["train"], cfg.recipe.images))
+    if images < (least := 3 * STEPS * cfg.recipe.batch_size):
+        raise SystemExit(f"recipe.images={cfg.recipe.images}: the profile takes {least:,} images")
     if is_compiled(None, device, cfg, images, outline(cfg)):
         ways["ours, compiled"] = partial(our_step, compiled=True)
     for name, make in ways.items():

@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from attn.config import catalogue
 from attn.config.help import explain
 from attn.config.schema import Eval, Train
-from attn.errors import Terminated, UserError, plain, stopped_by
+from attn.errors import FULL, Terminated, UserError, plain, stopped_by
 
 
 def register():
@@ -80,8 +80,11 @@ def check_writable(folder: Path, asked: str, key: str = ""):
     if not there.is_dir():
         raise UserError(f"{asked}: {there} is a file; name a folder")
     try:  # os.access says yes to an administrator, also of /proc
-        tempfile.TemporaryFile(dir=there).close()
-    except OSError:
+        with tempfile.TemporaryFile(dir=there) as file:
+            file.write(bytes(1 << 16))  # an empty file fits on a full disk
+    except OSError as error:
+        if error.errno in FULL:
+            raise UserError(f"{asked}: {there}: {error.strerror}") from None
         other = f"name another folder with {key}" if key else "name another folder"
         raise UserError(f"{asked}: {there} cannot be written to; {other}") from None
 
@@ -124,10 +127,13 @@ def refusing():
     """Ends the program with what is wrong on the command line, without a traceback."""
     try:
         yield
-    except (UserError, HydraException, OmegaConfBaseException) as error:
+    except (UserError, HydraException, OmegaConfBaseException, OSError) as error:
         if os.environ.get("HYDRA_FULL_ERROR"):
             raise
-        raise SystemExit(_reason(error)) from None
+        message = plain(error) if isinstance(error, OSError) else _reason(error)
+        if not message:
+            raise
+        raise SystemExit(message) from None
 
 
 def _reason(error: Exception) -> str:

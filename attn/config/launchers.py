@@ -6,6 +6,7 @@ from pathlib import Path
 
 from attn.errors import UserError
 
+ROOT = Path(__file__).resolve().parents[2]
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 # sbatch's options for what a job asks for, by the launcher's keys.
 OPTIONS = {
@@ -14,8 +15,14 @@ OPTIONS = {
     "qos": "--qos={}",
     "constraint": "--constraint={}",
     "gpus_per_node": "--gpus-per-node={}",
+    "gpus_per_task": "--gpus-per-task={}",
+    "gres": "--gres={}",
     "cpus_per_task": "--cpus-per-task={}",
+    "cpus_per_gpu": "--cpus-per-gpu={}",
     "mem_gb": "--mem={}G",
+    "mem_per_gpu": "--mem-per-gpu={}",
+    "mem_per_cpu": "--mem-per-cpu={}",
+    "exclude": "--exclude={}",
     "timeout_min": "--time={}",
 }
 
@@ -43,6 +50,24 @@ def with_defaults(words: list[str]) -> list[str]:
     return words + [f"{key}={value}" for key, value in added.items() if key not in keys]
 
 
+def find_code_in_jobs():
+    """Lets the jobs of a launcher import this code, whichever folder they start in."""
+    known = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *([known] if known else [])])
+
+
+def check_local(launcher, device: str):
+    """Raises UserError where jobs of submitit_local would train on the CPU unasked.
+
+    submitit hides the GPUs from a job that asked for none.
+    """
+    if device != "cpu" and visible_gpus() and launcher.get("gpus_per_node") is None:
+        raise UserError(
+            "hydra/launcher=submitit_local: its jobs would see no GPU; add "
+            "hydra.launcher.gpus_per_node=1, or device=cpu, or choose hydra/launcher=joblib"
+        )
+
+
 def check_slurm(launcher):
     """Asks SLURM whether it would take the jobs of a launcher's config, and prints their time.
 
@@ -50,6 +75,8 @@ def check_slurm(launcher):
     """
     asked = {key: launcher[key] for key in OPTIONS if launcher.get(key) is not None}
     options = [OPTIONS[key].format(value) for key, value in asked.items()]
+    more = launcher.get("additional_parameters") or {}
+    options += [f"--{key.replace('_', '-')}={value}" for key, value in more.items()]
     command = ["sbatch", "--test-only", "--wrap=true", *options]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:

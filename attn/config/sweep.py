@@ -12,9 +12,9 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from attn.config import catalogue, cli
-from attn.config.check import Impossible, check, choose_device, chosen_seeds
+from attn.config.check import Impossible, check, check_device, choose_device, chosen_seeds
 from attn.config.cli import register
-from attn.config.launchers import check_slurm
+from attn.config.launchers import check_local, check_slurm
 from attn.config.schema import Config
 from attn.config.values import check_noise
 from attn.config.words import catalogue_open, check_words, elements, parsed, varied
@@ -110,8 +110,11 @@ def check_all(words: list[str]) -> list[list[str]]:
             f"{key}={values}: several values; add -m to sweep over them. A list is {key}=[{values}]"
             f", a text with commas is '{key}=\"{values}\"'"
         )
-    if any(word.startswith("hydra/launcher=") and "slurm" in word for word in words):
+    launcher = next((word for word in words if word.startswith("hydra/launcher=")), "")
+    if "slurm" in launcher:
         check_slurm(_launcher(every[0]))
+    if "submitit_local" in launcher:
+        check_local(_launcher(every[0]), composed(every[0]).device)
     for word in parsed(words):
         if word.key_or_group in ("hydra.run.dir", "hydra.sweep.dir"):
             cli.check_writable(Path(word.value()), word.input_line)
@@ -120,7 +123,7 @@ def check_all(words: list[str]) -> list[list[str]]:
         if not sweep:
             check_noise(cfg.data.noise)
         try:
-            _check_one(cfg)
+            _check_one(cfg, elsewhere="slurm" in launcher)
         except Impossible:
             if not sweep:
                 raise
@@ -172,9 +175,13 @@ def plain(words: list[str], about: str):
     return cfg
 
 
-def _check_one(cfg):
+def _check_one(cfg, elsewhere: bool = False):
+    """Checks a cell; elsewhere: it trains on another machine, which may have another device."""
     chosen_seeds(cfg)
-    choose_device(cfg)
+    if elsewhere:
+        check_device(cfg.device)
+    else:
+        choose_device(cfg)
     check(cfg)
 
 

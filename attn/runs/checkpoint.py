@@ -42,13 +42,19 @@ def load(folder: Path, complain=print) -> dict | None:
     """Returns the newest whole checkpoint, or None without a whole checkpoint.
 
     complain(message) is called for each damaged checkpoint that is passed over. Raises RunError
-    where a checkpoint with a right checksum holds something else, such as code.
+    where a checkpoint with a right checksum holds something else, such as code, and where the list
+    of checksums was lost.
     """
-
     paths = [folder / name for name in COPIES if (folder / name).exists()]
+    checksums = _checksums(folder)
+    if paths and not checksums:
+        raise RunError(
+            f"{folder / CHECKSUMS} is missing or empty, and says whether {paths[0].name} is whole: "
+            "bring it back, or delete the folder to start again"
+        )
     for path in paths:
         data = path.read_bytes()
-        if hashlib.sha256(data).hexdigest() in _checksums(folder):
+        if hashlib.sha256(data).hexdigest() in checksums:
             return _state(path, data)
         instead = "nothing is left of the run" if path == paths[-1] else "taking the one before it"
         complain(f"{path} is damaged (its checksum is wrong); {instead}")

@@ -123,15 +123,18 @@ class Run:
         with path.open() as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except OSError:
+            except BlockingIOError:
                 return file.read().strip()
+            except OSError:  # a file system without locks
+                return ""
         return ""
 
     @contextmanager
     def locked(self):
         """Holds the right to write the folder; the system takes it back however the process ends.
 
-        Raises BusyError, which names the holder, where another process has that right.
+        Raises BusyError, which names the holder, where another process has that right, and RunError
+        where the file system has no locks.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         with open(self.folder / ".lock", "a+") as file:
@@ -234,8 +237,13 @@ def _lock(file) -> bool:
     for _ in range(5):
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             time.sleep(0.05)
+        except OSError as error:
+            raise RunError(
+                f"{file.name}: this file system has no locks ({error.strerror}), without which two "
+                "processes could train one run; name another folder with runs="
+            ) from None
         else:
             return True
     return False

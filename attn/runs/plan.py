@@ -23,7 +23,9 @@ def plan(words: list[str], fingerprint) -> tuple[list[Run], list[tuple[str, str]
         for seed in chosen_seeds(cfg):
             run = Run(configuration, seed, Path(cfg.runs))
             runs[run.name] = run
-    return list(runs.values()), impossible, choose_device(cfg).type == "cpu"
+    # A machine that only asks may have no GPU itself.
+    on_cpu = cfg.device != "cuda" and choose_device(cfg).type == "cpu"
+    return list(runs.values()), impossible, on_cpu
 
 
 def fingerprint_of_data(cfg) -> str:

@@ -1,6 +1,7 @@
 """kernels.c as a library: compiled once by the machine's C compiler, and called through ctypes."""
 
 import ctypes
+import errno
 import functools
 import hashlib
 import itertools
@@ -102,17 +103,21 @@ def _flags(maps: str) -> list[str]:
 def _compiled(compiler: str, flags: list[str]) -> Path:
     """Returns the path of a shared library, beside Python's own compiled files.
 
-    Where that folder cannot be written, the shared library lies in a temporary folder.
+    Where that folder cannot be written, the shared library lies in the user's folder of caches, or
+    else in a temporary folder.
     """
     version = subprocess.run([compiler, "--version"], capture_output=True, check=True).stdout
     digest = hashlib.sha256(SOURCE.read_bytes() + version + " ".join(flags).encode())
     name = f"kernels-{digest.hexdigest()[:12]}.so"
-    folder = SOURCE.parent / "__pycache__"
-    try:
-        folder.mkdir(exist_ok=True)
-        return _compile(compiler, flags, folder / name)
-    except PermissionError:  # installed where only others may write
-        return _compile(compiler, flags, Path(tempfile.mkdtemp(prefix="attn-")) / name)
+    own = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    for folder in (SOURCE.parent / "__pycache__", own / "attn"):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            return _compile(compiler, flags, folder / name)
+        except OSError as error:  # installed where only others may write, or nobody
+            if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+                raise
+    return _compile(compiler, flags, Path(tempfile.mkdtemp(prefix="attn-")) / name)
 
 
 def _compile(compiler: str, flags: list[str], path: Path) -> Path:

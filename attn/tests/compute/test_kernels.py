@@ -1,7 +1,9 @@
 """Kernels of our own against torch's in double precision, and random numbers to the bit."""
 
 import copy
+import errno
 import itertools
+import os
 
 import pytest
 import torch
@@ -206,13 +208,20 @@ def test_without_a_compiler_torchs_kernels_train(fresh, monkeypatch, compiler, r
     assert F.cross_entropy(network(torch.randn(2, 3, 8, 8)), torch.tensor([0, 1])).isfinite()
 
 
-def test_a_folder_that_others_own_is_no_obstacle(fresh, monkeypatch, tmp_path):
+@pytest.mark.parametrize("refused", [("__pycache__",), ("__pycache__", "caches")], ids=len)
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EROFS])
+def test_a_folder_that_cannot_be_written_is_no_obstacle(
+    fresh, monkeypatch, tmp_path, code, refused
+):
     def refuse(compiler, flags, path, compile=kernels._compile):
-        if "__pycache__" in str(path):
-            raise PermissionError(str(path))
+        if any(name in path.parts for name in refused):
+            raise OSError(code, os.strerror(code), str(path))
         return compile(compiler, flags, path)
 
+    (tmp_path / "temporary").mkdir()
     monkeypatch.setattr(kernels, "_compile", refuse)
-    monkeypatch.setattr(kernels.tempfile, "mkdtemp", lambda prefix: str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
+    monkeypatch.setattr(kernels.tempfile, "mkdtemp", lambda prefix: str(tmp_path / "temporary"))
     assert not kernels.why_missing()
-    assert [path.suffix for path in tmp_path.iterdir()] == [".so", ".so"]
+    used = tmp_path / ("temporary" if "caches" in refused else "caches/attn")
+    assert [path.suffix for path in used.iterdir()] == [".so", ".so"]

@@ -1,5 +1,7 @@
 """Run folders: what is resumed, and what is refused."""
 
+import errno
+import fcntl
 import json
 import os
 
@@ -283,3 +285,29 @@ def test_skipped_cells_are_recorded_once_and_taken_back(tmp_path):
     assert skipped(tmp_path) == ["location=first: odd channels"]
     note_skipped(tmp_path, "location=first", None)
     assert skipped(tmp_path) == []
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOSYS])
+def test_a_file_system_without_locks_is_named(run, monkeypatch, code):
+    """What another process trains is another thing, and has another message."""
+
+    def flock(file, how):
+        raise OSError(code, os.strerror(code))
+
+    (run.folder / ".lock").write_text("process 1 on another machine")
+    monkeypatch.setattr(fcntl, "flock", flock)
+    assert run.holder == ""
+    told = r"has no locks .*; name another folder with runs="
+    with pytest.raises(RunError, match=told), run.locked():
+        pytest.fail("trains without the right to")
+
+
+@pytest.mark.parametrize("empty", [True, False])
+def test_a_checkpoint_whose_checksum_is_lost_stays(run, empty):
+    run.save({"network": {"a": torch.ones(2)}}, 1, "cpu")
+    saved = (run.folder / checkpoint.NAME).read_bytes()
+    listed = run.folder / checkpoint.CHECKSUMS
+    listed.write_text("") if empty else listed.unlink()
+    with pytest.raises(RunError, match=r"checkpoint\.sha256 is missing or empty.*bring it back"):
+        run.restore("cpu", pytest.fail)
+    assert (run.folder / checkpoint.NAME).read_bytes() == saved
