@@ -62,7 +62,7 @@ def uniform(seed, epoch, samples, purpose, count):
 
 def _by_kernel(seed, epoch, samples, purpose, count):
     """Returns the numbers of `uniform`; on a CPU in a tenth of the time."""
-    out, samples = torch.empty(len(samples), count), samples.contiguous()
+    out, samples = torch.empty(len(samples), count), samples.to(torch.int64).contiguous()
     where = samples.data_ptr(), len(samples)
     library().uniform(int(seed), int(epoch), *where, purpose, count, out.data_ptr())
     return out

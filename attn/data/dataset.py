@@ -72,6 +72,7 @@ def _store(folder: Path, found):
             np.save(partial / f"{name}.npy", array)
         about = {"source": found.source, "fingerprint": _fingerprint(arrays)}
         (partial / "source.json").write_text(json.dumps(about))
+        partial.chmod(0o755)  # mkdtemp's folders are private
         os.sync()
         if folder.exists() and not (folder / "source.json").exists():
             shutil.rmtree(folder)  # what is left of a copy that was being removed

@@ -22,6 +22,7 @@ from attn.names import CLASSES
 
 BINARY_MD5 = "c32a1d4ab5d03f1284b67883e8d87530"  # of cifar-10-binary.tar.gz
 RECORD = 1 + 3 * 32 * 32  # bytes
+OTHER_COLOURS = ("CMYK", "YCbCr", "LAB", "HSV")
 EIGHT_BITS = ("RGB", "RGBA", "L", "LA", "P", "PA", "1")  # Pillow's modes
 
 
@@ -112,7 +113,8 @@ def _read_tar(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
         for member in _shown(path, tar):
             name = str(PurePosixPath(member.name))
             if member.issym():
-                links[name] = posixpath.normpath(f"{posixpath.dirname(name)}/{member.linkname}")
+                target = posixpath.join(posixpath.dirname(name), member.linkname)
+                links[name] = posixpath.normpath(target)
             elif member.islnk():
                 links[name] = str(PurePosixPath(member.linkname))
             elif member.isfile() and _is_image(path, name):
@@ -125,7 +127,12 @@ def _read_tar(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
         }
         if not reached:
             raise DataError(f"{path}: {_text(name)} is a link to {_text(target)}, no image there")
-        images |= {name + n.removeprefix(target): image for n, image in reached.items()}
+        for n, image in reached.items():
+            linked = name + n.removeprefix(target)
+            if _is_image(path, linked):
+                images[linked] = image
+            else:
+                others.append(linked)
     return images, others
 
 
@@ -226,12 +233,15 @@ def _decode_image(name: str, data: bytes):
     """Decodes an image file to (3, 32, 32) uint8. Raises DataError where pixels would be lost."""
     try:
         image = Image.open(io.BytesIO(data))
+        deep = any("16" in str(tile[3]) for tile in image.tile)  # of which Pillow keeps 8 bits
         image.load()
     except UnidentifiedImageError:
         raise DataError(f"{name} is not a whole image: its format is not known") from None
     except (OSError, ValueError, SyntaxError) as error:  # some truncated files
         raise DataError(f"{name} is not a whole image: {error}") from None
-    if image.mode not in EIGHT_BITS:
+    if image.mode in OTHER_COLOURS:
+        raise DataError(f"{name} has other colours (Pillow's mode {image.mode}); convert it to RGB")
+    if deep or image.mode not in EIGHT_BITS:
         raise DataError(
             f"{name} has more than 8 bits a channel (Pillow's mode {image.mode}); scale it to 8 "
             "bits, as with numpy: (pixels / 257).astype('uint8')"

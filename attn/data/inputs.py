@@ -40,6 +40,7 @@ class Inputs:
 
         Without draws the inputs are for testing.
         """
+        samples = samples.to(self.images.device, torch.int64)
         images = self.images.index_select(0, samples)  # (B, 3, size, size) uint8
         if draws is None:
             draws = self.fixed

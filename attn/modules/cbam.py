@@ -6,7 +6,9 @@ and lse. The paper's formulas leave out what the authors' code has: the MLP's bi
 BatchNorm after the spatial convolution, whose gain the authors' ResNet starts at 0, so that the
 spatial gate is 0.5 everywhere at first (`spatial_bn`). Both follow the code by default. The code's
 spatial convolution reads [max, mean], as here; ports that read [mean, max] differ only in the order
-of its weights. For `parallel` the paper gives no formula: here both gates see x and multiply x.
+of its weights. The authors' ResNet starts with biases of 0 and Kaiming normal convolutions, fan
+out; here the MLP starts as torch draws it. For `parallel` the paper gives no formula: here both
+gates see x and multiply x.
 
 The poolings are reductions instead of pooling layers: they take any height and width, and have
 deterministic gradients. Where several positions tie for the maximum the gradient is shared among

@@ -6,7 +6,8 @@ from torch import nn
 def parts(replaced: nn.Sequential) -> tuple[nn.Conv2d, nn.Module]:
     """Returns the convolution and the activation of what is replaced.
 
-    Raises TypeError where that is not nn.Sequential(convolution, norm, activation).
+    Raises TypeError where that is not nn.Sequential(convolution, norm, activation), and ValueError
+    where the convolution is not a 3x3 convolution that keeps the map's size but for its stride.
     """
     if not isinstance(replaced, nn.Sequential) or len(replaced) != 3:
         raise TypeError(
@@ -14,6 +15,8 @@ def parts(replaced: nn.Sequential) -> tuple[nn.Conv2d, nn.Module]:
             f"not {replaced!r}"
         )
     conv, _, activation = replaced
+    if (conv.kernel_size, conv.padding, conv.dilation) != ((3, 3), (1, 1), (1, 1)):
+        raise ValueError(f"a 3x3 convolution with padding 1 and dilation 1 is replaced, not {conv}")
     return conv, activation
 
 

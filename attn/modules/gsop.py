@@ -5,13 +5,13 @@ last one, a ReLU stands before the reduction, and the reduction has a bias. Thei
 stride 2 in the first stage, by the number of its planes, which a module does not know. Here the
 stride is 2 wherever the map is larger than `large`, 28 by default, which is the same at 224 pixels.
 The authors also take the stride out of ResNet's fourth stage. A mechanism cannot do so: the number
-of parameters is the authors', the number of multiply-adds is not.
+of parameters is the authors', the number of multiply-adds is not. The authors draw all convolutions
+Kaiming normal, fan out; here those of both forms start as torch draws them.
 
 The position form: as in the authors' code a ReLU stands before the last convolution, none behind
 the reduction, and the result is rectified (`rectify`), but not at `first` and `last`, which end no
-residual branch. The authors' code divides and centres by the number of positions
-where the number of channels belongs; both agree at a width of 64. `divisor` chooses: the default
-is the covariance.
+residual branch. The authors' code divides and centres by the number of positions where the number
+of channels belongs; both agree at a width of 64. `divisor` chooses: the default is the covariance.
 """
 
 import torch
@@ -69,6 +69,25 @@ SIDE = 8  # of the grid of positions
 DIVISORS = ("channels", "positions")
 
 
+def averaged(x, height: int, width: int):
+    """Returns F.adaptive_avg_pool2d(x, (height, width)), (B, C, H, W) -> (B, C, height, width).
+
+    Where an operation must be deterministic, as in a strict run, the means are matrix products: on
+    a GPU the gradient of the pooling layer has no fixed order of summation.
+    """
+    if not torch.are_deterministic_algorithms_enabled():
+        return F.adaptive_avg_pool2d(x, (height, width))
+    return _bins(height, x.shape[2]).to(x) @ x @ _bins(width, x.shape[3]).to(x).T
+
+
+def _bins(count: int, length: int):
+    """Returns the weights (count, length) of means over bins, as adaptive pooling cuts them."""
+    at = torch.arange(length)
+    starts = torch.tensor([i * length // count for i in range(count)])[:, None]
+    ends = torch.tensor([-(-(i + 1) * length // count) for i in range(count)])[:, None]
+    return ((at >= starts) & (at < ends)) / (ends - starts)
+
+
 class GSoPPosition(nn.Module):
     """y = relu(up(sigmoid(W3 relu(rows(BN(cov(pool(BN(W1 relu x)))))))) * x); pool: to 8 x 8.
 
@@ -108,11 +127,11 @@ class GSoPPosition(nn.Module):
     def forward(self, x):  # (B, C, H, W)
         with full_precision(x):
             u = self.reduce_bn(self.reduce(torch.relu(full(x))))  # (B, D, H, W)
-            u = F.adaptive_avg_pool2d(u, SIDE).flatten(2)  # (B, D, P)
+            u = averaged(u, SIDE, SIDE).flatten(2)  # (B, D, P)
             centred = u - u.sum(1, keepdim=True) / self.divisor
             sigma = (u.transpose(1, 2) @ centred / self.divisor)[..., None]  # (B, P, P, 1)
             z = torch.relu(self.rows(self.covariance_bn(sigma)))  # (B, 4P, 1, 1)
             s = torch.sigmoid(self.excite(z)).view(-1, 1, SIDE, SIDE)
-            s = self.spatial(F.adaptive_avg_pool2d(s, x.shape[2:]))  # (B, 1, H, W)
+            s = self.spatial(averaged(s, *x.shape[2:]))  # (B, 1, H, W)
         y = gated(x, s)
         return torch.relu(y) if self.rectify else y

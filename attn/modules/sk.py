@@ -7,6 +7,8 @@ ResNeXt-50 32x4d (backbone.groups=32 backbone.width_per_group=4). Basic blocks a
 residuals are not in the paper.
 """
 
+import copy
+
 import torch
 from torch import nn
 
@@ -36,7 +38,7 @@ class SK(nn.Module):
             nn.Sequential(
                 like(conv, inside, channels, groups, dilation),
                 nn.BatchNorm2d(channels),
-                type(activation)(inplace=True),
+                copy.deepcopy(activation),
             )
             for dilation in self.dilations
         )

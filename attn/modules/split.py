@@ -6,6 +6,7 @@ ResNeSt's deep stem, its average pooling for strides and its shortcuts are other
 depthwise convolution, which is not in the paper, every split sees its own channel.
 """
 
+import copy
 from functools import reduce
 
 import torch
@@ -48,7 +49,7 @@ class Split(nn.Module):
         groups = inside if self.depthwise else cardinality * radix
         self.conv = like(conv, inside, channels * radix, groups)
         self.norm = nn.BatchNorm2d(channels * radix)
-        self.activation = type(activation)(inplace=True)
+        self.activation = copy.deepcopy(activation)
         self.fc1 = nn.Conv2d(channels, hidden, 1, groups=cardinality)
         self.norm1 = nn.BatchNorm2d(hidden)
         self.fc2 = nn.Conv2d(hidden, channels * radix, 1, groups=cardinality)

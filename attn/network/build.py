@@ -23,7 +23,7 @@ NETWORK, STEM, ATTENTION = range(3)
 def stream(seed: int, *part: int):
     """Seeds torch's generator for one part of a network, and restores the generator afterwards."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive(seed, *part))
+        torch.default_generator.manual_seed(derive(seed, *part))  # the caller's GPU keeps its own
         yield
 
 
@@ -35,9 +35,9 @@ def replace_stem(network: nn.Module, in_channels: int, seed: int, keep_rgb: bool
     (pretrained weights) the first three channels' filters stay too.
     """
     old = network.get_submodule(network.stem_name)
-    new = nn.Conv2d(
-        in_channels, old.out_channels, old.kernel_size, old.stride, old.padding, bias=False
-    )
+    shape = (in_channels, old.out_channels, old.kernel_size, old.stride, old.padding)
+    with stream(seed, STEM):
+        new = nn.Conv2d(*shape, bias=False)
     for channel in range(in_channels):
         with stream(seed, STEM, channel):
             filters = new.weight[:, channel : channel + 1]  # (out, 1, k, k)

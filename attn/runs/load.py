@@ -125,7 +125,7 @@ def predictor_of(config: Config, seed: int, state: dict, device) -> tuple[Predic
         name = Run(config, seed, Path()).name
         raise RunError(f"{name}: its weights are of another network ({first})") from None
     inputs = split_inputs(config, data, "test", device)
-    network = network.to(device, memory_format=inputs.memory_format)
+    network = network.to(device, memory_format=inputs.memory_format).eval()
     return Predictor(network, inputs, config.recipe, precision=state.get("precision")), data
 
 

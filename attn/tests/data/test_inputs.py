@@ -9,9 +9,9 @@ from scipy import stats
 from attn.config.schema import Noise
 from attn.data.inputs import MEAN, SD, Inputs
 from attn.data.resize import resize
-from attn.draws import Draws
+from attn.draws import Draws, uniform
 from attn.tests.conftest import needs_cifar10
-from attn.tests.data.test_sources import pictures
+from attn.tests.data.archives import pictures
 
 
 def check_resize(images):
@@ -151,3 +151,13 @@ def test_images_of_ones_own_are_taken_as_the_test_images_are():
     ):
         with pytest.raises(ValueError, match=reason):
             mine.of(wrong)
+
+
+def test_positions_of_another_type_are_the_same_images_with_the_same_noise():
+    made = inputs()
+    expected = made(torch.tensor([1, 5, 2]))
+    for kind in (torch.int32, torch.uint8):
+        x, labels = made(torch.tensor([1, 5, 2], dtype=kind))
+        assert x.equal(expected[0]) and labels.equal(expected[1])
+    drawn = uniform(3, 0, torch.tensor([7, 9], dtype=torch.int32), 1, 5)
+    assert drawn.equal(uniform(3, 0, torch.tensor([7, 9]), 1, 5))

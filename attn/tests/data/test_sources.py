@@ -2,111 +2,30 @@
 
 import contextlib
 import hashlib
-import io
 import os
-import pickle
-import shutil
 import socket
 import tarfile
 
-import numpy as np
-import pyarrow.parquet
 import pytest
 import torch
-from PIL import Image
 from torchvision.datasets import CIFAR10
 
 from attn.data import dataset, decode, load, sources, subset
 from attn.data.inputs import MEAN
 from attn.errors import DataError, DataMissing
-from attn.names import CLASSES
 from attn.tests.conftest import needs_cifar10
+from attn.tests.data.archives import (
+    EACH,
+    binary_archive,
+    image_tar,
+    official_folder,
+    packed,
+    pictures,
+    tables,
+    unpacked,
+)
 
-EACH = 2  # images of each class and split in the small archives
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    """Data that a test makes is cached in its own folder, and the environment says nothing."""
-    monkeypatch.setattr(dataset, "ROOT", tmp_path / "repository")
-    monkeypatch.setattr(sources, "ROOT", tmp_path / "repository")
-    monkeypatch.delenv("CIFAR10_ROOT", raising=False)
-
-
-def pictures(seed=0):
-    return np.random.default_rng(seed).integers(0, 256, (20 * EACH, 32, 32, 3), dtype=np.uint8)
-
-
-def image_tar(path, images=None, mode="w:xz", change=lambda name, data: (name, data)):
-    """A tar of class folders like train/cat/0.png; `change` may spoil or drop (None) a member."""
-    images = pictures() if images is None else images
-    names = [f"{s}/{c}/{i}.png" for s in ("train", "test") for c in CLASSES for i in range(EACH)]
-    with tarfile.open(path, mode) as tar:
-        for name, image in zip(names, images, strict=True):
-            buffer = io.BytesIO()
-            Image.fromarray(image).save(buffer, "png")
-            changed = change(name, buffer.getvalue())
-            if changed:
-                info = tarfile.TarInfo(changed[0])
-                info.size = len(changed[1])
-                tar.addfile(info, io.BytesIO(changed[1]))
-    return path
-
-
-def official_folder(root, images, monkeypatch):
-    """The official pickles, of a few images; torchvision's MD5 list is theirs for this test."""
-    folder = root / sources.FOLDER
-    folder.mkdir(parents=True)
-    flat = images.transpose(0, 3, 1, 2).reshape(len(images), -1)
-    labels = [label for _ in ("train", "test") for label in range(10) for _ in range(EACH)]
-    half = len(flat) // 2
-    shuffled = np.random.default_rng(1).permutation(half)
-    parts = {"test_batch": list(range(half, 2 * half))}
-    for number, part in enumerate(np.array_split(shuffled, 5), 1):
-        parts[f"data_batch_{number}"] = list(part)
-    md5 = {}
-    for name, chosen in parts.items():
-        content = {"data": flat[chosen], "labels": [labels[i] for i in chosen]}
-        data = pickle.dumps(content)
-        (folder / name).write_bytes(data)
-        md5[name] = hashlib.md5(data).hexdigest()
-    for attribute in ("train_list", "test_list"):
-        known = [[name, md5[name]] for name, _ in getattr(CIFAR10, attribute)]
-        monkeypatch.setattr(CIFAR10, attribute, known)
-    return folder
-
-
-def binary_archive(path, images, monkeypatch):
-    """The official binary version, of a few images; its MD5 is theirs for this test."""
-    flat = images.transpose(0, 3, 1, 2).reshape(len(images), -1)
-    labels = [label for _ in ("train", "test") for label in range(10) for _ in range(EACH)]
-    records = np.concatenate([np.array(labels, np.uint8)[:, None], flat], axis=1)
-    half = len(records) // 2
-    parts = {"test_batch": records[half:]}
-    parts |= {f"data_batch_{n + 1}": part for n, part in enumerate(np.split(records[:half], 5))}
-    with tarfile.open(path, "w:gz") as tar:
-        for name, part in parts.items():
-            info = tarfile.TarInfo(f"cifar-10-batches-bin/{name}.bin")
-            info.size = part.size
-            tar.addfile(info, io.BytesIO(part.tobytes()))
-    monkeypatch.setattr(decode, "BINARY_MD5", hashlib.md5(path.read_bytes()).hexdigest())
-    return path
-
-
-def tables(root, images, change=lambda row: row):
-    """Parquet files as the common hub has them; `change` may spoil a row."""
-    labels = [label for _ in ("train", "test") for label in range(10) for _ in range(EACH)]
-    rows = []
-    for image, label in zip(images, labels, strict=True):
-        buffer = io.BytesIO()
-        Image.fromarray(image).save(buffer, "png")
-        rows.append(change({"img": {"bytes": buffer.getvalue(), "path": None}, "label": label}))
-    half, folder = len(rows) // 2, root / "plain_text"
-    folder.mkdir(parents=True)
-    for split, part in (("train", rows[:half]), ("test", rows[half:])):
-        table = pyarrow.Table.from_pylist(part)
-        pyarrow.parquet.write_table(table, folder / f"{split}-00000-of-00001.parquet")
-    return root
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.mark.parametrize(
@@ -288,107 +207,6 @@ def test_foreign_and_missing_members_are_named(tmp_path):
         load(root=str(path))
 
 
-def unpacked(tmp_path, images=None):
-    """The images of a small tar as class folders."""
-    shutil.unpack_archive(image_tar(tmp_path / "packed.tar", images, "w"), tmp_path / "folder")
-    (tmp_path / "packed.tar").unlink()
-    return tmp_path / "folder"
-
-
-def packed(path, *folders):
-    with tarfile.open(path, "w") as tar:
-        for folder in folders:
-            tar.add(folder, folder.name)
-    return path
-
-
-def counts(data):
-    return len(data.images["train"]), len(data.images["test"])
-
-
-def test_several_trees_are_a_question_in_a_folder_and_in_a_tar(tmp_path):
-    """They had been counted together, as twice as many images."""
-    folder = unpacked(tmp_path)
-    copy = shutil.copytree(folder, tmp_path / "copy")
-    with pytest.raises(DataError, match=r"holds 2 trees of class folders \(copy, folder\)"):
-        load(root=str(packed(tmp_path / "two.tar", folder, copy)))
-    shutil.copytree(copy, folder / "train" / "old")
-    for path in (folder, packed(tmp_path / "within.tar", folder)):
-        with pytest.raises(DataError, match="holds 2 trees of class folders"):
-            load(root=str(path))
-
-
-def test_files_that_are_no_images_are_left_out_aloud(tmp_path, capsys):
-    folder = unpacked(tmp_path)
-    expected = load(root=str(folder))
-    others = ["train/airplane/._0.png", "train/cat/Thumbs.db", "train/labels.txt"]
-    others += [
-        "train/__MACOSX/airplane/0.png",
-        "train/.hidden/0.png",
-        "labels.txt",
-        "val/cat/0.png",
-    ]
-    for name in others:
-        (folder / name).parent.mkdir(exist_ok=True, parents=True)
-        (folder / name).write_bytes(b"\0\5\x16\7")
-    for path in (folder, packed(tmp_path / "a.tar", folder)):
-        data = load(root=str(path))
-        assert data.fingerprint == expected.fingerprint
-        assert (
-            "left out, as no image of a class: 7 of its files, such as" in capsys.readouterr().out
-        )
-
-
-def test_links_count_as_what_they_lead_to(tmp_path):
-    folder, links = unpacked(tmp_path), tmp_path / "links"
-    expected = load(root=str(folder))
-    for split in ("train", "test"):
-        (links / split).mkdir(parents=True)
-        for name in CLASSES:
-            (links / split / name).symlink_to(folder / split / name)
-    assert load(root=str(links)).fingerprint == expected.fingerprint
-    cat = folder / "train" / "cat"
-    (cat / "1.png").unlink()
-    (cat / "1.png").symlink_to("0.png")  # in a tar too
-    same = [load(root=str(path)) for path in (folder, packed(tmp_path / "a.tar", folder))]
-    assert same[0].fingerprint == same[1].fingerprint != expected.fingerprint
-    (cat / "0.png").rename(tmp_path / "0.png")
-    with pytest.raises(DataError, match=r"train/cat/1\.png is a link to nothing"):
-        load(root=str(folder))
-    with pytest.raises(DataError, match=r"folder/train/cat/1\.png is a link to folder/train/cat/0"):
-        load(root=str(packed(tmp_path / "b.tar", folder)))
-
-
-def test_the_last_of_several_members_of_a_name_counts(tmp_path):
-    folder = unpacked(tmp_path)
-    tar = packed(tmp_path / "a.tar", folder)
-    Image.fromarray(pictures(5)[0]).save(folder / "train" / "cat" / "0.png")
-    with tarfile.open(tar, "a") as more:
-        more.add(folder / "train" / "cat" / "0.png", "folder/train/cat/0.png")
-    assert load(root=str(tar)).fingerprint == load(root=str(folder)).fingerprint
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda i: Image.fromarray(np.asarray(i.convert("L")).astype(np.uint16) * 257), "8 bits a"),
-        (lambda i: Image.merge("RGBA", (*i.split(), i.getchannel(0))), "is transparent in places"),
-        (lambda i: i.resize((31, 32)), "is 31x32; CIFAR-10 images are 32x32"),
-    ],
-)
-def test_images_whose_pixels_would_be_lost_are_refused(tmp_path, change, message):
-    """Deep grey images had turned white, and trained."""
-    folder = unpacked(tmp_path)
-    path = folder / "train" / "dog" / "0.png"
-    with Image.open(path) as image:
-        change(image.convert("RGB")).save(path)
-    with pytest.raises(DataError, match=rf"train/dog/0\.png .*{message}"):
-        load(root=str(folder))
-    path.write_bytes(b"no image")
-    with pytest.raises(DataError, match="is not a whole image: its format is not known"):
-        load(root=str(folder))
-
-
 def test_parquet_files_of_one_name_in_two_folders_are_two_files(tmp_path):
     root = tables(tmp_path / "rows", pictures())
     count = len(load(root=str(root)).labels["train"])
@@ -470,13 +288,7 @@ def test_synthetic_is_the_same_everywhere():
     assert data.fingerprint.startswith("a8cc0b498269")
 
 
-def test_class_folders_are_read_like_a_tar_of_them(tmp_path):
-    tar = image_tar(tmp_path / "images.tar", mode="w")
-    folder = tmp_path / "unpacked"
-    shutil.unpack_archive(tar, folder)
-    data = load(root=str(folder))
-    assert data.source == "images" and data.fingerprint == load(root=str(tar)).fingerprint
-    cut = folder / "train" / "dog" / "0.png"
-    cut.write_bytes(cut.read_bytes()[:-30])
-    with pytest.raises(DataError, match=r"train/dog/0\.png is not a whole image"):
-        load(root=str(folder))
+def test_others_may_read_the_decoded_copy(tmp_path):
+    load(root=str(unpacked(tmp_path)))
+    (about,) = (tmp_path / "repository").rglob("source.json")
+    assert about.parent.stat().st_mode & 0o777 == 0o755

@@ -6,6 +6,7 @@ from torch import nn
 
 import attn
 from attn.modules.cbam import ChannelAttention, SpatialAttention
+from attn.modules.gsop import averaged
 from attn.modules.se import SE
 from attn.network.scores import record
 
@@ -121,8 +122,13 @@ def test_a_mechanism_works_alone_in_anothers_network_or_says_what_it_takes(name)
     if form.seam == "conv":
         with pytest.raises(TypeError, match=r"replaces nn.Sequential\(convolution, norm, activ"):
             form(64)
-        replaced = nn.Sequential(nn.Conv2d(64, 32, 3), nn.BatchNorm2d(32), nn.ReLU())
-        assert form(replaced)(x).shape[:2] == (2, 32)
+        norm, activation = nn.BatchNorm2d(32), nn.LeakyReLU(0.2)
+        with pytest.raises(ValueError, match="a 3x3 convolution with padding 1 and dilation 1 is"):
+            form(nn.Sequential(nn.Conv2d(64, 32, 3), norm, activation))
+        module = form(nn.Sequential(nn.Conv2d(64, 32, 3, 2, 1), norm, activation))
+        assert module(x).shape == (2, 32, 4, 4)
+        kept = [part for part in module.modules() if isinstance(part, nn.LeakyReLU)]
+        assert kept and all(part.negative_slope == 0.2 for part in kept)
     elif form.seam == "fuse":
         with pytest.raises(TypeError, match="missing 1 required positional argument: 'shortcut'"):
             form(64)(x)
@@ -140,3 +146,21 @@ def test_the_constant_scales_and_learns_nothing():
     assert not list(module.parameters())
     with pytest.raises(ValueError, match="value=0: it must be above 0"):
         attn.MECHANISMS["constant"](3, value=0)
+
+
+@pytest.mark.parametrize("sizes", [((8, 8), (32, 32)), ((8, 8), (7, 10)), ((5, 9), (8, 8))])
+def test_means_over_bins_are_those_of_the_pooling_layer_where_a_run_is_strict(sizes):
+    """Forward and backward: the layer's backward on a GPU is not deterministic."""
+    (height, width), side = sizes
+    x = torch.randn(2, 3, *side, dtype=torch.float64, requires_grad=True)
+    expected = nn.functional.adaptive_avg_pool2d(x, (height, width))
+    torch.use_deterministic_algorithms(True)
+    try:
+        found = averaged(x, height, width)
+    finally:
+        torch.use_deterministic_algorithms(False)
+    torch.testing.assert_close(found, expected)
+    weights = torch.randn_like(expected)
+    grads = [torch.autograd.grad((y * weights).sum(), x)[0] for y in (found, expected)]
+    torch.testing.assert_close(*grads)
+    assert "AdaptiveAvgPool" not in type(found.grad_fn).__name__

@@ -200,7 +200,9 @@ def test_what_counts_as_a_score_of_input_channels_has_one_for_each(attention):
         return
     with torch.no_grad(), record(network) as scores:
         network(torch.randn(2, 6, 32, 32))
-    for name in filter(of_input_channels, scores):
+    found = [name for name in scores if of_input_channels(name)]
+    assert bool(found) == (attention not in ("gc", "gsop_position", "sse", "mlp"))
+    for name in found:
         assert by_channel(scores[name]).shape == (2, 6), name
 
 
@@ -235,3 +237,14 @@ def test_score_statistics_are_those_of_all_images():
     near = ((scores < 0.05) | (scores > 0.95)).double().mean((0, 2, 3))
     torch.testing.assert_close(saturated, near)
     assert 0.05 < near.mean() < 0.15
+
+
+def test_building_leaves_the_callers_generators_as_they_were():
+    """Also that of a GPU, which torch.manual_seed would set without giving it back."""
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.cuda, "manual_seed_all", lambda seed: pytest.fail("a GPU's is set"))
+        build(configuration("backbone=resnet20", "attention=se", "data=rgb_noise"), seed=0)
+    assert torch.rand(3).equal(expected)

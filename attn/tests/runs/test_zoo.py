@@ -37,9 +37,14 @@ def test_a_copy_holds_the_weights_in_half_precision_and_the_records_of_the_run(c
 
 
 def test_a_copys_logits_are_nearly_those_of_the_run(copied):
-    samples = torch.arange(50)
+    samples, runs = torch.arange(50), [load_run(folder) for folder in copied]
+    assert not any(run.network.training for run in runs)
+    before = {name: value.clone() for name, value in runs[0].network.state_dict().items()}
     with torch.no_grad():
-        ours, halved = (load_run(folder)(samples) for folder in copied)
+        ours, halved = (run(samples) for run in runs)
+        alone = torch.cat([runs[0](sample[None]) for sample in samples[:3]])
+    torch.testing.assert_close(alone, ours[:3])  # each image by itself: no batch's statistics
+    assert all(before[name].equal(value) for name, value in runs[0].network.state_dict().items())
     assert not torch.equal(ours, halved)
     assert (ours - halved).abs().mean() < 0.02 * ours.std()
 
