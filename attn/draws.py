@@ -50,6 +50,7 @@ def uniform(seed, epoch, samples, purpose, count):
     same numbers. seed and epoch are integers or int64 scalars (a captured CUDA graph reads them
     from the device).
     """
+    samples = samples.to(torch.int64)
     if samples.device.type == "cpu" and not torch.compiler.is_compiling() and library():
         return _by_kernel(seed, epoch, samples, purpose, count)
     blocks = torch.arange(-(-count // 4), device=samples.device)
@@ -62,7 +63,7 @@ def uniform(seed, epoch, samples, purpose, count):
 
 def _by_kernel(seed, epoch, samples, purpose, count):
     """Returns the numbers of `uniform`; on a CPU in a tenth of the time."""
-    out, samples = torch.empty(len(samples), count), samples.to(torch.int64).contiguous()
+    out, samples = torch.empty(len(samples), count), samples.contiguous()
     where = samples.data_ptr(), len(samples)
     library().uniform(int(seed), int(epoch), *where, purpose, count, out.data_ptr())
     return out

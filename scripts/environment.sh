@@ -13,10 +13,11 @@ environment() {
         echo "attn needs Python 3.11 or newer; $python is $("$python" --version 2>&1). Name another one with PYTHON=..." >&2
         exit 1
     }
+    [ -x .venv/bin/python ] || "$python" -m venv .venv || exit 1
     stamp=$(cat requirements*.txt | cksum)
     if [ "$(cat ".venv/$1.installed" 2>/dev/null)" != "$stamp" ]; then
-        # Made anew where an earlier try was broken off before pip was there.
-        .venv/bin/python -m pip --version >/dev/null 2>&1 || "$python" -m venv --clear .venv || exit 1
+        # An earlier try may have been broken off before pip was there.
+        .venv/bin/python -m pip --version >/dev/null 2>&1 || .venv/bin/python -m ensurepip >&2 || exit 1
         echo "Installing $1 into .venv (torch is several GB the first time) ..." >&2
         .venv/bin/python -m pip install --quiet --disable-pip-version-check -r "$1" || exit 1
         echo "$stamp" >".venv/$1.installed"

@@ -1,5 +1,6 @@
 """A step as a CUDA graph: its kernels are launched at once instead of one by one."""
 
+import os
 from contextlib import contextmanager, suppress
 
 import torch
@@ -43,6 +44,14 @@ def complaint(what: str, error: Exception) -> str:
         error = error.__context__
     reason = (str(error).splitlines() or ["no reason given"])[0]
     return f"{what} goes on, more slowly ({type(error).__name__}: {reason})"
+
+
+def may_capture(device: torch.device) -> bool:
+    """Returns whether steps on the device are captured: those on a GPU.
+
+    scripts/gpu.sh leaves out a capture that hangs, or that breaks what comes after it.
+    """
+    return device.type == "cuda" and os.environ.get("ATTN_CAPTURE") != "0"
 
 
 def capture(step, sizes, state, stream) -> dict:

@@ -23,6 +23,8 @@ OPTIONS = {
     "mem_per_gpu": "--mem-per-gpu={}",
     "mem_per_cpu": "--mem-per-cpu={}",
     "exclude": "--exclude={}",
+    "nodes": "--nodes={}",
+    "tasks_per_node": "--ntasks-per-node={}",
     "timeout_min": "--time={}",
 }
 
@@ -56,12 +58,12 @@ def find_code_in_jobs():
     os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *([known] if known else [])])
 
 
-def check_local(launcher, device: str):
-    """Raises UserError where jobs of submitit_local would train on the CPU unasked.
+def check_local(launcher):
+    """Raises UserError where jobs of submitit_local, which are to train on a GPU, would see none.
 
     submitit hides the GPUs from a job that asked for none.
     """
-    if device != "cpu" and visible_gpus() and launcher.get("gpus_per_node") is None:
+    if launcher.get("gpus_per_node") is None:
         raise UserError(
             "hydra/launcher=submitit_local: its jobs would see no GPU; add "
             "hydra.launcher.gpus_per_node=1, or device=cpu, or choose hydra/launcher=joblib"
@@ -75,8 +77,10 @@ def check_slurm(launcher):
     """
     asked = {key: launcher[key] for key in OPTIONS if launcher.get(key) is not None}
     options = [OPTIONS[key].format(value) for key, value in asked.items()]
-    more = launcher.get("additional_parameters") or {}
-    options += [f"--{key.replace('_', '-')}={value}" for key, value in more.items()]
+    for key, value in (launcher.get("additional_parameters") or {}).items():
+        asked[f"additional_parameters.{key}"] = value
+        option = f"--{key.replace('_', '-')}"
+        options.append(option if value is True else f"{option}={value}")
     command = ["sbatch", "--test-only", "--wrap=true", *options]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:

@@ -113,8 +113,8 @@ def check_all(words: list[str]) -> list[list[str]]:
     launcher = next((word for word in words if word.startswith("hydra/launcher=")), "")
     if "slurm" in launcher:
         check_slurm(_launcher(every[0]))
-    if "submitit_local" in launcher:
-        check_local(_launcher(every[0]), composed(every[0]).device)
+    if "submitit_local" in launcher and choose_device(composed(every[0])).type == "cuda":
+        check_local(_launcher(every[0]))
     for word in parsed(words):
         if word.key_or_group in ("hydra.run.dir", "hydra.sweep.dir"):
             cli.check_writable(Path(word.value()), word.input_line)

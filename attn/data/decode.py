@@ -6,6 +6,7 @@ import lzma
 import os
 import pickle
 import posixpath
+import re
 import tarfile
 import zlib
 from collections.abc import Callable
@@ -229,11 +230,21 @@ def _decode_images(path: Path, images: dict, others: list[str]):
     return decoded
 
 
+def _is_deep(how) -> bool:
+    """Returns whether Pillow decodes 16 bits a channel.
+
+    how: the arguments of its decoder, of which the raw mode is the first; of a PPM file the largest
+    value is the second.
+    """
+    mode, *others = (how,) if isinstance(how, str) else how
+    return bool(re.search(r";16[BLN]", str(mode))) or others[:1] == [65535]
+
+
 def _decode_image(name: str, data: bytes):
     """Decodes an image file to (3, 32, 32) uint8. Raises DataError where pixels would be lost."""
     try:
         image = Image.open(io.BytesIO(data))
-        deep = any("16" in str(tile[3]) for tile in image.tile)  # of which Pillow keeps 8 bits
+        deep = any(_is_deep(tile[3]) for tile in image.tile)  # of which Pillow keeps 8 bits
         image.load()
     except UnidentifiedImageError:
         raise DataError(f"{name} is not a whole image: its format is not known") from None

@@ -7,6 +7,7 @@ matrix products repeat Pillow's resize.
 
 import torch
 
+CHUNK = 32  # images at once
 _BITS = 22  # Pillow's PRECISION_BITS for 8-bit channels
 
 
@@ -29,7 +30,7 @@ def _round(sums: torch.Tensor) -> torch.Tensor:
     return ((sums + (1 << (_BITS - 1))) / (1 << _BITS)).floor().clamp(0, 255)
 
 
-def resize(images: torch.Tensor, size: int, chunk: int = 32) -> torch.Tensor:
+def resize(images: torch.Tensor, size: int) -> torch.Tensor:
     """Resizes (N, C, H, H) uint8 to (N, C, size, size) uint8, equal to PIL's resize(BILINEAR)."""
     channels, source = images.shape[1:3]
     if size == source:
@@ -38,7 +39,7 @@ def resize(images: torch.Tensor, size: int, chunk: int = 32) -> torch.Tensor:
     resized = torch.empty(
         len(images), channels, size, size, dtype=torch.uint8, device=images.device
     )
-    for part, target in zip(images.split(chunk), resized.split(chunk), strict=True):
+    for part, target in zip(images.split(CHUNK), resized.split(CHUNK), strict=True):
         rows = part.reshape(-1, source).double()  # (n*C*H, H)
         wide = _round(rows @ weights.T).view(-1, source, size)  # (n*C, H, size)
         tall = _round(weights.expand(len(wide), -1, -1) @ wide)  # (n*C, size, size)

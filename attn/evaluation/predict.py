@@ -60,6 +60,8 @@ class Predictor:
             self.network.eval()
             try:
                 self.graphs = capture(self._whole_batch, [self.batch], [], stream)
+            except torch.OutOfMemoryError:
+                raise
             except RuntimeError as error:
                 self.notes.append(complaint("without a CUDA graph evaluation", error))
 

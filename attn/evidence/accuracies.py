@@ -22,8 +22,7 @@ def accuracy(group: Group, table: Table) -> pd.DataFrame:
     """Returns the accuracies of a table in percent, with a row for each backbone and model.
 
     A model that was not run has n = 0. A backbone with fewer than two models that were run is left
-    out. The published column is there for the table's own recipe and backbone alone, and never for
-    synthetic data.
+    out. The published column is there for the published experiment alone (see Table.is_of).
     """
     rows = []
     for backbone, runs in with_best_epoch(group).groupby("backbone", sort=True):

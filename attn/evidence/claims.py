@@ -1,4 +1,4 @@
-"""The published tables and their claims in configs/claims.yaml, which are checked on load."""
+"""Tables and claims, as configs/claims.yaml has them."""
 
 import re
 from dataclasses import dataclass, field

@@ -10,8 +10,18 @@ from attn.config import catalogue
 from attn.config.labels import label
 from attn.config.words import elements, varied
 from attn.errors import UserError, one_of
-from attn.evidence.claims import COST, METRICS, SCORES, Claim, ClaimError, Row, Table, values_of
-from attn.names import LOCATIONS
+from attn.evidence.claims import (
+    COST,
+    METRICS,
+    SCORES,
+    Claim,
+    ClaimError,
+    Row,
+    Table,
+    command_words,
+    values_of,
+)
+from attn.names import LOCATIONS, restriction
 from attn.stats import DIRECTIONS, MOST_SEEDS, SMOKE
 
 CLAIMS = catalogue.CONFIGS / "claims.yaml"
@@ -112,6 +122,21 @@ def _check_trained(row: Row, trained: dict[str, list[str]], experiment: str):
                 f"row {row.model}: configs/experiment/{experiment}.yaml trains no {key}={name}, "
                 f"only {', '.join(known)}"
             )
+    for word in _settings(row):
+        key, _, value = word.partition("=")
+        known = [choice.strip("[]").replace(",", "+") for choice in trained.get(key, [])]
+        if value not in known and (key in trained or key != "stages"):  # some YAML declare stages
+            raise ClaimError(
+                f"row {row.model}: configs/experiment/{experiment}.yaml trains no {word}, only "
+                f"{', '.join(known) or 'what the YAML has'}"
+            )
+
+
+def _settings(row: Row) -> list[str]:
+    """Returns the words of a row beside those that choose a file: changed keys, stages, blocks."""
+    words = [*command_words("data", row.data)[1:], *command_words("attention", row.attention)[1:]]
+    place = restriction(row.stages).split()
+    return [*words, "=".join(place)] if place else words
 
 
 def _row(entry: dict) -> Row:

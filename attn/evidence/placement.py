@@ -1,4 +1,4 @@
-"""The gain from each mechanism at each place, as a table and a figure."""
+"""The gain from each mechanism at each place."""
 
 import pandas as pd
 

@@ -72,20 +72,24 @@ DIVISORS = ("channels", "positions")
 def averaged(x, height: int, width: int):
     """Returns F.adaptive_avg_pool2d(x, (height, width)), (B, C, H, W) -> (B, C, height, width).
 
-    Where an operation must be deterministic, as in a strict run, the means are matrix products: on
-    a GPU the gradient of the pooling layer has no fixed order of summation.
+    On a GPU the gradient of the pooling layer has no fixed order of summation. Where that is asked
+    for, as in a strict run, the means are matrix products.
     """
-    if not torch.are_deterministic_algorithms_enabled():
-        return F.adaptive_avg_pool2d(x, (height, width))
-    return _bins(height, x.shape[2]).to(x) @ x @ _bins(width, x.shape[3]).to(x).T
+    if x.is_cuda and torch.are_deterministic_algorithms_enabled():
+        return averaged_by_products(x, height, width)
+    return F.adaptive_avg_pool2d(x, (height, width))
 
 
-def _bins(count: int, length: int):
+def averaged_by_products(x, height: int, width: int):
+    return _bins(x, height, x.shape[2]) @ x @ _bins(x, width, x.shape[3]).T
+
+
+def _bins(x, count: int, length: int):
     """Returns the weights (count, length) of means over bins, as adaptive pooling cuts them."""
-    at = torch.arange(length)
-    starts = torch.tensor([i * length // count for i in range(count)])[:, None]
-    ends = torch.tensor([-(-(i + 1) * length // count) for i in range(count)])[:, None]
-    return ((at >= starts) & (at < ends)) / (ends - starts)
+    number = torch.arange(count, device=x.device)[:, None]
+    starts, ends = number * length // count, -(-(number + 1) * length // count)
+    at = torch.arange(length, device=x.device)
+    return ((at >= starts) & (at < ends)).to(x.dtype) / (ends - starts)
 
 
 class GSoPPosition(nn.Module):

@@ -54,8 +54,6 @@ def places(network: nn.Module, location: str, seam: str, stages="all", blocks="a
     Raises CannotStand where the stages or blocks are not the network's, where no block of the
     stages has the seam, or where the seam is `conv` and the location is an end of the network.
     """
-    if location == "none":
-        return []
     if location in ENDS:
         if seam == "conv":
             raise CannotStand(

@@ -79,7 +79,7 @@ def _draw_inspection(folder: Path, out: Path, title: str):
 
 
 def _read(path: Path) -> pd.DataFrame:
-    """Reads what an inspection left. Raises Damaged where the file has no rows or other columns."""
+    """Reads what an inspection left. Raises Damaged where it is empty or has other columns."""
     with reading(path.name, REMAKE):
         return pd.read_csv(path)[SEEN[path.stem]]
 

@@ -140,8 +140,8 @@ def _read_skipped(out: Path) -> list[str]:
 def _draw(section: Section, definitions: list[Table], folder: Path) -> list[Path]:
     group = section.group
     configurations, gates = accuracies.configurations(group), scores.gates(group)
-    for old in [*folder.glob("*.png"), *folder.glob("*.svg")]:  # SVG of an earlier version
-        old.unlink()  # of runs that are no longer here
+    for old in folder.glob("*.png"):  # of runs that are no longer here
+        old.unlink()
     forests = []
     for backbone in dict.fromkeys(one.backbone for one in section.judged):
         mine = [one for one in section.judged if one.backbone == backbone and one.found.n > 1]

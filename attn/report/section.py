@@ -51,7 +51,7 @@ def write_tables(
         if len(frame):
             shown.append(_write(folder, entry, group, frame, remake))
         else:  # of runs that are gone
-            for kind in ("csv", "md", "tex"):  # LaTeX of an earlier version
+            for kind in ("csv", "md"):
                 (folder / f"{entry.id}.{kind}").unlink(missing_ok=True)
     return Section(group, verdicts.judge(group, claims), shown)
 
@@ -87,8 +87,8 @@ def own_verdicts(sections: list[Section], claims: list[Claim]) -> list[Judged]:
     result = []
     for claim in claims:
         mine = [one for one in own if one.claim.id == claim.id]
-        found = [one for one in mine if one.found.n] or [one for one in mine if one.missing]
-        result += found or [Judged(claim, claim.table.backbone)]
+        waiting = next((one for one in mine if one.missing), Judged(claim, claim.table.backbone))
+        result += [one for one in mine if one.found.n] or [waiting]
     return result
 
 

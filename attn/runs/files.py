@@ -13,8 +13,14 @@ from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 
+from attn.errors import RunError
+
 PARTIAL = ".partial"
 # What reading a damaged file may raise.
+NO_LOCKS = (
+    "this file system has no locks ({}), without which two processes could write one folder; "
+    "name another folder"
+)
 UNREADABLE = (
     *(OSError, EOFError, ValueError, csv.Error),
     *(KeyError, IndexError, TypeError, AttributeError),  # of contents that are something else
@@ -65,10 +71,16 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
 
 @contextmanager
 def one_at_a_time(folder: Path):
-    """Waits until no other process writes the folder, and holds that right in the block."""
+    """Waits until no other process writes the folder, and holds that right in the block.
+
+    Raises RunError where the file system has no locks.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / ".lock", "a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)  # the system takes it back however the process ends
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)  # the system takes it back however the process ends
+        except OSError as error:
+            raise RunError(f"{folder}: {NO_LOCKS.format(error.strerror)} with out=") from None
         yield
 
 

@@ -240,10 +240,8 @@ def _lock(file) -> bool:
         except BlockingIOError:
             time.sleep(0.05)
         except OSError as error:
-            raise RunError(
-                f"{file.name}: this file system has no locks ({error.strerror}), without which two "
-                "processes could train one run; name another folder with runs="
-            ) from None
+            reason = files.NO_LOCKS.format(error.strerror)
+            raise RunError(f"{file.name}: {reason} with runs=") from None
         else:
             return True
     return False

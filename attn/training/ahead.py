@@ -7,7 +7,6 @@ it times kernels beside other work.
 """
 
 import os
-import sys
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -72,9 +71,9 @@ def _work(running: str, after: list[list[str]], device: torch.device):
 def compile_first(running: str, cells: list[list[str]], device: torch.device):
     """Compiles for the first of the cells that has a run to train.
 
-    running: the key of the configuration that trains meanwhile, which is passed over; empty for
-    none. An error here is printed and stops nothing. The same error occurs again where the run
-    trains, and stops the run there.
+    running: the key of the configuration that trains meanwhile, which is passed over. An error here
+    is printed and stops nothing. The same error occurs again where the run trains, and stops the
+    run there.
     """
     register()
     try:
@@ -111,8 +110,3 @@ def _compile(run: Run, data: Dataset, device: torch.device, asked: bool | None):
         shared.captured = False  # a graph stays in its process
         draws = Draws(run.seed)
         shared.trainer(build(run.config, run.seed, draws, shared.weights), draws)
-
-
-if __name__ == "__main__":  # python -m attn.training.ahead WORDS, beside a sweep that comes before
-    register()
-    compile_first("", sweep.split(sys.argv[1:]), torch.device("cuda"))

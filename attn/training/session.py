@@ -189,7 +189,8 @@ class Session:
             self.tell(Note("compiling the step, which may take a minute", of_all=True))
         self.trainer = shared.trainer(network, draws)
         stream = self.trainer.stream if shared.captured else None
-        self.predictor = Predictor(network, shared.inputs["test"], self.recipe, stream)
+        precision = self.trainer.precision
+        self.predictor = Predictor(network, shared.inputs["test"], self.recipe, stream, precision)
         for text in self._notes(network):
             self.tell(Note(text, of_all=True))
         self.epochs_done, self.seconds, self.train_seconds = self._restored(claim.state)

@@ -1,11 +1,11 @@
 """The parts that the runs of one configuration share: images on the device, how a step is made."""
 
 import gc
-import os
 
 import torch
 from torch import nn
 
+from attn.compute.graph import may_capture
 from attn.compute.precision import is_compiled, set_backends
 from attn.config.schema import Config
 from attn.data import Dataset, subset
@@ -39,8 +39,7 @@ class Shared:
         self.compiled = is_compiled(compiled, device, config, images, outline(config))
         if self.compiled:
             torch.compiler.reset()  # else its limit of recompilations counts every configuration
-        # scripts/gpu.sh leaves out a capture that hangs, or that breaks what comes after it.
-        self.captured = device.type == "cuda" and os.environ.get("ATTN_CAPTURE") != "0"
+        self.captured = may_capture(device)
 
     def trainer(self, network: nn.Module, draws: Draws) -> Trainer:
         inputs = self.inputs["train"]

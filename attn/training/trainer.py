@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils import get_total_norm
 
-from attn.compute.graph import capture, complaint, in_turn, rehearse
+from attn.compute.graph import capture, complaint, in_turn, may_capture, rehearse
 from attn.compute.kernels.layers import fuse
 from attn.compute.kernels.library import why_missing
 from attn.compute.precision import autocast, computed_in, untimed
@@ -96,7 +96,7 @@ class Trainer:
         if compiled:
             self._compile()
         self.fused = self.mode == "eager" and self._fuse()
-        if self.stream and captured:
+        if captured and may_capture(self.device):
             self._capture()
 
     def _allocate(self, device):
@@ -164,6 +164,8 @@ class Trainer:
             )
             with in_turn(self.stream):
                 rehearse(self._step, [self.recipe.batch_size], self._state())
+        except torch.OutOfMemoryError:
+            raise
         except Exception as error:  # a compiler may raise anything
             self.forward = loss_and_hits
             self.notes.append(complaint("without compilation the step", error))
@@ -172,6 +174,8 @@ class Trainer:
         sizes = {len(batch) for batch in self.samples.split(self.recipe.batch_size)}
         try:
             self.graphs = capture(self._step, sizes, self._state(), self.stream)
+        except torch.OutOfMemoryError:
+            raise
         except RuntimeError as error:
             self.notes.append(complaint("without a CUDA graph the step", error))
 

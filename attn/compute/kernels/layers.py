@@ -9,6 +9,7 @@ the layers are torch's layers: a kernel would read beyond the memory it is given
 import functools
 import itertools
 import math
+import os
 
 import torch
 import torch.nn.functional as F
@@ -61,8 +62,10 @@ def _normalised(module: nn.Module):
 def _kind(module) -> type | None:
     """Returns the class with kernels that a module may have, or None."""
     if type(module) is nn.BatchNorm2d and module.affine and module.momentum:
-        return Norm if _fits(module.num_features) else None
+        return Norm if module.track_running_stats and _fits(module.num_features) else None
     if type(module) is not nn.Conv2d or module.dilation != (1, 1):
+        return None
+    if module.padding_mode != "zeros":
         return None
     shape = module.kernel_size, module.stride, module.padding
     if shape == ((1, 1), (1, 1), (0, 0)) and module.groups == 1:
@@ -78,13 +81,19 @@ def _fits(channels: int) -> bool:
 
 
 def has_amx() -> bool:
-    """Returns whether this CPU multiplies matrices of bfloat16 in hardware."""
-    return bool(torch.cpu.get_capabilities().get("amx_bf16"))
+    """Returns whether this CPU multiplies matrices of bfloat16 in hardware, and oneDNN may use it.
+
+    The environment variable ONEDNN_MAX_CPU_ISA lowers the instruction set that oneDNN may use.
+    """
+    most = os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper()
+    may = most in ("", "ALL", "DEFAULT") or "AMX" in most
+    return may and bool(torch.cpu.get_capabilities().get("amx_bf16"))
 
 
 def has_kernel(module: nn.Module) -> bool:
     """Returns whether a module is a layer that trains with a kernel of its own on this machine."""
-    return _kind(module) is not None and library() is not None
+    kind = type(module) if isinstance(module, Norm | Depthwise | Pointwise) else _kind(module)
+    return kind is not None and library() is not None
 
 
 def _trains(layer, x) -> bool:
@@ -100,6 +109,8 @@ def _lowered(x):
 def _kernels(layer, x):
     """Returns the kernels that compute a layer's output for x, or None."""
     if not _trains(layer, x) or x.dtype not in LANES or x.shape[1] % LANES[x.dtype]:
+        return None
+    if x.ndim != 4 or x.shape[1] != len(layer.weight):  # torch's layer says what is wrong
         return None
     return library(str(x.dtype).removeprefix("torch."))
 

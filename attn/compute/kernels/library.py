@@ -20,6 +20,7 @@ VECTORS = {"AVX2": ["-mavx2", "-mfma"]}
 VECTORS["AVX512"] = [*VECTORS["AVX2"], *(f"-mavx512{part}" for part in ("f", "bw", "vl", "dq"))]
 MAPS = ("float32", "bfloat16")  # the types of maps, by torch's names
 MINUTE = 60
+NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENOENT)
 
 pointer, whole, real, double = ctypes.c_void_p, ctypes.c_long, ctypes.c_float, ctypes.c_double
 number = ctypes.c_uint32
@@ -109,13 +110,14 @@ def _compiled(compiler: str, flags: list[str]) -> Path:
     version = subprocess.run([compiler, "--version"], capture_output=True, check=True).stdout
     digest = hashlib.sha256(SOURCE.read_bytes() + version + " ".join(flags).encode())
     name = f"kernels-{digest.hexdigest()[:12]}.so"
-    own = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    for folder in (SOURCE.parent / "__pycache__", own / "attn"):
+    home = os.path.expanduser("~")  # stays ~ for a user without a home
+    own = [Path(home, ".cache", "attn")] if os.path.isabs(home) else []
+    for folder in (SOURCE.parent / "__pycache__", *own):
         try:
             folder.mkdir(parents=True, exist_ok=True)
             return _compile(compiler, flags, folder / name)
         except OSError as error:  # installed where only others may write, or nobody
-            if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            if error.errno not in NOT_WRITABLE:
                 raise
     return _compile(compiler, flags, Path(tempfile.mkdtemp(prefix="attn-")) / name)
 

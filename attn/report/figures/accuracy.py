@@ -1,4 +1,4 @@
-"""The figures of accuracy: over epochs, by claim, against its cost, and by class."""
+"""The figures of accuracy: over epochs, against its cost, and by class."""
 
 from collections import Counter
 from pathlib import Path

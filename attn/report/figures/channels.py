@@ -1,4 +1,4 @@
-"""The figures of attention scores: of input channels, of every place, and of gate health."""
+"""The figures of the input channels' scores: beside pictures, over epochs, by noise."""
 
 import io
 from pathlib import Path

@@ -65,11 +65,13 @@ def close(found, exact, tolerance):
         assert ((value - exact[what]).abs().max() / scale) < tolerance, what
 
 
-@pytest.mark.parametrize("amx", [False, True])
 @pytest.mark.parametrize(
     "shape", [(4, 16, 7, 9), (3, 32, 8, 8), (2, 960, 2, 2), (2, 48, 1, 5)], ids=str
 )
-@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize(
+    ("name", "amx"),
+    [(name, amx) for name in LAYERS for amx in (False, True) if not amx or "pointwise" in name],
+)
 def test_under_autocast_a_layer_is_that_of_bfloat16(monkeypatch, name, shape, amx):
     """Maps are rounded to 8 bits; sums are not, and weights of single channels are not."""
     monkeypatch.setattr(layers, "has_amx", lambda: amx)
@@ -136,6 +138,9 @@ def test_what_has_no_kernel_stays_as_it_is():
         nn.BatchNorm2d(12),
         nn.BatchNorm2d(16, affine=False),
         nn.BatchNorm2d(16, momentum=None),
+        nn.BatchNorm2d(16, track_running_stats=False),
+        nn.Conv2d(16, 16, 3, padding=1, groups=16, bias=False, padding_mode="reflect"),
+        nn.Conv2d(16, 16, 1, padding_mode="circular"),
         nn.Conv2d(16, 16, 1, stride=2, bias=False),
         nn.Conv2d(16, 16, 3, padding=1, groups=16),
         nn.Conv2d(16, 16, 3, padding=1, bias=False),
@@ -220,8 +225,18 @@ def test_a_folder_that_cannot_be_written_is_no_obstacle(
 
     (tmp_path / "temporary").mkdir()
     monkeypatch.setattr(kernels, "_compile", refuse)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
+    monkeypatch.setenv("HOME", str(tmp_path / "caches"))
     monkeypatch.setattr(kernels.tempfile, "mkdtemp", lambda prefix: str(tmp_path / "temporary"))
     assert not kernels.why_missing()
-    used = tmp_path / ("temporary" if "caches" in refused else "caches/attn")
+    used = tmp_path / ("temporary" if "caches" in refused else "caches/.cache/attn")
     assert [path.suffix for path in used.iterdir()] == [".so", ".so"]
+
+
+@pytest.mark.parametrize("shape", [(2, 16, 4, 4), (8, 4, 4)])
+def test_maps_of_another_shape_are_refused_as_torch_refuses_them(shape):
+    """The kernels would read and write beyond the statistics of eight channels."""
+    plain, layer = nn.BatchNorm2d(8), nn.Sequential(nn.BatchNorm2d(8))
+    assert fuse(layer)
+    for module in (plain, layer):
+        with pytest.raises((RuntimeError, ValueError), match=r"should contain 16|expected 4D"):
+            module(torch.randn(shape))

@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 
+from attn.compute.kernels.layers import has_amx
 from attn.compute.kernels.library import without_kernels
 from attn.compute.precision import computed_in, is_compiled
 from attn.config.sweep import configuration
@@ -27,6 +28,15 @@ def amx(monkeypatch):
     return lambda there: monkeypatch.setattr(
         torch.cpu, "get_capabilities", lambda: {"amx_bf16": there}
     )
+
+
+@pytest.mark.parametrize(
+    ("most", "there"), [("AVX512_CORE", False), ("avx512_core_amx", True), ("ALL", True)]
+)
+def test_amx_that_onednn_is_told_to_leave_is_not_there(amx, monkeypatch, most, there):
+    amx(True)
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", most)
+    assert has_amx() == there
 
 
 @pytest.mark.parametrize(
@@ -57,11 +67,12 @@ def test_depthwise_convolutions_compute_in_bf16_only_with_kernels(amx):
         assert computed_in(network.classifier, CPU, "bf16") == ("bf16", "")
 
 
+@pytest.mark.parametrize("backbone", ["resnet20", "mobilenet_v2"])
 @pytest.mark.parametrize("there", [True, False])
-def test_training_and_evaluation_compute_in_the_same_numbers(amx, synthetic, there):
+def test_training_and_evaluation_compute_in_the_same_numbers(amx, synthetic, there, backbone):
     """bf16 rounds logits to 8 bits; what was computed in fp32 needs more."""
     amx(there)
-    config = configuration("recipe=quick", "backbone=resnet20", "recipe.images=80")
+    config = configuration("recipe=quick", f"backbone={backbone}", "recipe.images=80")
     ours = trainer(synthetic, config)
     inputs = split_inputs(config, synthetic, "test", CPU)
     predictor = Predictor(ours.network.eval(), inputs, config.recipe)

@@ -1,17 +1,15 @@
 """What is asked of a launcher before a job is sent."""
 
 import os
+import shutil
 import subprocess
 import sys
 
 import pytest
 
-from attn.config import launchers, sweep
-from attn.config.cli import register
+from attn.config import check, launchers, sweep
 from attn.errors import UserError
 from attn.tests.conftest import ROOT, TINY
-
-register()
 
 
 @pytest.fixture
@@ -24,6 +22,8 @@ def asked(monkeypatch):
         return subprocess.CompletedProcess(command, 0, "", "")
 
     monkeypatch.setattr(launchers.subprocess, "run", run)
+    monkeypatch.setattr(shutil, "which", lambda name: name)
+    monkeypatch.setattr(check, "_has_gpu", lambda: False)
     return commands
 
 
@@ -44,20 +44,27 @@ def test_a_login_node_without_a_gpu_sends_jobs_for_a_gpu(asked, tmp_path):
 def test_slurm_is_asked_for_what_the_job_will_ask_for(asked, tmp_path):
     keys = ["gres=gpu:a100:1", "mem_per_cpu=4G", "exclude=node7"]
     sent = [f"hydra.launcher.{key}" for key in keys]
-    sent += ["+hydra.launcher.additional_parameters={begin:now}"]
+    sent += ["+hydra.launcher.additional_parameters={begin:now,exclusive:true}"]
     sweep.check_all(words(tmp_path, "-m", "hydra/launcher=slurm", *sent))
-    options = {"--gres=gpu:a100:1", "--mem-per-cpu=4G", "--exclude=node7", "--begin=now"}
+    options = {
+        "--gres=gpu:a100:1",
+        "--mem-per-cpu=4G",
+        "--exclude=node7",
+        "--begin=now",
+        "--exclusive",
+    }
+    options |= {"--nodes=1", "--ntasks-per-node=1"}
     assert options <= set(asked[0])
 
 
 def test_local_jobs_that_would_see_no_gpu_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    monkeypatch.setattr(check, "_has_gpu", lambda: True)
     local = words(tmp_path, "-m", "hydra/launcher=submitit_local")
     with pytest.raises(UserError, match=r"see no GPU; add hydra\.launcher\.gpus_per_node=1"):
         sweep.check_all(local)
     for more in ("hydra.launcher.gpus_per_node=1", "device=cpu"):
         assert len(sweep.check_all([*local, more])) == 1
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setattr(check, "_has_gpu", lambda: False)
     assert len(sweep.check_all(local)) == 1
 
 

@@ -119,7 +119,7 @@ def test_variants_of_a_row_stand_in_the_pages_first_table(tmp_path):
     assert "84.00 (n=1); 85.00 (n=1) [strict]" in first
 
 
-@pytest.mark.parametrize("attention", ["cbam_channel+reduction=16", "static"])
+@pytest.mark.parametrize("attention", ["cbam_channel+reduction=16", "gc"])
 def test_lines_of_one_colour_have_styles_of_their_own(tmp_path, monkeypatch, attention):
     last = {"location": "last", "data": "rgb"}
     for key, name in (("c1", "cbam_channel"), ("c2", attention)):

@@ -184,7 +184,9 @@ def test_eval_looks_into_every_network_once(trained, tmp_path):
 
 SEEN = Inspection(
     classes=[{"module": "seams.input", "channel": 0, "class": c, "score": 0.5} for c in range(10)],
-    importance=[{"module": "seams.input", "channel": 0, "score": 0.5, "sd": 1.0, "lost": 2.0}],
+    importance=[
+        {"module": "seams.input", "channel": 0, "score": 0.5, "sd": 1.0, "lost": 2.0, "images": 9}
+    ],
     maps={},
 )
 

