@@ -28,6 +28,7 @@ sys.path.insert(0, f"{sys.path[0]}/..")
 import pandas as pd
 import torch
 
+from attn.compute.kernels.library import why_missing
 from attn.compute.precision import has_amx
 from attn.config import cli, sweep
 from attn.config.check import check, choose_device
@@ -218,8 +219,11 @@ def main():
     device = choose_device(sweep.single(words, __doc__))
     words = WORDS[device.type] + words
     cfg = check(sweep.composed(words))
-    load(cfg.data.source, cfg.data.root)  # else the first way alone would wait for its decoding
+    # Else the first way alone would wait for these.
+    load(cfg.data.source, cfg.data.root)
+    why_missing()  # of the kernels in C
     same = {"words": " ".join(words), "torch": torch.__version__, "code": code()}
+    same["capture"] = os.environ.get("ATTN_CAPTURE", "1")
     out = options.out / machine_name(device)
     path = out / "bench.csv"
     rows = pd.read_csv(path, dtype=str).to_dict("records") if path.exists() else []

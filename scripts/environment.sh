@@ -13,7 +13,10 @@ environment() {
         echo "attn needs Python 3.11 or newer; $python is $("$python" --version 2>&1). Name another one with PYTHON=..." >&2
         exit 1
     }
-    [ -x .venv/bin/python ] || "$python" -m venv .venv || exit 1
+    if ! [ -x .venv/bin/python ]; then # also where the Python behind it is gone
+        rm -f .venv/bin/python* .venv/*.installed
+        "$python" -m venv .venv || exit 1
+    fi
     stamp=$(cat requirements*.txt | cksum)
     if [ "$(cat ".venv/$1.installed" 2>/dev/null)" != "$stamp" ]; then
         # An earlier try may have been broken off before pip was there.

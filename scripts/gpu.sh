@@ -19,7 +19,8 @@ while [ $# -gt 0 ]; do
     esac
     shift $(($# < 2 ? $# : 2))
 done
-case "$seconds" in '' | ? | *[!0-9]*) echo "gpu.sh --seconds $seconds: a whole number of at least 10" >&2 && exit 2 ;; esac
+case "$seconds" in '' | 0* | *[!0-9]*) least=no ;; *) [ "$seconds" -ge 12 ] && least=yes ;; esac
+[ "${least:-}" = yes ] || { echo "gpu.sh --seconds $seconds: a whole number of at least 12" >&2 && exit 2; }
 
 if [ -z "${PYTHON:-}" ]; then
     environment requirements-dev.txt
@@ -47,6 +48,7 @@ finished() { find runs -path 'runs/[!_]*/summary.json' | wc -l; }
 say() { echo "gpu.sh: $1, after $SECONDS of $seconds s"; }
 
 limited() { # SECONDS COMMAND ...: as long as that, with a moment more for an end in order
+    [ "$1" -gt 0 ] || return 124 # which timeout takes for no limit
     timeout --signal=INT --kill-after=$((seconds / 60 + 1)) "$@"
 }
 
@@ -103,14 +105,14 @@ phase() { # NAME SECONDS COMMAND ...
 
 smoke() { # HOW ...: two seeds of few images with noise; what was asked for must have been computed
     rm -rf runs/_smoke
-    [ "$(left)" -ge 2 ] || return 1 # timeout takes 0 for no limit
-    env ATTN_CAPTURE="$1" timeout --kill-after=5 "$(least $((seconds / 6)))" "$PYTHON" train.py data=rgb_noise \
+    ATTN_CAPTURE=$1 limited "$(least $((seconds / 6)))" "$PYTHON" train.py data=rgb_noise \
         location=first recipe.images=640 recipe.test_images=500 recipe.epochs=1 seeds=2 device=cuda \
         compile="$2" runs=runs/_smoke >runs/_smoke.txt 2>&1 &&
         [ "$(grep -l "$3" runs/_smoke/*/summary.json 2>/dev/null | wc -l)" = 2 ]
 }
 
 choose() { # writes how the runs compute: the first of three ways that passes
+    [ "$(left)" -ge $((seconds / 6)) ] || { say "no time for the smoke test" && exit 0; }
     say "the smoke test"
     if smoke 1 true '"mode": "compiled graph"'; then
         echo "1 null" >"$how"
@@ -133,6 +135,7 @@ tests() {
     local code log cut=
     # Another machine need not test the same code again.
     code=$(find attn scripts configs train.py -type f ! -path '*/__pycache__/*' | LC_ALL=C sort | xargs cat | cksum)
+    code="$code, capture $capture"
     ! grep -qsF "$code" "$stamp" || return 0
     log=$(mktemp)
     phase "the GPU tests" "$(least $((seconds / 2)))" \

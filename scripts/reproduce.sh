@@ -56,5 +56,5 @@ runs=()
 for word in "$@"; do
     case "$word" in runs=*) runs=("$word") ;; esac
 done
-.venv/bin/python eval.py "${runs[@]}"
+.venv/bin/python eval.py ${runs[@]+"${runs[@]}"} # an empty array is unset for older versions of bash
 exit "$status"

@@ -180,11 +180,15 @@ def list_experiments(words: list[str]):
 
     A run that several experiments share counts once in the last line.
     """
-    names, every = choices("experiment"), {}
+    names, every, on_cpu = choices("experiment"), {}, True
     for name in names:
         words_of_it = [f"experiment={name}", *words]
-        check_words(words_of_it)
-        runs, impossible, on_cpu = plan(words_of_it, fingerprint_where_there_are_runs)
+        try:
+            check_words(words_of_it)
+            runs, impossible, on_cpu = plan(words_of_it, fingerprint_where_there_are_runs)
+        except UserError as error:
+            print(f"{name:<{WIDTH}}{error}", flush=True)
+            continue
         left_out = f"; {len(impossible)} cells are impossible" if impossible else ""
         print(f"{name:<{WIDTH}}{what_it_takes(runs, on_cpu)}{left_out}", flush=True)
         every |= {run.name: run for run in runs}

@@ -15,4 +15,4 @@ fi
 cores=(--numprocesses auto --maxprocesses 4 --dist worksteal)
 .venv/bin/ruff check .
 .venv/bin/ruff format --check .
-exec .venv/bin/python -m pytest --durations=8 "${cores[@]}" "${select[@]}" "$@"
+exec .venv/bin/python -m pytest --durations=8 "${cores[@]}" ${select[@]+"${select[@]}"} "$@"

@@ -81,6 +81,8 @@ def main():
     for folder in runs:
         if not folder.is_dir():
             raise UserError(f"{folder}: there is no such run folder")
+        if not (folder / "summary.json").exists():
+            raise UserError(f"{folder}: the run is not finished; the same train.py command goes on")
         try:
             check_finished(folder)
         except Damaged as error:

@@ -50,7 +50,8 @@ def read(group: str, choice: str) -> dict:
     try:
         values = parsed(path.read_text()) or {}
     except FileNotFoundError:
-        raise UserError(f"{where}: there is no such file; configs/README.md shows one") from None
+        about = "attn/modules" if group == "attention" else "configs"
+        raise UserError(f"{where}: there is no such file; {about}/README.md shows one") from None
     except yaml.YAMLError as error:
         raise UserError(f"{where}: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):

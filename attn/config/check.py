@@ -91,6 +91,7 @@ def _placement(values) -> tuple:
                 f"there, or ask for location={', '.join(LOCATIONS)}"
             )
         location = declared.get("location", "none")
+        one_of(f"attention={declared['name']}: its YAML's location", location, LOCATIONS)
         stages = declared.get("stages", "all") if stages == "all" else stages
     if "none" in (location, declared["name"]):
         return "none", "all", "all", {"name": "none"}

@@ -6,6 +6,7 @@ Exit status: 0 found, 1 damaged, 3 nothing found and nothing could be fetched.
 import sys
 
 from attn.config import cli
+from attn.config.words import check_words
 from attn.data import load
 from attn.errors import DataError, DataMissing
 
@@ -14,6 +15,9 @@ def main(words: list[str]):
     if cli.is_question(words):
         print(__doc__)
         return
+    with cli.refusing():
+        cli.register()
+        check_words(words)
     roots = [word.partition("=")[2] for word in words if word.startswith("data.root=")]
     try:
         data = load(root=roots[-1] if roots else None)

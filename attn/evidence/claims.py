@@ -179,7 +179,17 @@ def values_of(group: str, text: str) -> dict:
             raise UserError(f"{word}: it cannot be read; a list is written [1,2]") from None
         if key not in values:
             raise UserError(f"{word}: there is no such key; choose of {', '.join(values)}")
+        if type(values[key]) is float:
+            value = _as_float(value)
         if values[key] is not None and type(value) is not type(values[key]):
             raise UserError(f"{word}: it takes {TAKES[type(values[key])]}")
         values[key] = value
     return values
+
+
+def _as_float(value):
+    """Returns a whole number, or a text such as 1e-05, which YAML takes for one, as a float."""
+    try:
+        return value if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        return value

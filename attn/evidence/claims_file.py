@@ -21,7 +21,7 @@ from attn.evidence.claims import (
     command_words,
     values_of,
 )
-from attn.names import LOCATIONS, restriction
+from attn.names import INSIDE, LOCATIONS, restriction
 from attn.stats import DIRECTIONS, MOST_SEEDS, SMOKE
 
 CLAIMS = catalogue.CONFIGS / "claims.yaml"
@@ -114,33 +114,50 @@ def _trained(experiment: str) -> dict[str, list[str]]:
 
 def _check_trained(row: Row, trained: dict[str, list[str]], experiment: str):
     """Raises ClaimError where an experiment does not train a row."""
+    plain = row.location == "none" and "none" in trained["attention"] + trained.get("location", [])
     for key in ("data", "attention", "location"):
         name = getattr(row, key).partition("+")[0]
         known = trained.get(key, ["published"])
-        if name not in known and "none" not in (name, row.location) and known != ["published"]:
+        left = known == ["published"] or (plain and key != "data")  # one of the two says none
+        if name not in known and not left:
             raise ClaimError(
                 f"row {row.model}: configs/experiment/{experiment}.yaml trains no {key}={name}, "
                 f"only {', '.join(known)}"
             )
-    for word in _settings(row):
-        key, _, value = word.partition("=")
-        known = [choice.strip("[]").replace(",", "+") for choice in trained.get(key, [])]
-        if value not in known and (key in trained or key != "stages"):  # some YAML declare stages
+    for key, value, known in [*_settings(row, trained), *_stages(row, trained)]:
+        if value not in known:
             raise ClaimError(
-                f"row {row.model}: configs/experiment/{experiment}.yaml trains no {word}, only "
-                f"{', '.join(known) or 'what the YAML has'}"
+                f"row {row.model}: configs/experiment/{experiment}.yaml trains no {key}={value}, "
+                f"only {', '.join(map(str, known)) or 'what the YAML has'}"
             )
 
 
-def _settings(row: Row) -> list[str]:
-    """Returns the words of a row beside those that choose a file: changed keys, stages, blocks."""
-    words = [*command_words("data", row.data)[1:], *command_words("attention", row.attention)[1:]]
-    place = restriction(row.stages).split()
-    return [*words, "=".join(place)] if place else words
+def _settings(row: Row, trained: dict[str, list[str]]):
+    """Yields (key, the row's value, the values that are trained) for keys that a row changes."""
+    for group, start in (("data", "data.noise."), ("attention", "attention.")):
+        chosen = values_of(group, getattr(row, group))
+        words = command_words(group, getattr(row, group))[1:]
+        changed = {word.partition("=")[0] for word in words}
+        swept = {key for key in trained if key.startswith(start)}
+        for key in sorted(changed | swept):
+            name = key.partition(".")[2]
+            if name in chosen and (row.location != "none" or group == "data"):
+                yield key, chosen[name], [yaml.safe_load(text) for text in trained.get(key, [])]
+
+
+def _stages(row: Row, trained: dict[str, list[str]]):
+    """Yields (key, the row's value, the values that are trained) for the stages or the blocks."""
+    key, value = restriction(row.stages).split() or ("stages", "all")
+    if key in trained or key == "blocks":  # some YAML declare stages
+        swept = [text.strip("[]").replace(",", "+") for text in trained.get(key, [])]
+        if row.location in INSIDE or value != "all":
+            yield key, value, swept
 
 
 def _row(entry: dict) -> Row:
     row = _fill(Row, entry)
+    if not isinstance(row.model, str):
+        raise ClaimError(f"row {row.model}: its model is a word; write it between quotes")
     if row.published is not None:
         _number("published", row.published)
     row.stages = str(row.stages)

@@ -72,8 +72,8 @@ DIVISORS = ("channels", "positions")
 def averaged(x, height: int, width: int):
     """Returns F.adaptive_avg_pool2d(x, (height, width)), (B, C, H, W) -> (B, C, height, width).
 
-    On a GPU the gradient of the pooling layer has no fixed order of summation. Where that is asked
-    for, as in a strict run, the means are matrix products.
+    On a GPU the gradient of the pooling layer has no fixed order of summation. Where a fixed order
+    is asked for, as in a strict run, the means are matrix products.
     """
     if x.is_cuda and torch.are_deterministic_algorithms_enabled():
         return averaged_by_products(x, height, width)

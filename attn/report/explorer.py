@@ -74,8 +74,8 @@ def _scores(own: pd.DataFrame) -> list[list]:
     rows = []
     for channel, mine in own.groupby("channel"):
         found = stats.within(stats.estimate(mine["mean"]), (0, 1))
-        ends = [None if pd.isna(end) else round(end, 4) for end in (found.low, found.high)]
-        rows.append([channel_name(channel), round(found.mean, 4), *ends])
+        ends = [None if pd.isna(end) else round(end, 3) for end in (found.low, found.high)]
+        rows.append([channel_name(channel), round(found.mean, 3), *ends])
     return rows
 
 

@@ -15,7 +15,7 @@ from attn.names import restriction
 from attn.report import wording
 from attn.report.formats import counted, html_table, number
 from attn.runs.files import write
-from attn.stats import CONTRADICTED, INCONCLUSIVE, NOT_RUN, REPRODUCED
+from attn.stats import CONTRADICTED, INCONCLUSIVE, NO_VERDICT, NOT_RUN, REPRODUCED
 
 SETTING = ("backbone", "data", "location")
 TEMPLATE = Path(__file__).with_name("page.html")
@@ -49,7 +49,8 @@ def write_page(sections, own: list[Judged], skipped: list[str], out: Path):
     )
     environment.filters["code"] = code
     counts = Counter(one.verdict for one in own)
-    order = (REPRODUCED, CONTRADICTED, INCONCLUSIVE, NOT_RUN)
+    order = [REPRODUCED, CONTRADICTED, INCONCLUSIVE, NOT_RUN]
+    order += [NO_VERDICT] if counts[NO_VERDICT] else []
     text = environment.get_template(TEMPLATE.name).render(
         published=_published(sections, {one.claim.table.id: one.claim.table for one in own}),
         picture=_first_picture(sections),
@@ -75,7 +76,7 @@ def _published(sections, tables: dict):
             for section in sections:
                 for here, texts in _accuracies(section, table).items():
                     results.setdefault(here, {}).update(texts)
-    frame = pd.DataFrame(rows)
+    frame = pd.DataFrame(rows, columns=["table", "model", "published"])
     for (title, backbone), texts in results.items():
         here = zip(frame["table"], frame["model"], strict=True)
         frame[f"{backbone}, {title}"] = [texts.get(key, "") for key in here]

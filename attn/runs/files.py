@@ -16,11 +16,11 @@ import numpy as np
 from attn.errors import RunError
 
 PARTIAL = ".partial"
-# What reading a damaged file may raise.
 NO_LOCKS = (
     "this file system has no locks ({}), without which two processes could write one folder; "
     "name another folder"
 )
+# What reading a damaged file may raise.
 UNREADABLE = (
     *(OSError, EOFError, ValueError, csv.Error),
     *(KeyError, IndexError, TypeError, AttributeError),  # of contents that are something else

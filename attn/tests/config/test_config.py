@@ -198,6 +198,7 @@ def test_wrong_seeds_say_what_is_right(value):
     ("words", "message"),
     [
         ("location=middle", "location=middle: choose one of published, none, first, last"),
+        ("attention.location=frist", "its YAML's location=frist: choose one of none, first, last"),
         ("data.source=cifar100", "data.source=cifar100: choose one of cifar10, synthetic"),
         ("data.noise.channels=-1", "data.noise.channels=-1: it must be from 0 to 256"),
         ("recipe.epochs=0", "recipe.epochs=0: it must be from 1 to 10,000"),

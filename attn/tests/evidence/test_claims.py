@@ -10,7 +10,7 @@ from attn.config import catalogue, sweep
 from attn.config.check import check
 from attn.config.cli import register
 from attn.config.sweep import configuration
-from attn.evidence.claims import ClaimError, command_words
+from attn.evidence.claims import ClaimError, command_words, values_of
 from attn.evidence.claims_file import CLAIMS, load
 from attn.report.page import command_of
 
@@ -115,6 +115,14 @@ def row(key, new, table="accuracy", model="attention at last"):
     return change
 
 
+def added(table, **values):
+    def change(content):
+        (rows,) = [one["rows"] for one in content["tables"] if one["id"] == table]
+        rows.append(values)
+
+    return change
+
+
 def drop(kind, key):
     def change(content):
         del content[kind][0][key]
@@ -145,6 +153,15 @@ MISTAKES = [
     ),
     (row("attention", "cbam_channel+reduction=2"), "trains no attention.reduction=2, only what"),
     (row("stages", "2+3", table="stages", model="stage 2"), "trains no stages=2+3, only 1, 2, 3"),
+    (row("model", 16), "row 16: its model is a word; write it between quotes"),
+    (added("kernel", model="plain", data="rgb", location="none"), "trains no attention=none"),
+    (added("accuracy", model="noisy", data="rgb_noise", location="none"), "trains no data=rgb_no"),
+    (
+        added("noise", model="more", data="rgb_noise+channels=16", location="none"),
+        "trains no data.noise.channels=16",
+    ),
+    (row("attention", "se+bias=False", table="cost", model="SE"), "trains no attention.bias=False"),
+    (row("stages", "1+2+3", table="stages", model="all stages"), "trains no stages=1+2+3, only 1"),
     (row("stages", "blocks 2"), "trains no blocks=2, only what the YAML has"),
     (drop("claims", "fixed"), "attention-last-helps: fixed is missing"),
     (value("claims", 0, "published", "0,94"), "published=0,94: it takes a number"),
@@ -212,3 +229,8 @@ def test_somebodys_own_claim(tmp_path):
     claim = load(path)[1][-1]
     assert (claim.treatment.attention, claim.control.attention) == ("se", "cbam")
     assert claim.source == claim.table.source and claim.published is None
+
+
+@pytest.mark.parametrize(("text", "value"), [("0.00001", 1e-05), ("1e-05", 1e-05), ("1", 1.0)])
+def test_a_fraction_may_be_written_in_any_way(text, value):
+    assert values_of("attention", f"simam+strength={text}")["strength"] == value

@@ -46,7 +46,7 @@ CLAIMED = {
     "noise-hurts": "< 0",
     "modalities": "> 0.5",
     "late-stage-gains-most": "> 0",
-    "bottleneck-is-enough": "> \N{MINUS SIGN}0.5",
+    "bottleneck-is-enough": "> \N{MINUS SIGN}0.3",
     "bottleneck-saves-parameters": "≤ \N{MINUS SIGN}50%",
 }
 
