@@ -56,16 +56,15 @@ def _rows(table: Table, runs: pd.DataFrame) -> list:
 def _styles(rows) -> list[dict]:
     """Returns a style for each row.
 
-    Rows of one mechanism have the same colour, and are told apart by their lines and markers.
+    Rows of one colour, of which a mechanism's rows are, are told apart by their lines and markers.
     """
     counts, styles = Counter(), []
     for _, runs in rows:
-        attention = runs["attention"].iloc[0]
-        name = attention.partition("+")[0]
-        before = counts[name]
+        own = look(runs["attention"].iloc[0])
+        before = counts[own["color"]]
         told = {"linestyle": LINES[before % len(LINES)], "fillstyle": FILLS[before % len(FILLS)]}
-        styles.append({**told, **look(attention)})
-        counts[name] += 1
+        styles.append({**told, **own})
+        counts[own["color"]] += 1
     return styles
 
 

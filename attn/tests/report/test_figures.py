@@ -178,6 +178,12 @@ def test_four_rows_of_one_mechanism_look_different():
     assert len({style["fillstyle"] for style in styles}) == 4  # points have no lines
 
 
+def test_two_mechanisms_of_one_colour_have_lines_of_their_own():
+    rows = [("", pd.DataFrame({"attention": [name]})) for name in ("cbam_channel", "constant")]
+    first, second = accuracy._styles(rows)
+    assert first["color"] == second["color"] and first["linestyle"] != second["linestyle"]
+
+
 def test_a_long_heading_is_broken_and_the_figure_grows(tmp_path, monkeypatch):
     monkeypatch.setattr(style.plt, "close", lambda figure: None)
     figure = style.plt.figure(figsize=(4, 3))
