@@ -178,7 +178,10 @@ def _edited(runs: pd.DataFrame, folders: dict[str, Path]) -> dict[str, str]:
             mine = {key: known[key] for key in alike["configuration"]}
             every = dict.fromkeys(name for settings in mine.values() for name in settings)
             for name in (name for name in every if name.startswith(start)):
-                if len({settings.get(name) for settings in mine.values()}) > 1:
+                values = {settings.get(name) for settings in mine.values()}
+                if start:  # a damaged config.yaml says nothing of its mechanism
+                    values.discard(None)
+                if len(values) > 1:
                     for key, settings in mine.items():
                         words[key] |= {name: settings[name]} if name in settings else {}
     texts = {key: ", ".join(f"{k}={v}" for k, v in some.items()) for key, some in words.items()}
