@@ -246,7 +246,7 @@ def main():
         rows.append({**row, "device": device_name(device), **same})
         print(f"{way}: {row['seconds_per_run']} s a run, {row['images_per_second']} images/s")
         out.mkdir(parents=True, exist_ok=True)
-        files.write(path, pd.DataFrame(rows).to_csv(index=False, lineterminator="\n"))
+        files.write_csv(path, pd.DataFrame(rows))
     if rows:
         report(out)
     if failed:

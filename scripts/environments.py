@@ -262,7 +262,7 @@ def write(tables: list[list[dict]], folder: Path):
     folder.mkdir(parents=True, exist_ok=True)
     frame = pd.DataFrame([row for table in tables for row in table])
     frame["first_step"] = frame["first_step"].astype("Int64")
-    files.write(folder / "environments.csv", frame.to_csv(index=False, lineterminator="\n"))
+    files.write_csv(folder / "environments.csv", frame)
     title = f"### What moves the numbers of a run: {folder.name}"
     text = "\n\n".join([title, *(shown(table).rstrip() for table in tables)]) + "\n"
     files.write(folder / "environments.md", text)

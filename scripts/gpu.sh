@@ -19,8 +19,7 @@ while [ $# -gt 0 ]; do
     esac
     shift $(($# < 2 ? $# : 2))
 done
-case "$seconds" in '' | 0* | *[!0-9]*) least=no ;; *) [ "$seconds" -ge 12 ] && least=yes ;; esac
-[ "${least:-}" = yes ] || { echo "gpu.sh --seconds $seconds: a whole number of at least 12" >&2 && exit 2; }
+[[ "$seconds" =~ ^[1-9][0-9]*$ && "$seconds" -ge 12 ]] || { echo "gpu.sh --seconds $seconds: a whole number of at least 12" >&2 && exit 2; }
 
 if [ -z "${PYTHON:-}" ]; then
     environment requirements-dev.txt

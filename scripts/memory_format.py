@@ -72,7 +72,7 @@ def main():
 
 def write(frame, out, cfg):
     out.mkdir(parents=True, exist_ok=True)
-    files.write(out / "formats.csv", frame.to_csv(index=False, lineterminator="\n"))
+    files.write_csv(out / "formats.csv", frame)
     title = f"### Milliseconds a step of {cfg.recipe.batch_size} images: {out.name}"
     files.write(out / "formats.md", f"{title}\n\n{markdown(frame)}")
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from attn.names import SOURCES
 from attn.runs.environment import of_older
-from attn.runs.files import read_arrays, write, write_arrays
+from attn.runs.files import read_arrays, write_arrays, write_csv
 from attn.runs.whole import results
 from attn.stats import Estimate
 
@@ -302,7 +302,3 @@ def named(groups: list[Group]) -> list[Group]:
 
 def read_csv(path: Path) -> pd.DataFrame:
     return pd.read_csv(path, dtype=TEXTS)
-
-
-def write_csv(path: Path, frame: pd.DataFrame, **options):
-    write(path, frame.to_csv(index=False, lineterminator="\n", **options))

@@ -7,7 +7,6 @@ import pandas as pd
 
 from attn.evidence import content
 from attn.evidence.collect import SEEN
-from attn.evidence.group import write_csv
 from attn.names import CLASSES, SOURCES, channel_name, of_input_channels
 from attn.report.figures import accuracy, channels, inspection, layers
 from attn.report.formats import markdown
@@ -85,7 +84,7 @@ def _read(path: Path) -> pd.DataFrame:
 
 
 def _write_scores(out: Path, title: str, frame: pd.DataFrame, picture):
-    write_csv(out / "scores.csv", frame)
+    files.write_csv(out / "scores.csv", frame)
     whole = frame[frame["images"] == frame["images"].max()]
     places = whole.groupby("module", sort=False)["mean"]
     summary = places.agg(channels="size", mean="mean", lowest="min", highest="max").reset_index()
@@ -101,7 +100,7 @@ def _write_scores(out: Path, title: str, frame: pd.DataFrame, picture):
 
 
 def _write(path: Path, title: str, frame: pd.DataFrame):
-    write_csv(path.with_suffix(".csv"), frame)
+    files.write_csv(path.with_suffix(".csv"), frame)
     heading = title.replace("\n", ", ")
     text = f"### {heading}\n\n{markdown(frame)}"
     files.write(path.with_suffix(".md"), text)

@@ -7,11 +7,11 @@ import pandas as pd
 
 from attn.evidence import verdicts
 from attn.evidence.claims import Claim, Table
-from attn.evidence.group import Group, write_csv
+from attn.evidence.group import Group
 from attn.evidence.judged import Judged, frame_of
 from attn.report import formats, tables, wording
 from attn.report.columns import Entry
-from attn.runs.files import write
+from attn.runs.files import write, write_csv
 
 
 @dataclass

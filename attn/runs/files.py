@@ -69,6 +69,11 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         raise ValueError(str(error) or type(error).__name__) from None
 
 
+def write_csv(path: Path, frame, **options):
+    """Replaces a CSV file by a frame of pandas; options are those of its to_csv."""
+    write(path, frame.to_csv(index=False, lineterminator="\n", **options))
+
+
 @contextmanager
 def one_at_a_time(folder: Path):
     """Waits until no other process writes the folder, and holds that right in the block.

@@ -206,8 +206,7 @@ def inspect_run(folder: Path, predictor: Predictor, found):
 
 
 def _write(path: Path, rows: list[dict]):
-    text = pd.DataFrame(rows).to_csv(index=False, lineterminator="\n", float_format="%.6g")
-    files.write(path, text)
+    files.write_csv(path, pd.DataFrame(rows), float_format="%.6g")
 
 
 @contextmanager
