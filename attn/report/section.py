@@ -12,6 +12,7 @@ from attn.evidence.judged import Judged, frame_of
 from attn.report import formats, tables, wording
 from attn.report.columns import Entry
 from attn.runs.files import write, write_csv
+from attn.stats import NOT_RUN
 
 
 @dataclass
@@ -116,7 +117,8 @@ def parts_of(sections: list[Section], claims: list[Claim]) -> list[tuple[str, li
 def write_verdicts(sections: list[Section], claims: list[Claim], out: Path):
     """Writes verdicts.csv and verdicts.md, with the verdicts of every claim.
 
-    The verdicts are on published experiments and on others.
+    The verdicts are on published experiments and on others. verdicts.md begins with those that have
+    results.
     """
     parts = parts_of(sections, claims)
     write_csv(
@@ -124,9 +126,22 @@ def write_verdicts(sections: list[Section], claims: list[Claim], out: Path):
         frame_of([one for _, judged in parts for one in judged]),
         float_format="%.6g",
     )
-    text = ""
-    for title, judged in parts:
-        words = wording.shown(judged)
-        text += f"### {title}\n\n{formats.markdown(words)}\n"
-    legend = "\n".join(f"- **{term}**: {what}." for term, what in wording.LEGEND.items())
-    write(out / "verdicts.md", f"{text}{legend}\n")
+    parts = sorted(parts, key=lambda part: all(one.verdict == NOT_RUN for one in part[1]))
+    text = "".join(f"### {title}\n\n{_in_markdown(judged)}\n" for title, judged in parts)
+    text += "### The claims\n\n"
+    text += _listed({one.claim.id: one.claim.statement for _, judged in parts for one in judged})
+    write(out / "verdicts.md", f"{text}\n### The columns\n\n{_listed(wording.LEGEND)}")
+
+
+def _in_markdown(judged: list[Judged]) -> str:
+    """Returns a table of the claims that were run, and a list of the commands that run the rest."""
+    run = [one for one in judged if one.verdict != NOT_RUN]
+    words = wording.shown(run)
+    text = formats.markdown(words.loc[:, words.ne("").any()]) if run else ""
+    for (command, *notes), claims in wording.to_run(judged).items():
+        text += f"\n- `{command}` for {'; '.join([', '.join(claims), *notes])}"
+    return text
+
+
+def _listed(terms: dict[str, str]) -> str:
+    return "".join(f"- **{term}**: {text.rstrip('.')}.\n" for term, text in terms.items())

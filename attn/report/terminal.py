@@ -70,17 +70,14 @@ def say_verdicts(parts: list[tuple[str, list[Judged]]]):
 
 def lines_of(judged: list[Judged]) -> str:
     """Returns a table of at most 100 columns, and below it the commands of the claims not run."""
-    run, lines, commands = [one for one in judged if one.verdict != NOT_RUN], [], {}
+    run, lines = [one for one in judged if one.verdict != NOT_RUN], []
     if run:
         frame = wording.shown(run)[["n", "difference", "95% interval", "claimed", "published"]]
         if not frame["published"].any():
             frame = frame.drop(columns="published")
         frame.insert(0, "claim", [one.claim.id for one in run])
         lines.append(plain(frame.assign(verdict=[_short(one) for one in run])))
-    for one in judged:
-        if one.verdict == NOT_RUN:
-            commands.setdefault((one.command, *one.missing), []).append(one.claim.id)
-    for (command, *notes), claims in commands.items():
+    for (command, *notes), claims in wording.to_run(judged).items():
         text = "; ".join([f"not run: {command} for {', '.join(claims)}", *notes])
         lines += textwrap.wrap(text, WIDTH, subsequent_indent=" " * 9, break_on_hyphens=False)
     return "\n".join(lines)

@@ -16,9 +16,9 @@ LEGEND = {
     "claimed": "where it lies by the claim",
     "bound": "the smallest effect of interest, counted from there; of “no worse” and of "
     "costs the margin",
-    "published, one run": "the published difference, which is of one run each, and where the "
-    "difference of one run each of ours lies (95% prediction interval); inside or outside says "
-    "where the published number lies",
+    "published, one run, number": "the published difference, which is of one run each; where the "
+    "difference of one run each of ours lies (95% prediction interval); and whether the published "
+    "number lies inside it",
     "r": "the correlation of treatment and control over seeds; of an interaction that of its two "
     "differences",
     "P": "the share of seeds in which the treatment is above the control, of an interaction the "
@@ -53,7 +53,7 @@ def shown(judged: list[Judged]) -> pd.DataFrame:
         rows.append(
             {
                 "claim": f"{claim.id} (primary)" if claim.primary else claim.id,
-                "verdict": verdict(one),
+                "verdict": f"{one.text}; a smoke test" if one.smoke else one.text,
                 "n": found.n,
                 "difference": _value(claim, found.mean),
                 "95% interval": _interval(one),
@@ -69,16 +69,16 @@ def shown(judged: list[Judged]) -> pd.DataFrame:
                 "missing": "; ".join(one.missing),
             }
         )
-    frame = pd.DataFrame(rows)
-    if len(frame) and not frame["missing"].any():
-        frame = frame.drop(columns="missing")
-    return frame
+    return pd.DataFrame(rows)
 
 
-def verdict(one: Judged) -> str:
-    if one.verdict == NOT_RUN:
-        return f"{NOT_RUN}: {one.command}"
-    return f"{one.text}; a smoke test" if one.smoke else one.text
+def to_run(judged: list[Judged]) -> dict[tuple, list[str]]:
+    """Returns the claims that were not run, by (command that runs them, *notes on missing runs)."""
+    claims = {}
+    for one in judged:
+        if one.verdict == NOT_RUN:
+            claims.setdefault((one.command, *one.missing), []).append(one.claim.id)
+    return claims
 
 
 def elsewhere(group: Group, backbone: str) -> str:

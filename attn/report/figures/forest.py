@@ -60,12 +60,12 @@ def _forest_panel(axis, judged: list[Judged], unit: str):
 def _most(judged: list[Judged]) -> float:
     """Returns what a panel shows on either side of 0.
 
-    That is every mean, bound and published number, and nine of ten seeds: a single seed, or the
-    interval of two, would leave the others a dot.
+    That is every mean, bound and published number, and the seeds and interval of what is no smoke
+    test. Of a smoke test the interval, or a single seed, would leave the others a dot.
     """
     told = [(one.found.mean, *_bounds(one.claim), *_published(one)) for one in judged]
-    seeds = np.abs(np.concatenate([one.differences for one in judged]))
-    return max(*(abs(value) for values in told for value in values), np.quantile(seeds, 0.9))
+    told += [(one.found.low, one.found.high, *one.differences) for one in judged if not one.smoke]
+    return max(abs(value) for values in told for value in values)
 
 
 def _forest_line(axis, y: int, one: Judged, most: float):

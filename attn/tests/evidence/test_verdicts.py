@@ -71,7 +71,8 @@ def test_few_seeds_are_a_smoke_test(tmp_path):
     pair_up(tmp_path, 0.0061, seeds=5)
     one = judged(tmp_path)
     assert one.smoke and one.verdict == INCONCLUSIVE and one.needs == 10
-    assert wording.verdict(one) == "inconclusive (needs about 10 seeds); a smoke test"
+    (words,) = wording.shown([one])["verdict"]
+    assert words == "inconclusive (needs about 10 seeds); a smoke test"
 
 
 def test_seeds_without_a_partner_are_named_and_left_out(tmp_path):
@@ -85,7 +86,9 @@ def test_a_run_without_a_partner_anywhere_is_not_run(tmp_path):
     run(tmp_path, 0, 0.83)
     one = judged(tmp_path)
     assert one.verdict == NOT_RUN and not one.missing
-    assert wording.verdict(one) == "not run: python train.py experiment=noise"
+    assert wording.to_run([one]) == {
+        ("python train.py experiment=noise",): ["attention-recovers-noise"]
+    }
 
 
 ELSEWHERE = [
