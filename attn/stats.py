@@ -38,9 +38,6 @@ class Estimate:
     low: float
     high: float
 
-    def __neg__(self):
-        return Estimate(self.n, -self.mean, self.sd, -self.high, -self.low)
-
 
 def estimate(values, level: float = LEVEL) -> Estimate:
     """Returns the mean, sd and t-interval of values (n,).
@@ -72,8 +69,8 @@ def exactly(value: float) -> Estimate:
     return Estimate(1, value, 0.0, value, value)
 
 
-def p_value(values, against: float = 0.0) -> float:
-    """Returns the p of the two-sided t-test that the mean of values (n,) is `against`.
+def p_value(values) -> float:
+    """Returns the p of the two-sided t-test that the mean of values (n,) is 0.
 
     Fewer than two values give NaN. Equal values have no t: here and in the tests below they get the
     test of signs.
@@ -82,8 +79,8 @@ def p_value(values, against: float = 0.0) -> float:
     if len(values) < 2:
         return math.nan
     if np.ptp(values) < EQUAL:
-        return 1.0 if abs(values[0] - against) < EQUAL else 2 * 0.5 ** len(values)
-    return float(stats.ttest_1samp(values, against).pvalue)
+        return 1.0 if abs(values[0]) < EQUAL else 2 * 0.5 ** len(values)
+    return float(stats.ttest_1samp(values, 0).pvalue)
 
 
 def holm(p_values) -> np.ndarray:
@@ -147,31 +144,18 @@ def half_width(sd: float, n: int, freedom: int, level: float = LEVEL) -> float:
     return float(stats.t.ppf((1 + level) / 2, freedom)) * sd / math.sqrt(n)
 
 
-def prediction(values, level: float = LEVEL) -> tuple[float, float]:
-    """Returns the interval in which one more value, drawn like the values (n,), lies.
+def prediction(*samples) -> tuple[float, float]:
+    """Returns the interval in which one more value, drawn like a sample (n,), lies.
 
-    Fewer than two values give NaN.
+    Of two samples, the first minus the second: the interval is that of the difference of one more
+    value of each, drawn apart. Fewer than two values of a sample give NaN.
     """
-    values = np.asarray(values, float)
-    if len(values) < 2:
-        return math.nan, math.nan
-    width = half_width(values.std(ddof=1), 1, len(values) - 1, level)
-    half = width * math.sqrt(1 + 1 / len(values))
-    return values.mean() - half, values.mean() + half
-
-
-def predicted_difference(treatment, control, level: float = LEVEL) -> tuple[float, float]:
-    """Returns the interval in which the difference of one more run of each configuration lies.
-
-    The two runs share no seed. Fewer than two values of either configuration give NaN.
-    """
-    samples = [np.asarray(values, float) for values in (treatment, control)]
-    if min(len(values) for values in samples) < 2:
+    samples = [np.asarray(values, float) for values in samples]
+    if min(map(len, samples)) < 2:
         return math.nan, math.nan
     sd, freedom = pooled_sd(samples)
-    width = half_width(sd, 1, freedom, level)
-    half = width * math.sqrt(sum(1 + 1 / len(values) for values in samples))
-    middle = samples[0].mean() - samples[1].mean()
+    half = half_width(sd, 1, freedom) * math.sqrt(sum(1 + 1 / len(values) for values in samples))
+    middle = samples[0].mean() - sum(values.mean() for values in samples[1:])
     return middle - half, middle + half
 
 
@@ -187,11 +171,12 @@ def placed(published: float, predicted: tuple[float, float]) -> str:
 
 
 def too_small_p(values, direction: str, smallest: float) -> float:
-    """Returns the p of a t-test that an effect as large as `smallest` is not there.
+    """Returns the p of a t-test against an effect of at least `smallest`.
 
-    values (n,): differences. direction: `more` tests that their mean is below `smallest`; `less`
-    tests that their mean is above -smallest; `either` tests both. The p is doubled, as the tests of
-    effects have two sides. Fewer than two values give NaN.
+    A small p says that the effect is smaller. values (n,): differences. direction: `more` tests
+    that their mean is below `smallest`; `less` tests that their mean is above -smallest; `either`
+    tests both. The p is doubled, as the tests of effects have two sides. Fewer than two values give
+    NaN.
     """
     values = np.asarray(values, float)
     if direction == "less":
@@ -225,19 +210,21 @@ class Adjusted:
 def verdict(found: Estimate, p: Adjusted, direction: str, precise: float, minimum: int) -> str:
     """Says whether a statement holds, from the interval of its difference and the adjusted tests.
 
-    direction: with `more` the statement is reproduced where the effect is above 0 at the level of a
-    look. It is contradicted where, at the same level, the effect is smaller than the smallest
-    effect of interest, and where its interval reaches 0 and is narrow. Half of a narrow interval is
-    at most `precise` wide; a wide interval contradicts by a bad draw. `less` mirrors `more`.
-    `either` states a difference of whatever sign, against no difference as large as the smallest
-    effect of interest.
+    direction: with `more` the statement is reproduced where the interval lies above 0 and the
+    effect is there at the level of a look. It is contradicted where the interval reaches 0, the
+    effect is smaller than the smallest effect of interest at the same level, and half of the
+    interval is at most `precise` wide: a wider interval decides nothing, as it may be a bad draw.
+    `less` mirrors `more`. `either` states a difference of whatever sign. `no_worse` states that the
+    difference lies above minus a margin: p.effect is the p of this test, and p.too_small the p that
+    the difference lies below.
     """
     if found.n < minimum or math.isnan(found.low):
         return INCONCLUSIVE
-    if direction == "less":
-        return verdict(-found, p, "more", precise, minimum)
-    excludes_zero = found.low > 0 or (direction == "either" and found.high < 0)
-    if excludes_zero:  # where only the adjustment stands against it, that does not contradict it
+    low = -found.high if direction == "less" else found.low
+    claimed = low > 0 or (direction == "either" and found.high < 0)
+    if direction == "no_worse":  # its test alone says where the difference lies
+        claimed = p.effect < LOOK
+    if claimed:  # where only the adjustment stands against it, that does not contradict it
         return REPRODUCED if p.effect < LOOK else INCONCLUSIVE
     narrow = (found.high - found.low) / 2 <= precise
     return CONTRADICTED if p.too_small < LOOK and narrow else INCONCLUSIVE
@@ -249,20 +236,6 @@ def no_worse_p(values, margin: float) -> float:
     Fewer than two values give NaN.
     """
     return _below_p(-np.asarray(values, float), margin)
-
-
-def no_worse_verdict(found: Estimate, p: Adjusted, precise: float, minimum: int) -> str:
-    """Says whether a treatment is no more than a margin below its control.
-
-    p.effect: the adjusted p of `no_worse_p`. p.too_small: the adjusted p of the test that the mean
-    lies below -margin.
-    """
-    if found.n < minimum or math.isnan(found.low):
-        return INCONCLUSIVE
-    if p.effect < LOOK:
-        return REPRODUCED
-    narrow = (found.high - found.low) / 2 <= precise
-    return CONTRADICTED if p.too_small < LOOK and narrow else INCONCLUSIVE
 
 
 def seeds_needed(sd: float, effect: float, sides: int = 2) -> int | None:

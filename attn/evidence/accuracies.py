@@ -22,7 +22,7 @@ def accuracy(group: Group, table: Table) -> pd.DataFrame:
     """Returns the accuracies of a table in percent, with a row for each backbone and model.
 
     A model that was not run has n = 0. A backbone with fewer than two models that were run is left
-    out. The published column is there for the published experiment alone (see Table.is_of).
+    out. The published column is there for the published experiment alone (see Table.elsewhere).
     """
     rows = []
     for backbone, runs in with_best_epoch(group).groupby("backbone", sort=True):
@@ -33,9 +33,9 @@ def accuracy(group: Group, table: Table) -> pd.DataFrame:
         mine, seeds = [], set().union(*(chosen["seed"] for _, _, chosen in found))
         for row, label, chosen in found:
             entry = {"backbone": backbone, "model": label, **_summary(chosen, baseline)}
-            if table.is_of(group, backbone):
+            if not table.elsewhere(group, backbone):
                 entry["published"] = row.published
-            entry["missing"] = "; ".join(missing(group, backbone, row, seeds))
+            entry["missing"] = "; ".join(missing(group, backbone, row, seeds, chosen))
             entry["runs"] = " ".join(chosen["run"])
             mine.append(entry)
         rows += _mark_best(mine, group.runs)
@@ -62,14 +62,13 @@ def environments(group: Group) -> pd.DataFrame:
     if group.runs["environment"].nunique() < 2:
         return pd.DataFrame()
     rows = []
-    for (environment, backbone), runs in group.runs.groupby(["environment", "backbone"]):
-        for data, alike in runs.groupby("data"):
-            plain = one_configuration(alike[alike["location"] == "none"])
-            found = stats.estimate(100 * plain["test_accuracy"])
-            row = {"environment": environment, "backbone": backbone, "data": data}
-            row |= {"count": len(alike), "n": found.n, "mean": found.mean}
-            row |= {"low": found.low, "high": found.high, "runs": " ".join(alike["run"])}
-            rows.append(row)
+    names = ["environment", "backbone", "data"]
+    for key, alike in group.runs.groupby(names):
+        plain = one_configuration(alike[alike["location"] == "none"])
+        found = stats.estimate(100 * plain["test_accuracy"])
+        row = dict(zip(names, key, strict=True)) | {"count": len(alike), "n": found.n}
+        row |= {"mean": found.mean, "low": found.low, "high": found.high}
+        rows.append(row | {"runs": " ".join(alike["run"])})
     return pd.DataFrame(rows)
 
 

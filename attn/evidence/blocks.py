@@ -3,8 +3,8 @@
 A Shapley value is the mean gain of a block over all orders in which blocks get their attention
 (Shapley 1953). Here it comes from the sets of blocks that were trained, by the weighted regression
 of Lundberg and Lee (arXiv:1705.07874): a sum of a value for each block that fits the gains of the
-sets, and adds up to the gain of all blocks. Where gains are sums of more than pairs of blocks the
-fit is approximate, unless all sets were trained.
+sets, and adds up to the gain of all blocks. The fit is exact where all sets were trained, and where
+gains are sums over blocks and pairs of blocks and each set was trained with its complement.
 """
 
 from math import comb
@@ -13,10 +13,10 @@ import numpy as np
 import pandas as pd
 
 from attn import stats
-from attn.evidence.group import Group, by_pair, one_configuration
+from attn.evidence.group import Group, by_pair, estimate_columns, one_configuration
 from attn.names import BLOCKS
 
-NAMES = ["backbone", "data", "attention"]
+MECHANISM = ["backbone", "data", "attention"]
 PREFIX = "blocks "
 QUANTITIES = {"alone": "alone", "without": "lost without", "shapley": "Shapley value"}
 
@@ -34,8 +34,8 @@ def gains(group: Group) -> list[tuple[dict, dict[frozenset, pd.Series], list[str
     """
     found = []
     inside = group.runs[group.runs["location"] == "per_block"]
-    for key, runs in inside.groupby([*NAMES, "variant"]):
-        names = dict(zip([*NAMES, "variant"], key, strict=True))
+    for key, runs in inside.groupby([*MECHANISM, "variant"]):
+        names = dict(zip([*MECHANISM, "variant"], key, strict=True))
         sets = {s: numbers(s) for s in runs["stages"].unique() if s.startswith(PREFIX)}
         if not sets:
             continue
@@ -71,8 +71,7 @@ def table(group: Group) -> pd.DataFrame:
             row = {**names, "block": block, "runs": " ".join(runs)}
             for name, differences in found.items():
                 made = stats.estimate(differences)
-                row |= {f"{name}_n": made.n, name: made.mean}
-                row |= {f"{name}_low": made.low, f"{name}_high": made.high}
+                row |= {f"{name}_n": made.n} | estimate_columns(name, made)
             rows.append(row)
     return pd.DataFrame(rows)
 

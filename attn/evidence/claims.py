@@ -13,11 +13,6 @@ from attn.config.values import TAKES
 from attn.errors import UserError, one_of
 
 PRECISE = 0.5  # points of accuracy
-COST = ("parameters", "added_parameters", "multiply_adds")
-SCORES = (
-    *("noise_auc", "score_gap", "lowest_colour", "highest_noise", "input_contrast"),
-    "frozen_change",
-)
 METRICS = {  # what a difference is counted in
     "test_accuracy": "points",
     "noise_auc": "",
@@ -30,6 +25,8 @@ METRICS = {  # what a difference is counted in
     "added_parameters": "%",
     "multiply_adds": "%",
 }
+COST = tuple(metric for metric, unit in METRICS.items() if unit == "%")
+SCORES = tuple(metric for metric in METRICS if metric not in ("test_accuracy", *COST))
 
 
 class ClaimError(UserError):
@@ -78,10 +75,21 @@ class Table:
         values = catalogue.recipe(self.recipe, self.backbone)
         return catalogue.recipe_key(Recipe(**values), self.backbone)
 
-    def is_of(self, group, backbone: str) -> bool:
-        """Returns whether a group's runs on a backbone are the experiment that was published."""
-        same = (group.recipe, backbone) == (self.recipe, self.backbone)
-        return same and group.comparable and group.key[1] == self.recipe_key
+    def elsewhere(self, group, backbone: str) -> str:
+        """Returns how a group's runs on a backbone differ from the table's own experiment.
+
+        The text is empty where they do not. Runs on image files count, and the title of their group
+        names their source.
+        """
+        if group.recipe != self.recipe:
+            return group.recipe
+        if group.key[1] != self.recipe_key:
+            return f"another {group.recipe}"
+        if backbone != self.backbone:
+            return backbone
+        if group.source == "synthetic":
+            return group.source
+        return group.other_size and f"another dataset of {group.other_size}"
 
     def row(self, model: str) -> Row:
         return next(row for row in self.rows if row.model == model)
@@ -144,8 +152,13 @@ class Claim:
 
     @property
     def precise(self) -> float:
-        """Returns half the width that an interval may have at most where it contradicts a claim."""
-        return PRECISE if self.metric == "test_accuracy" else self.smallest or self.margin
+        """Returns the widest half of an interval that may contradict the claim."""
+        return PRECISE if self.metric == "test_accuracy" else self.bound
+
+    @property
+    def bound(self) -> float:
+        """Returns the margin of a claim of no worse or of a cost, else the smallest effect."""
+        return self.margin if self.direction in ("no_worse", "at_most") else self.smallest
 
 
 def command_words(group: str, label: str) -> list[str]:

@@ -49,6 +49,8 @@ def _each(path: Path, kind: str, values: dict, make) -> list:
     The message of a ClaimError gets the entry's name in front.
     """
     made = []
+    if not isinstance(values[kind], list | None):
+        raise ClaimError(f"{path.name}, {kind}: it takes a list")
     for number, entry in enumerate(values[kind] or [], 1):
         name = f"number {number}"
         try:
@@ -95,6 +97,8 @@ def _table(entry: dict) -> Table:
     trained = _trained(table.id)
     for row in table.rows:
         _check_trained(row, trained, table.id)
+    if not isinstance(table.scores, dict):
+        raise ClaimError(f"scores={table.scores}: it takes a row and values")
     if table.scores:
         one_of("scores.row", table.scores.get("row"), models, ClaimError)
         values = table.scores.get("values") or [None]
@@ -168,6 +172,8 @@ def _row(entry: dict) -> Row:
     one_of("location", row.location, LOCATIONS, ClaimError)
     for group in ("data", "attention"):
         text = getattr(row, group)
+        if not isinstance(text, str):
+            raise ClaimError(f"row {row.model}: {group}={text}: it takes a name")
         try:
             called = label(group, values_of(group, text))
         except UserError as error:

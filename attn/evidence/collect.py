@@ -8,20 +8,26 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from attn.config.catalogue import parsed, recipe_key
-from attn.config.schema import Config
+from attn.config.catalogue import recipe_key
 from attn.evidence.group import FRAMES, KEY, NAMES, ORDER, Group, read_csv
 from attn.names import of_final_features, of_input_channels
 from attn.runs.files import UNREADABLE, read_arrays
-from attn.runs.folder import Run
-from attn.runs.whole import AGAIN, Damaged, check_finished, check_unfinished, reading
+from attn.runs.folder import failure_of
+from attn.runs.whole import (
+    AGAIN,
+    Damaged,
+    check_finished,
+    check_unfinished,
+    config_of,
+    reading,
+)
 
 RUN_FILES = ("config.yaml", "summary.json", "metrics.csv")  # of which a run folder has at least one
 # Scores beside a mechanism's main one.
 PARTS = ("channel", "spatial", "height", "width", "first", "shares", "position_shares")
 
 
-# What an inspection left must have, where there is any.
+# The columns that a file of an inspection has.
 SEEN = {
     "importance": ["module", "channel", "score", "sd", "lost", "images"],
     "classes": ["module", "channel", "class", "score"],
@@ -103,8 +109,7 @@ def _unfinished(folder: Path) -> dict:
     Raises Damaged where its config.yaml or its rows cannot be used.
     """
     with reading("config.yaml", AGAIN):
-        values = parsed((folder / "config.yaml").read_text())
-        config = Config.from_dict(values)
+        config, values = config_of(folder)
         check_unfinished(folder, config.location != "none")
         return {
             "run": folder.name,
@@ -112,24 +117,23 @@ def _unfinished(folder: Path) -> dict:
             "location": config.location,
             "stages": config.stages_text,
             "seed": values["seed"],
-            "configuration": config.key,
             "recipe_key": recipe_key(config.recipe, config.backbone["name"]),
             "fingerprint": config.fingerprint,
             "numerics": values["numerics"],
-            "reason": Run(config, values["seed"], folder.parent).failure,
-            "state": "failed" if (folder / "error.txt").exists() else "unfinished",
+            "reason": (reason := failure_of(folder)),
+            "state": "failed" if reason else "unfinished",
         }
 
 
 def _why(run: dict) -> str:
     if run["state"] == "failed":
-        return f"failed: {run['reason'] or 'error.txt says nothing'}"
+        return f"failed: {run['reason']}"
     return "not finished (the same train.py command goes on with it)"
 
 
 def _group(read: list[_Read], unfinished: pd.DataFrame) -> Group:
     runs = pd.DataFrame([one.summary for one in read]).sort_values(ORDER, ignore_index=True)
-    settings = _edited(runs, {one.summary["run"]: one.folder for one in read})
+    settings = _settings_apart(runs, {one.summary["run"]: one.folder for one in read})
     if settings:
         runs["settings"] = runs["configuration"].map(settings)
     if len(unfinished):
@@ -162,7 +166,7 @@ def _group(read: list[_Read], unfinished: pd.DataFrame) -> Group:
     return Group("", runs=runs, unfinished=unfinished, **joined, **arrays)
 
 
-def _edited(runs: pd.DataFrame, folders: dict[str, Path]) -> dict[str, str]:
+def _settings_apart(runs: pd.DataFrame, folders: dict[str, Path]) -> dict[str, str]:
     """Returns, by configuration, the settings in which configurations of the same names differ.
 
     Such configurations exist where a YAML was edited between two runs, for example. They have the
@@ -194,7 +198,7 @@ def _settings(folder: Path) -> dict[str, str]:
     The dictionary is empty where the run's config.yaml is damaged.
     """
     try:
-        config = Config.from_dict(parsed((folder / "config.yaml").read_text()))
+        config, _ = config_of(folder)
     except (*UNREADABLE, yaml.YAMLError):
         return {}
     (values,) = pd.json_normalize(config.identity()).to_dict("records")

@@ -1,6 +1,5 @@
 """Runs that may be compared, as the data files that all tables, figures and verdicts come from."""
 
-import re
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from attn.names import SOURCES
+from attn.names import SOURCES, restriction
 from attn.runs.environment import of_older
 from attn.runs.files import read_arrays, write_arrays, write_csv
 from attn.runs.whole import results
@@ -84,7 +83,7 @@ class Group:
 
         Runs of `quick` are too short: they show that everything works.
         """
-        return not re.match(rf"{DEMONSTRATION}\b", self.recipe)
+        return self.recipe.partition("+")[0] != DEMONSTRATION
 
     @property
     def source(self) -> str:
@@ -101,11 +100,6 @@ class Group:
         tested = int(self.epochs["test_images"].max()) if "test_images" in self.epochs else WHOLE[1]
         different = (trained, tested) != WHOLE
         return f"{trained:,} training and {tested:,} test images" if different else ""
-
-    @property
-    def comparable(self) -> bool:
-        """Returns whether numbers that are published of CIFAR-10 may stand beside these runs'."""
-        return self.source != "synthetic" and not self.other_size
 
     @property
     def title(self) -> str:
@@ -202,11 +196,6 @@ def by_pair(runs: pd.DataFrame, column: str) -> pd.Series:
     return runs.set_index(PAIR)[column]
 
 
-def pairs_of(runs: pd.DataFrame) -> set:
-    """Returns the (environment, seed) of each run."""
-    return set(runs[PAIR].itertuples(index=False, name=None))
-
-
 def by_configuration(frame: pd.DataFrame, *more: str):
     """Yields (names, rows) of each configuration in a frame, and of each value of the columns more.
 
@@ -224,7 +213,7 @@ def one_configuration(runs: pd.DataFrame) -> pd.DataFrame:
     """
     if runs.empty:
         return runs
-    return runs[runs["configuration"] == runs["configuration"].value_counts().sort_index().idxmax()]
+    return runs[runs["configuration"] == runs["configuration"].mode().iloc[0]]
 
 
 def estimate_columns(name: str, found: Estimate) -> dict:
@@ -241,6 +230,14 @@ def _environments(runs: pd.DataFrame) -> pd.Series:
 
 def with_variant(name: str, variant: str) -> str:
     return f"{name} [{variant}]" if variant else name
+
+
+def called(run) -> str:
+    """Returns what a configuration is called beside others of its backbone, place and data.
+
+    run: a row of a frame, a Series or a dictionary.
+    """
+    return with_variant(run["attention"] + restriction(run["stages"]), run["variant"])
 
 
 def _variants(runs: pd.DataFrame) -> pd.Series:

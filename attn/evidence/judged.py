@@ -38,33 +38,23 @@ class Judged:
     number: str = ""  # where the published number lies
     needs: int | None = None  # seeds that decide, where these do not
     same_as: str = ""  # an earlier claim that makes the very same comparison
-    uninspected: bool = False  # every row has runs, whose gates were not frozen
+    uninspected: bool = False  # every row was trained, and no gate was frozen yet
     missing: list[str] = field(default_factory=list)
     runs: list[str] = field(default_factory=list)
 
     @property
     def elsewhere(self) -> str:
         """Returns how the experiment differs from the claim's own; empty where it does not."""
-        table, group = self.claim.table, self.group
-        if group is None:
-            return ""
-        if group.recipe != table.recipe:
-            return group.recipe
-        if group.runs["recipe_key"].iloc[0] != table.recipe_key:
-            return f"another {group.recipe}"
-        if self.backbone != table.backbone:
-            return self.backbone
-        if group.source == "synthetic":
-            return group.source
-        return group.other_size and f"another dataset of {group.other_size}"
+        return self.claim.table.elsewhere(self.group, self.backbone) if self.group else ""
 
     @property
     def own(self) -> bool:
-        """Returns whether the experiment is the claim's own.
-
-        Runs on image files count, and the title of their group names their source.
-        """
         return not self.elsewhere
+
+    @property
+    def published(self) -> float | None:
+        """Returns the published number, as a difference, where the runs are comparable with it."""
+        return self.claim.target if self.own and self.claim.published is not None else None
 
     @property
     def exact(self) -> bool:
@@ -105,6 +95,13 @@ class Judged:
         return -(-self.needs // step) * step
 
     @property
+    def asks(self) -> tuple[str, int]:
+        """Returns how many seeds an undecided claim needs, as (a word, a number)."""
+        if self.found.n < 2:
+            return "at least", self.least
+        return ("about", self.roughly) if self.needs else ("more than", stats.MOST_SEEDS)
+
+    @property
     def looked_twice(self) -> bool:
         """Returns whether the claim has had its second look.
 
@@ -121,10 +118,6 @@ class Judged:
         """
         if self.same_as:
             return f"{self.verdict}{self.place} (the runs of {self.same_as})"
-        return self._word
-
-    @property
-    def _word(self) -> str:
         smallest = self.claim.smallest
         bound = max(abs(self.found.low), abs(self.found.high))
         small = smallest and self.claim.control and bound < smallest
@@ -136,11 +129,8 @@ class Judged:
             return f"{self.verdict}{self.place}"
         if self.looked_twice:
             return f"{self.verdict} after its second look"
-        most = f"more than {stats.MOST_SEEDS:,}"
-        needs = f"about {self.roughly:,}" if self.needs else most
-        if self.found.n < 2:
-            needs = f"at least {self.least:,}"
-        return f"{self.verdict} (needs {needs} seeds)"
+        word, number = self.asks
+        return f"{self.verdict} (needs {word} {number:,} seeds)"
 
 
 def frame_of(judged: list[Judged]) -> pd.DataFrame:
@@ -172,7 +162,7 @@ def frame_of(judged: list[Judged]) -> pd.DataFrame:
                 "p_holm": one.p_holm,
                 "p_too_small": one.p_small,
                 "p_too_small_holm": one.p_small_holm,
-                "published": claim.published if one.own else None,
+                "published": one.published,
                 "predicted_low": one.predicted[0],
                 "predicted_high": one.predicted[1],
                 "number": one.number,

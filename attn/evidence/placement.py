@@ -4,11 +4,11 @@ import pandas as pd
 
 from attn import stats
 from attn.config.catalogue import choices
-from attn.evidence.group import PAIR, Group, one_configuration, pairs_of
+from attn.evidence.group import PAIR, Group, by_pair, one_configuration
 from attn.names import CONTROLS, LOCATIONS
 
 PLACES = [place for place in LOCATIONS if place != "none"]
-NAMES = ["backbone", "data", "stages", "attention"]
+MECHANISM = ["backbone", "data", "stages", "attention"]
 PLAIN = set(choices("attention")) - {*CONTROLS}  # as published
 
 
@@ -17,16 +17,16 @@ def differences(group: Group) -> pd.DataFrame:
 
     Only mechanisms that stand at several places have rows. Their seeds are those that all their
     places and the baseline share in one environment. Otherwise the baseline of one place would be
-    other networks than the baseline of the next. The columns are NAMES, location, environment,
+    other networks than the baseline of the next. The columns are MECHANISM, location, environment,
     seed, difference and run.
     """
     found = []
     for _, alike in group.runs.groupby(["backbone", "data"]):
         baseline = one_configuration(alike[alike["location"] == "none"])
         attended = alike[alike["location"] != "none"]
-        for _, runs in attended.groupby(NAMES):
+        for _, runs in attended.groupby(MECHANISM):
             places = [one_configuration(one) for _, one in runs.groupby("location")]
-            shared = set.intersection(*(pairs_of(part) for part in (baseline, *places)))
+            shared = set.intersection(*(set(by_pair(p, "run").index) for p in (baseline, *places)))
             if len(places) > 1:
                 found += [_above(place, baseline, sorted(shared)) for place in places]
     return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
@@ -35,16 +35,16 @@ def differences(group: Group) -> pd.DataFrame:
 def _above(runs: pd.DataFrame, baseline: pd.DataFrame, pairs: list) -> pd.DataFrame:
     mine, other = (part.set_index(PAIR).loc[pairs] for part in (runs, baseline))
     points = 100 * (mine["test_accuracy"] - other["test_accuracy"])
-    return mine[[*NAMES, "location", "run"]].assign(difference=points).reset_index()
+    return mine[[*MECHANISM, "location", "run"]].assign(difference=points).reset_index()
 
 
 def table(group: Group) -> pd.DataFrame:
     """Returns the mean difference over n seeds and its interval, for each mechanism and place."""
     frame = differences(group)
     rows = []
-    for key, mine in frame.groupby([*NAMES, "location"]) if len(frame) else ():
+    for key, mine in frame.groupby([*MECHANISM, "location"]) if len(frame) else ():
         found = stats.estimate(mine["difference"])
-        row = dict(zip([*NAMES, "location"], key, strict=True))
+        row = dict(zip([*MECHANISM, "location"], key, strict=True))
         row |= {"n": found.n, "difference": found.mean, "low": found.low, "high": found.high}
         rows.append(row | {"runs": " ".join(mine["run"])})
     return pd.DataFrame(rows)

@@ -32,8 +32,8 @@ def with_metrics(group: Group) -> pd.DataFrame:
     channels (1 perfectly, 0.5 not at all). score_gap is the lowest colour's score minus the highest
     noise's. lowest_colour and highest_noise are the logits of these two scores.
 
-    The fifth metric, input_contrast, is that of _contrast. The sixth, frozen_change, is the points
-    by which freezing all gates changes the accuracy. added_parameters counts the parameters above
+    input_contrast is that of _contrast. frozen_change is the points by which freezing all gates
+    changes the accuracy. added_parameters counts the parameters above
     those of the same backbone on the same data without attention. It is NaN where no such network
     was run.
     """
@@ -165,7 +165,7 @@ def importance(group: Group) -> pd.DataFrame:
 def _over_runs(rows: pd.DataFrame, column: str) -> stats.Estimate:
     each = [stats.rank_correlation(run[column], run["lost"]) for _, run in rows.groupby("run")]
     if len(each) == 1:
-        return replace(each[0], n=1)
+        return replace(each[0], n=int(not math.isnan(each[0].mean)))
     return stats.within(stats.estimate([e.mean for e in each if not math.isnan(e.mean)]), (-1, 1))
 
 
@@ -174,10 +174,10 @@ def gates(group: Group) -> pd.DataFrame:
     if group.health.empty:
         return pd.DataFrame()
     frame = group.runs[["run", *CONFIGURATION]].merge(group.health, on="run")
-    keys = [*CONFIGURATION, "part"]
-    runs = frame.groupby(keys, sort=False)["run"].agg(" ".join).rename("runs")
-    numbers = frame.drop(columns="run").groupby(keys, sort=False).mean()
-    numbers.insert(0, "n", frame.groupby(keys, sort=False).size())
+    alike = frame.groupby([*CONFIGURATION, "part"], sort=False)
+    numbers = alike.mean(numeric_only=True)
+    numbers.insert(0, "n", alike.size())
+    runs = alike["run"].agg(" ".join).rename("runs")
     return numbers.join(runs).reset_index().drop(columns="configuration")
 
 

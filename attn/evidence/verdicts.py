@@ -34,7 +34,7 @@ def judge(group: Group, claims: list[Claim]) -> list[Judged]:
 def _share_comparisons(judged: list[Judged]):
     """Gives claims that make the same comparison the least favourable of their p-values.
 
-    Such claims are of several tables. All but the first name the first in `same_as`.
+    All but the first name the first in `same_as`.
     """
     alike = {}
     for one in judged:
@@ -49,10 +49,11 @@ def _share_comparisons(judged: list[Judged]):
             one.same_as = "" if one is claims[0] else claims[0].claim.id
 
 
-def missing(group: Group, backbone: str, row: Row, expected=()) -> list[str]:
+def missing(group: Group, backbone: str, row: Row, expected=(), chosen=None) -> list[str]:
     """Returns for each reason a note on the seeds that a row has no result of.
 
-    The seeds are the expected seeds and those of unfinished runs.
+    The seeds are the expected seeds and those of unfinished runs. chosen: the row's runs, where the
+    row has several configurations; by default those of its largest configuration.
     """
     notes = {}
     if len(group.unfinished):
@@ -60,7 +61,7 @@ def missing(group: Group, backbone: str, row: Row, expected=()) -> list[str]:
         for run in mine.itertuples():
             notes[run.seed] = f"failed ({run.reason})" if run.state == "failed" else run.state
     every = row.of(group.runs[group.runs["backbone"] == backbone])
-    done = set(one_configuration(every)["seed"])
+    done = set((one_configuration(every) if chosen is None else chosen)["seed"])
     for seed in set(every["seed"]) - done:
         notes[seed] = "of another configuration"
     reasons = {}
@@ -72,25 +73,27 @@ def missing(group: Group, backbone: str, row: Row, expected=()) -> list[str]:
 def _measure(group: Group, backbone: str, runs: pd.DataFrame, claim: Claim) -> Judged:
     """Measures the claim's differences; the verdict waits for the p-values of its family."""
     judged = Judged(claim, backbone, group)
-    chosen = [one_configuration(row.of(runs)).dropna(subset=[claim.metric]) for row in claim.rows]
-    if any(part.empty for part in chosen):
-        judged.missing = [note for row in claim.rows for note in missing(group, backbone, row)]
-        judged.missing += _unmeasured(claim, runs)
-        trained = all(len(row.of(runs)) for row in claim.rows)
-        judged.uninspected = trained and claim.metric == "frozen_change"
+    trained = [one_configuration(row.of(runs)) for row in claim.rows]
+    chosen = [part.dropna(subset=[claim.metric]) for part in trained]
+    measured = all(len(part) for part in chosen)
+    if measured and judged.exact:  # the same for every seed
+        value, control = (part[claim.metric].iloc[0] for part in chosen)
+        if control:
+            judged.found = stats.exactly(100 * (value / control - 1))
+            judged.runs = [part["run"].iloc[0] for part in chosen]
+        else:
+            judged.missing = [f"{claim.control.model} has no {_in_words(claim.metric)}"]
         return judged
-    if judged.exact:  # the same for every seed
-        values = [part[claim.metric].iloc[0] for part in chosen]
-        judged.found = stats.exactly(100 * (values[0] / values[1] - 1))
-        judged.runs = [part["run"].iloc[0] for part in chosen]
-        return judged
-    every = set().union(*(part["seed"] for part in chosen))
+    every = set().union(*(part["seed"] for part in chosen)) if measured else ()
     judged.missing = [note for row in claim.rows for note in missing(group, backbone, row, every)]
-    judged.missing += _unmeasured(claim, runs)
+    judged.missing += _unmeasured(claim, trained)
+    if not measured:
+        judged.uninspected = claim.metric == "frozen_change" and all(len(part) for part in trained)
+        return judged
     scale = 100 if claim.metric == "test_accuracy" else 1
     values = [scale * by_pair(part, claim.metric) for part in chosen]
     pairs = _pairs(claim, values)
-    judged.missing += _unpaired(chosen, pairs.seeds) + _edited(chosen)
+    judged.missing += _unpaired(chosen, pairs.seeds) + _edited_between(chosen)
     judged.seeds, judged.differences = pairs.seeds, pairs.differences
     judged.correlation, judged.wins = pairs.correlation, pairs.wins
     judged.found = stats.estimate(pairs.differences)
@@ -120,11 +123,11 @@ def _pairs(claim: Claim, values: list[pd.Series]) -> stats.Paired:
 def _unpaired(chosen: list[pd.DataFrame], paired: list[int]) -> list[str]:
     """Returns a note on the seeds that all rows have, but computed in different environments."""
     shared = set.intersection(*(set(part["seed"]) for part in chosen)) - set(paired)
-    seeds = ", ".join(map(str, sorted(shared)))
+    seeds = ranges(sorted(shared))
     return [f"seeds {seeds}: computed in different environments"] if shared else []
 
 
-def _edited(chosen: list[pd.DataFrame]) -> list[str]:
+def _edited_between(chosen: list[pd.DataFrame]) -> list[str]:
     """Returns a note on each setting in which rows of one mechanism, or of one backbone, differ."""
     values = {}
     for row in (part.iloc[0] for part in chosen):
@@ -159,22 +162,24 @@ def _predicted(claim: Claim, values: list[pd.Series]) -> tuple[float, float]:
     if claim.control is None:
         low, high = stats.prediction(values[0])
         return low - claim.against, high - claim.against
-    return stats.predicted_difference(*values[:2])
+    return stats.prediction(*values[:2])
 
 
-def _unmeasured(claim: Claim, runs: pd.DataFrame) -> list[str]:
+def _unmeasured(claim: Claim, trained: list[pd.DataFrame]) -> list[str]:
     """Returns notes on the runs that lack the claim's metric.
 
     Runs from before the metric was recorded lack it, for example.
     """
-    notes = []
-    for row in claim.rows:
-        mine = one_configuration(row.of(runs))
-        lacking = sorted(mine["seed"][mine[claim.metric].isna()])
-        if lacking:
-            seeds = ", ".join(map(str, lacking))
-            notes.append(f"{row.model}, seeds {seeds}: without {claim.metric.replace('_', ' ')}")
-    return notes
+    lacking = [part["seed"][part[claim.metric].isna()] for part in trained]
+    return [
+        f"{row.model}, seeds {ranges(sorted(seeds))}: without {_in_words(claim.metric)}"
+        for row, seeds in zip(claim.rows, lacking, strict=True)
+        if len(seeds)
+    ]
+
+
+def _in_words(metric: str) -> str:
+    return metric.replace("_", " ")
 
 
 def _decide(judged: Judged):
@@ -187,10 +192,8 @@ def _decide(judged: Judged):
         return
     judged.verdict = _verdict(judged, claim.minimum)
     if judged.verdict == stats.INCONCLUSIVE and not judged.looked_twice:
-        if claim.direction == "no_worse":
-            needed = stats.seeds_needed(found.sd, claim.margin, sides=1)
-        else:
-            needed = stats.seeds_needed(found.sd, claim.smallest)
+        sides = 1 if claim.direction == "no_worse" else 2
+        needed = stats.seeds_needed(found.sd, claim.bound, sides)
         if _verdict(judged, 2) != stats.INCONCLUSIVE:  # nothing but the minimum is missing
             needed = claim.minimum
         judged.needs = needed and max(needed, judged.least)
@@ -201,6 +204,4 @@ def _verdict(judged: Judged, minimum: int) -> str:
     if claim.direction == "at_most":
         return REPRODUCED if found.mean <= claim.margin else CONTRADICTED
     p = stats.Adjusted(judged.p_holm, judged.p_small_holm)
-    if claim.direction == "no_worse":
-        return stats.no_worse_verdict(found, p, claim.precise, minimum)
     return stats.verdict(found, p, claim.direction, claim.precise, minimum)

@@ -6,9 +6,9 @@ and lse. The paper's formulas leave out what the authors' code has: the MLP's bi
 BatchNorm after the spatial convolution, whose gain the authors' ResNet starts at 0, so that the
 spatial gate is 0.5 everywhere at first (`spatial_bn`). Both follow the code by default. The code's
 spatial convolution reads [max, mean], as here; ports that read [mean, max] differ only in the order
-of its weights. The authors' ResNet starts with biases of 0 and Kaiming normal convolutions, fan
-out; here the MLP starts as torch draws it. For `parallel` the paper gives no formula: here both
-gates see x and multiply x.
+of its weights. The authors' ResNet starts with biases of 0 and the spatial convolution Kaiming
+normal, fan out; here both parts start as torch draws them. For `parallel` the paper gives no
+formula: here both gates see x and multiply x.
 
 The poolings are reductions instead of pooling layers: they take any height and width, and have
 deterministic gradients. Where several positions tie for the maximum the gradient is shared among
@@ -104,7 +104,7 @@ class SpatialAttention(nn.Module):
 
 
 class CBAM(nn.Module):
-    """Channel attention, then spatial attention; or in the other order, or both from x.
+    """y = q(x1) * x1, x1 = s(x) * x: channel gate s, then spatial gate q; or q first, or both of x.
 
     Scores: the channel gate (B, C, 1, 1) and the spatial gate (B, 1, H, W), both in (0, 1).
     Raises ValueError where reduction is below 1, the kernel is not odd, or a pool or the order is

@@ -2,7 +2,8 @@
 
 Paper and authors' code agree; the code's hidden width is at least 8 and its convolutions have
 biases. The authors place the mechanism after the depthwise step of MobileNetV2's expanding blocks;
-in ResNets they suggest SE's place and give no results.
+in ResNets they suggest SE's place and give no results. They start convolutions normal with a
+variance of 2 over the fan out, and biases at 0; here both start as torch draws them.
 """
 
 import torch

@@ -17,7 +17,7 @@ from attn.network.scores import Scores
 
 
 def adaptive_kernel(channels: int) -> int:
-    """Returns |log2(C) / 2 + 1 / 2|, and the next number where that is even; at least 3."""
+    """Returns log2(C) / 2 + 1 / 2 rounded down, and the next number where that is even."""
     t = int((math.log2(channels) + 1) / 2)
     return max(3, t if t % 2 else t + 1)
 

@@ -29,8 +29,8 @@ class GatherExcite(nn.Module):
     """y = sigmoid(up(G(x))) * x; G: means over the extent, or depthwise convolutions; up: nearest.
 
     Score: the gate, (B, C, H, W), in (0, 1); (B, C, 1, 1) over the whole map.
-    Raises ValueError where the extent is neither 0 nor a power of two, where learned is true with
-    extent 0, or where reduction is below 1.
+    Raises ValueError where the extent is neither 0 nor a power of two from 2 on, where learned is
+    true with extent 0, or where reduction is below 1.
     """
 
     seam = "refine"
@@ -51,8 +51,11 @@ class GatherExcite(nn.Module):
         self.extent = extent
         self.gather = gather(channels, extent) if learned else None
         width = hidden_width(channels, reduction)
-        layers = nn.Conv2d(channels, width, 1), nn.ReLU(), nn.Conv2d(width, channels, 1)
-        self.mlp = nn.Sequential(*layers) if mlp else nn.Identity()
+        self.mlp = nn.Identity()
+        if mlp:
+            self.hidden = width
+            layers = nn.Conv2d(channels, width, 1), nn.ReLU(), nn.Conv2d(width, channels, 1)
+            self.mlp = nn.Sequential(*layers)
         self.scores = Scores()
 
     def forward(self, x):  # (B, C, H, W)

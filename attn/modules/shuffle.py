@@ -4,9 +4,9 @@ Paper and authors' code agree. Each of `groups` groups of channels gives its fir
 gate and its second half to a spatial gate, with weights that all groups share. The authors' 64
 groups do not divide narrow layers (their code divides by zero); here the number of groups is the
 largest divisor of half the channels that is at most `groups`. The shuffled branch is added to a
-shortcut that is not shuffled, as published. At `first` with noise channels the question is
-confounded: some channels get only channel gates, the others only spatial gates, and the stem gets
-the two kinds interleaved.
+shortcut that is not shuffled, as published. At `first` with three noise channels the question is
+confounded: R, B and noise 2 get channel gates, the others spatial gates, and the stem gets colours
+and noise in turn. Over a single position the spatial gates are the same for every image.
 """
 
 import torch
@@ -18,7 +18,7 @@ from attn.network.seams import CannotStand
 
 
 def normalise(x, norm: nn.GroupNorm):
-    """Normalises each channel of each image by itself; torch's own refuses a single position."""
+    """Normalises each channel of each image by itself; torch's own refuses single values."""
     centred = full(x) - mean(x, (2, 3))
     normed = centred * (mean(centred.square(), (2, 3)) + norm.eps).rsqrt()
     return normed * norm.weight[:, None, None] + norm.bias[:, None, None]

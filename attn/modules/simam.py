@@ -3,7 +3,7 @@
 The paper divides the variance by the number of positions, the authors' code by that number less
 one; here it is the code's. The authors place the gate behind the block's 3x3 convolution and before
 its normalisation; here the gate stands where SE does. Their code has 0.0001 for CIFAR and 0.1 for
-ImageNet as `strength`, the paper's lambda.
+ImageNet as `strength`, the paper's lambda. Over a single position the gate is sigmoid(0.5).
 """
 
 import torch

@@ -44,7 +44,7 @@ def describe(name: str) -> str:
     none = "a control, of no paper" if name in CONTROLS else "its file names no paper"
     paper = re.search(r"arXiv:[\d.]+\d|PMLR \d+", sys.modules[kind.__module__].__doc__ or "")
     equation = inspect.getdoc(kind).partition("\n\n")[0]
-    score = re.search(r"Scores?: (.*?)(?=\nRaises|\Z)", inspect.getdoc(kind), re.DOTALL)
+    score = re.search(r"Scores?: (.*?)(?=\s+Raises|\Z)", inspect.getdoc(kind), re.DOTALL)
     numbers = ", ".join(f"{k}={v}" for k, v in arguments(values).items()) or "none"
     lines = [
         f"{name}  ({paper[0] if paper else none})",

@@ -1,10 +1,8 @@
-"""From location and stages to seams: the only code that knows the location words.
+"""From location and stages to seams; attn.config.check resolves `published` and `none` before.
 
-    none        nowhere
     first       the network's input channels      last        the final feature map, before pooling
     per_block   every block that has the seam at which the mechanism stands
     per_stage   the last such block of each stage
-    published   what the mechanism's YAML declares
 
 `stages`, counted from 1, restricts per_block and per_stage; `between` is all but the last.
 `blocks`, counted from 1 through all stages, restricts per_block.
@@ -65,14 +63,14 @@ def places(network: nn.Module, location: str, seam: str, stages="all", blocks="a
         return [(block, seam) for block in check_blocks(network, blocks, seam)]
     numbers = check_stages(network, stages)
     having = {  # stage: its blocks that have the seam
-        number: [(block, seam) for block in blocks if seam in block.seams.widths]
-        for number, blocks in enumerate(network.stages, 1)
+        number: [(block, seam) for block in stage if seam in block.seams.widths]
+        for number, stage in enumerate(network.stages, 1)
     }
     chosen = [having[number] for number in having if number in numbers]
     last = slice(-1, None) if location == "per_stage" else slice(None)
-    found = [place for blocks in chosen for place in blocks[last]]
+    found = [place for stage in chosen for place in stage[last]]
     if not found:
-        others = ", ".join(str(number) for number, blocks in having.items() if blocks) or "none"
+        others = ", ".join(str(number) for number, found in having.items() if found) or "none"
         raise CannotStand(
             f"stages={stages}: no block there has the seam {seam}; the stages with it: {others}"
         )

@@ -13,9 +13,9 @@ from torch import nn
 class Scores(nn.Module):
     """Does nothing; marks a score: a gate of its broadcast shape (B, ...), or a share (B, M, C).
 
-    The marker's own name says what it marks: `..._logits` the logits of a gate, `shares` of
-    channels or `..._shares` of something else numbers that add up to 1 and multiply no features;
-    every other name a gate, or what a gate is made of.
+    The marker's own name says what it marks. `..._logits` marks the logits of a gate. `shares` and
+    `..._shares` mark numbers that add up to 1 and multiply no features. Any other name marks a
+    gate, or a factor of a gate.
     """
 
     def forward(self, score):

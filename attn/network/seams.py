@@ -4,7 +4,7 @@ A network or a block owns one `Seams`, which declares its places and what stands
 no parameters, so a network with empty seams has exactly torchvision's state_dict.
 
     input      before the stem
-    conv       a 3x3 convolution with its normalisation and activation, which filling it sets aside
+    conv       a 3x3 convolution with its normalisation and activation; a mechanism replaces all
     refine     the end of the residual branch, before the addition
     fuse       the residual addition, in blocks that add
     out        after the block's last activation
@@ -38,8 +38,9 @@ class Seams(nn.Module):
     def __init__(self, **widths: int | None):
         super().__init__()
         self.widths = {name: width for name, width in widths.items() if width is not None}
-        for name in widths.keys() - {"conv"}:
-            self.add_module(name, Add() if name == "fuse" else nn.Identity())
+        for name in widths:
+            if name != "conv":
+                self.add_module(name, Add() if name == "fuse" else nn.Identity())
 
     def fill(self, name: str, module: nn.Module):
         self.add_module(name, module)

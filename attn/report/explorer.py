@@ -7,9 +7,9 @@ import pandas as pd
 
 from attn import stats
 from attn.evidence import accuracies
-from attn.evidence.group import Group, with_variant
+from attn.evidence.group import Group, called
 from attn.evidence.scores import end_scores
-from attn.names import channel_name, restriction
+from attn.names import channel_name
 from attn.report.figures.channels import as_png
 from attn.report.page import command_of, png_data
 from attn.runs.files import write
@@ -44,7 +44,7 @@ def _rows(group: Group, pictures: dict) -> list[dict]:
                 "group": group.title,
                 **{key: row[key] for key in ("backbone", "location", "data")},
                 "attention": row["attention"].partition("+")[0],
-                "name": with_variant(row["attention"] + restriction(row["stages"]), row["variant"]),
+                "name": called(row),
                 "seeds": [
                     [int(run.seed), round(100 * run.test_accuracy, 2), run.environment, run.Index]
                     for run in mine.sort_values("seed").itertuples()

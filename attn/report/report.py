@@ -42,7 +42,7 @@ def report(root: Path, out: Path, publish: bool = False):
         raise RunError(
             f"no finished run in {root}: train some first, as with bash scripts/reproduce.sh"
         )
-    for line in _edited(groups):
+    for line in _edited_recipes(groups):
         print(line)
     with one_at_a_time(out):
         sections = _write_all(groups, root, out, publish, definitions, claims)
@@ -92,7 +92,7 @@ def remake_of(root: Path, publish: bool) -> str:
     return "python eval.py" if root == Path("runs") else f"python eval.py runs={root}"
 
 
-def _edited(groups: list[Group]) -> list[str]:
+def _edited_recipes(groups: list[Group]) -> list[str]:
     """Returns a line for each recipe whose YAML was edited between runs of the same data."""
     counts = {}
     for group in groups:

@@ -32,7 +32,7 @@ def _commands(group: Group, table: Table, backbones: list[str]) -> str:
         own = (group.recipe, backbone) == (table.recipe, table.backbone)
         command = table.command() if own else table.command(group.recipe, backbone)
         lines.append(f"`{command}` trains the rows of {backbone}.")
-    if not all(table.is_of(group, backbone) for backbone in backbones):
+    if any(table.elsewhere(group, backbone) for backbone in backbones):
         lines.append(
             f"Numbers of recipe `{table.recipe}` with {table.backbone} on CIFAR-10 alone can be "
             f"held against published ones; `{table.command()}` trains them."
@@ -93,11 +93,11 @@ def by_place(frame: pd.DataFrame) -> pd.DataFrame:
     """Returns the table as people read it: a row for each mechanism, a column for each place."""
     rows = []
     for _, alike in frame.groupby(["backbone", "data"]):
-        for key, mine in alike.groupby([*placement.NAMES, "n"]):
+        for key, mine in alike.groupby([*placement.MECHANISM, "n"]):
             rows.append((key, mine.set_index("location")["difference"]))
         if len(median := placement.medians(alike)):
             rows.append(((*key[:2], "", median.name, ""), median))
-    names = pd.DataFrame([key for key, _ in rows], columns=[*placement.NAMES, "n"])
+    names = pd.DataFrame([key for key, _ in rows], columns=[*placement.MECHANISM, "n"])
     cells = pd.DataFrame([cells.to_dict() for _, cells in rows])
     places = [place for place in placement.PLACES if place in cells]
     return names.join(cells[places].map(lambda value: number(value, sign=True)))

@@ -10,9 +10,10 @@ from attn.evidence.judged import Judged
 from attn.report import formats, wording
 from attn.report.formats import WIDTH, plain
 from attn.report.section import Section, Shown, label_of
-from attn.stats import INCONCLUSIVE, MOST_SEEDS, NO_VERDICT, NOT_RUN
+from attn.stats import INCONCLUSIVE, NO_VERDICT, NOT_RUN
 
 MOST_CHANNELS = 9  # that fit beside each other in a terminal
+SHORT = {"at least": "", "about": "~", "more than": ">"}
 
 
 def say_accuracies(section: Section, definitions: list[Table]):
@@ -91,6 +92,5 @@ def _short(one: Judged) -> str:
         return f"{one.verdict}{where}{changed and '+…'}"
     if one.looked_twice:
         return f"{INCONCLUSIVE} after two looks"
-    if one.found.n < 2:
-        return f"{INCONCLUSIVE}, needs {one.least:,} seeds"
-    return f"{INCONCLUSIVE}, needs {f'~{one.roughly:,}' if one.needs else f'>{MOST_SEEDS:,}'} seeds"
+    word, number = one.asks
+    return f"{INCONCLUSIVE}, needs {SHORT[word]}{number:,} seeds"

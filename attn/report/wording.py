@@ -99,15 +99,12 @@ def claimed(claim: Claim) -> str:
 
 
 def bound(claim: Claim) -> str:
-    """Returns the smallest effect of interest, or the margin of no_worse and at_most."""
-    value = claim.margin if claim.smallest is None else claim.smallest
-    return f"{number(value)}%" if METRICS[claim.metric] == "%" else number(value)
+    return number(claim.bound) + ("%" if METRICS[claim.metric] == "%" else "")
 
 
 def published(one: Judged) -> str:
     """Returns the published number; the text is empty except for the claim's own experiment."""
-    known = one.own and one.claim.published is not None
-    return _value(one.claim, one.claim.target) if known else ""
+    return "" if one.published is None else _value(one.claim, one.published)
 
 
 def _predicted(one: Judged) -> str:

@@ -30,6 +30,17 @@ OF_THE_NETWORK = ("predictions.npz", "stem.csv")
 OF_THE_NETWORK += ("swap.csv", "frozen.csv", "importance.csv", "classes.csv", "maps.npz")
 
 
+def failure_of(folder: Path) -> str:
+    """Returns the first line of the reason why a run failed; empty for no failure."""
+    error = folder / "error.txt"
+    if not error.exists():
+        return ""
+    try:
+        return error.read_text().partition("\n")[0] or "error.txt says nothing"
+    except files.UNREADABLE:
+        return "error.txt cannot be read"
+
+
 @dataclass
 class Run:
     config: Config
@@ -107,12 +118,7 @@ class Run:
 
     @property
     def failure(self) -> str:
-        """Returns the first line of the reason why the run failed; empty for no failure."""
-        error = self.folder / "error.txt"
-        try:
-            return error.read_text().partition("\n")[0] if error.exists() else ""
-        except files.UNREADABLE:
-            return "error.txt cannot be read"
+        return failure_of(self.folder)
 
     @property
     def holder(self) -> str:

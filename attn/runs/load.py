@@ -9,7 +9,6 @@ import torch
 import yaml
 
 from attn.compute.precision import set_backends
-from attn.config.catalogue import parsed
 from attn.config.schema import NUMERICS, Config
 from attn.data import Dataset, load, subset
 from attn.errors import DataMissing, RunError
@@ -20,6 +19,7 @@ from attn.network.build import build
 from attn.runs import checkpoint, zoo
 from attn.runs.files import UNREADABLE
 from attn.runs.folder import Run
+from attn.runs.whole import config_of
 
 CPU = torch.device("cpu")
 OTHER_DATA = "these images are not the ones that it was trained on: another dataset or decoder"
@@ -93,8 +93,8 @@ def read_config(folder: Path) -> tuple[Config, int, int]:
     exists.
     """
     try:
-        values = parsed((folder / "config.yaml").read_text())
-        config, seed, numerics = Config.from_dict(values), values["seed"], values["numerics"]
+        config, values = config_of(folder)
+        seed, numerics = values["seed"], values["numerics"]
         mechanism = config.attention["name"]
     except FileNotFoundError:
         raise RunError(f"checkpoint={folder}: no run folder (no config.yaml there)") from None

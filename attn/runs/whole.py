@@ -47,6 +47,12 @@ def reading(file: str, remedy: str = DELETE):
         raise Damaged(f"its {file} is damaged ({reason}); {remedy}") from None
 
 
+def config_of(folder: Path) -> tuple[Config, dict]:
+    """Reads a run's config.yaml; returns its configuration, and all values of the file."""
+    values = parsed((folder / "config.yaml").read_text())
+    return Config.from_dict(values), values
+
+
 def check_finished(folder: Path) -> dict:
     """Returns the summary of a finished run. Raises Damaged where a file of the run is not whole.
 
@@ -62,7 +68,7 @@ def check_finished(folder: Path) -> dict:
     recent, epochs = summary["numerics"] == NUMERICS, None
     if recent:
         with reading("config.yaml", AGAIN):
-            config = Config.from_dict(parsed((folder / "config.yaml").read_text()))
+            config, _ = config_of(folder)
             if config.key != summary["configuration"]:
                 raise ValueError("it is of another configuration")
             epochs = config.recipe.epochs

@@ -10,8 +10,8 @@ import pandas as pd
 from attn import stats
 from attn.evidence.accuracies import configurations_of
 from attn.evidence.claims import Table
-from attn.evidence.group import Group, with_variant
-from attn.names import CLASSES, labels_in_order, restriction
+from attn.evidence.group import Group, called
+from attn.names import CLASSES, labels_in_order
 from attn.report.figures.style import LINES, STYLE, finish, look, whole_numbers
 
 LINEAR = 30  # parameters, up to which the scale of what is added is linear: it begins at 0
@@ -157,7 +157,7 @@ def _costs(rows: pd.DataFrame, heading: str, path: Path) -> Path:
 
 def _cost_point(axis, rank: int, row, added: int):
     style = look(row.attention)
-    name = with_variant(row.attention + restriction(row.stages), row.variant)
+    name = called(row._asdict())
     axis.annotate(rank, (added, row.mean), xytext=(5, 3), textcoords="offset points", fontsize=6)
     axis.errorbar(
         added,

@@ -50,7 +50,7 @@ def of_inputs(group: Group, tables: list[Table], folder: Path) -> list[Path]:
 def _published(group: Group, run, tables: list[Table]) -> list[float]:
     """Returns the published scores for runs of their own experiment; empty for other runs."""
     for table in tables:
-        if table.scores and table.is_of(group, run["backbone"]):
+        if table.scores and not table.elsewhere(group, run["backbone"]):
             row = table.row(table.scores["row"])
             if all(run[key] == value for key, value in row.columns.items()):
                 return table.scores["values"]

@@ -10,6 +10,7 @@ from matplotlib.transforms import blended_transform_factory
 from attn.evidence.claims import METRICS, Claim
 from attn.evidence.judged import Judged
 from attn.report.figures.style import BOUND, STYLE, VERDICTS, finish
+from attn.stats import CONTRADICTED, REPRODUCED
 
 
 def of_claims(judged: list[Judged], heading: str, path: Path) -> list[Path]:
@@ -37,7 +38,7 @@ def of_claims(judged: list[Judged], heading: str, path: Path) -> list[Path]:
         above = blended_transform_factory(figure.transFigure, axes[0, 0].transAxes)
         place = {"loc": "lower left", "bbox_to_anchor": (0.01, 1), "bbox_transform": above}
         axes[0, 0].legend(handles=handles, ncols=4, frameon=False, fontsize=8, **place)
-        note = "An arrow: a seed, or an end of an interval, beyond the panel's edge."
+        note = "An arrow: seeds, or an end of an interval, beyond the panel's edge."
         return [finish(figure, heading, path, note)]
 
 
@@ -60,11 +61,15 @@ def _forest_panel(axis, judged: list[Judged], unit: str):
 def _most(judged: list[Judged]) -> float:
     """Returns what a panel shows on either side of 0.
 
-    That is every mean, bound and published number, and the seeds and interval of what is no smoke
-    test. Of a smoke test the interval, or a single seed, would leave the others a dot.
+    That is every mean, bound and published number; of a claim that is decided its interval and all
+    seeds, of another nine of ten seeds: a single seed, or the interval of two, would leave the
+    others a dot.
     """
     told = [(one.found.mean, *_bounds(one.claim), *_published(one)) for one in judged]
-    told += [(one.found.low, one.found.high, *one.differences) for one in judged if not one.smoke]
+    for one in judged:
+        decided = one.verdict in (REPRODUCED, CONTRADICTED)
+        seeds = np.quantile(np.abs(one.differences), 1 if decided else 0.9)
+        told.append((seeds, one.found.low, one.found.high) if decided else (seeds,))
     return max(abs(value) for values in told for value in values)
 
 
@@ -87,20 +92,13 @@ def _forest_line(axis, y: int, one: Judged, most: float):
 
 
 def _published(one: Judged) -> list[float]:
-    """Returns the published difference in a list.
-
-    The list is empty where the runs are not of the claim's own experiment.
-    """
-    known = one.own and one.claim.published is not None
-    return [one.claim.target] if known else []
+    return [] if one.published is None else [one.published]
 
 
 def _bounds(claim: Claim) -> list[float]:
     """Returns the smallest effect of interest on each claimed side, or -margin for no_worse."""
-    if claim.direction == "no_worse":
-        return [-claim.margin]
-    smallest = claim.smallest
-    sides = {"more": [smallest], "less": [-smallest], "either": [smallest, -smallest]}
+    bound = claim.bound
+    sides = {"more": [bound], "less": [-bound], "either": [bound, -bound], "no_worse": [-bound]}
     return sides[claim.direction]
 
 

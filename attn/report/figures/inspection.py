@@ -8,8 +8,8 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 from attn.evidence import frozen
-from attn.evidence.group import CONFIGURATION, Group, with_variant
-from attn.names import CLASSES, COLOURS, channel_name, of_input_channels, restriction
+from attn.evidence.group import CONFIGURATION, Group, called, with_variant
+from attn.names import CLASSES, COLOURS, channel_name, of_input_channels
 from attn.report.figures.style import STYLE, channel_colour, finish, look
 
 MOST_CHANNELS = 64
@@ -69,7 +69,7 @@ def _classes_of(group: Group, runs: pd.DataFrame) -> dict:
 
 def _configuration(run) -> str:
     data = "" if run["data"] == "rgb" else f", {run['data']}"
-    return f"{with_variant(run['attention'] + restriction(run['stages']), run['variant'])}{data}"
+    return f"{called(run)}{data}"
 
 
 def gates_over_images(images, maps: dict, title: str, path: Path) -> Path:

@@ -7,8 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from attn.evidence.group import CONFIGURATION, Group, with_variant
-from attn.names import restriction
+from attn.evidence.group import CONFIGURATION, Group, called, with_variant
 from attn.report.figures.style import LINES, NOISE, STYLE, finish, look
 
 WIDE = 512  # pixels of a heat map's row
@@ -81,7 +80,7 @@ def by_layer(group: Group, folder: Path) -> list[Path]:
 
 def _panel_title(run) -> str:
     data = "" if run["data"] == "rgb" else f", {run['data']}"
-    name = with_variant(run["attention"] + restriction(run["stages"]), run["variant"])
+    name = called(run)
     return f"{name}{data}, seed {run['seed']}"
 
 
@@ -164,7 +163,7 @@ def _health(gates: pd.DataFrame, heading: str, folder: Path, location: str) -> P
 
 def _health_name(row, several: bool) -> str:
     words = [row.backbone] if several else []
-    words += [with_variant(row.attention + restriction(row.stages), row.variant)]
+    words += [called(row._asdict())]
     words += [row.data] if row.data != "rgb" else []
     words += [row.part] if row.part != "gate" else []
     return f"{', '.join(words)} (n={row.n})"

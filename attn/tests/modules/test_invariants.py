@@ -162,12 +162,12 @@ PIXELS = ("se", "cse", "gsop", "cbam_channel", "static", "random", "eca", "gct",
 
 @pytest.mark.parametrize("name", PIXELS)
 def test_channel_gates_ignore_the_order_of_pixels(name):
-    module, x = Standing(name, CHANNELS).eval(), images(2, CHANNELS, 6, 6)
+    module, x = stirred(name, CHANNELS).eval(), images(2, CHANNELS, 6, 6)
     order = torch.randperm(36, generator=torch.Generator().manual_seed(2))
     mixed = x.flatten(2)[..., order].view_as(x)
     one, other = scored(module, x)[1], scored(module, mixed)[1]
     torch.testing.assert_close(one["module"], other["module"], rtol=1e-5, atol=1e-6)
-    assert one["module"].std() > 0 or name in ("static", "gct")  # which are 0.5 at first
+    assert one["module"].std() > 0
 
 
 @pytest.mark.parametrize("name", ["sse", "coord"])
@@ -207,7 +207,7 @@ def test_what_gates_are_at_first():
     assert scores["module"].min() >= torch.sigmoid(torch.tensor(0.5))  # 0.6225
 
 
-def test_aff_begins_near_the_plain_addition_and_with_equal_shares_is_it():
+def test_aff_with_equal_shares_is_the_plain_addition():
     module, x = Standing("aff", CHANNELS), images(4, CHANNELS, 6, 6)
     for sequence in (module.module.weights.local_context, module.module.weights.global_context):
         nn.init.zeros_(sequence[-1].weight)
@@ -244,7 +244,7 @@ def test_shuffle_reports_its_gates_in_the_order_of_its_input():
     torch.testing.assert_close(y, torch.stack(interleaved, 1))
 
 
-def test_a_frozen_gate_stays_as_it_was_drawn():
+def test_the_random_gate_has_nothing_that_learns():
     module = Standing("random", CHANNELS)
     assert not any(parameter.requires_grad for parameter in module.parameters())
     shapes = [p.shape for p in Standing("cbam_channel", CHANNELS).parameters()]
@@ -292,7 +292,7 @@ WRONG = [
     ("shuffle", {"groups": 0}, r"groups=0 is below 1"),
     ("split", {"radix": 0}, r"radix=0 is below 1"),
     ("split", {"radix": 3}, r"radix=3 times cardinality=1 does not divide"),
-    ("split", {"cardinality": 5}, r"cardinality=5 does not divide"),
+    ("split", {"cardinality": 5}, r"radix=2 times cardinality=5 does not divide"),
     ("eca", {"kernel": 4}, r"kernel=4: choose an odd number, or 0"),
     ("eca", {"kernel": -1}, r"kernel=-1: choose an odd number"),
     ("simam", {"strength": 0.0}, r"strength=0.0: it must be above 0"),
@@ -310,6 +310,11 @@ WRONG = [
 def test_wrong_numbers_are_refused_with_the_choices(name, changes, message):
     with pytest.raises(ValueError, match=message):
         Standing(name, CHANNELS, **changes)
+
+
+def test_split_refuses_a_cardinality_that_does_not_divide_its_hidden_width():
+    with pytest.raises(ValueError, match="cardinality=5 does not divide the hidden width 32"):
+        Standing("split", 40, cardinality=5)
 
 
 def test_shuffle_refuses_an_odd_number_of_channels():

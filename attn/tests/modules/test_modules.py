@@ -11,47 +11,6 @@ from attn.modules.se import SE
 from attn.network.scores import record
 
 
-def by_hand(x, mlp):
-    """CBAM's channel part with loops and floats: x and the result are nested lists (C, H, W)."""
-    first, second = mlp[0], mlp[2]
-
-    def perceptron(pooled):
-        hidden = [
-            max(
-                0.0,
-                first.bias[h].item()
-                + sum(first.weight[h, c, 0, 0].item() * p for c, p in enumerate(pooled)),
-            )
-            for h in range(len(first.bias))
-        ]
-        return [
-            second.bias[c].item()
-            + sum(second.weight[c, h, 0, 0].item() * v for h, v in enumerate(hidden))
-            for c in range(len(second.bias))
-        ]
-
-    flat = [[value for row in channel for value in row] for channel in x]
-    mean = perceptron([sum(channel) / len(channel) for channel in flat])
-    maximum = perceptron([max(channel) for channel in flat])
-    gates = [1 / (1 + math.exp(-a - b)) for a, b in zip(mean, maximum, strict=True)]
-    return gates, [
-        [[g * v for v in row] for row in channel] for g, channel in zip(gates, x, strict=True)
-    ]
-
-
-@pytest.mark.parametrize("reduction", [1, 2, 8])
-def test_channel_attention_is_the_equation(reduction):
-    torch.manual_seed(0)
-    module = ChannelAttention(5, reduction).double()
-    x = torch.randn(3, 5, 4, 6, dtype=torch.double)  # not square
-    with record(module) as scores:
-        y = module(x)
-    for image, result, score in zip(x, y, scores[""], strict=True):
-        gates, expected = by_hand(image.tolist(), module.mlp)
-        torch.testing.assert_close(score.flatten().tolist(), gates, rtol=1e-6, atol=0)
-        torch.testing.assert_close(result, torch.tensor(expected, dtype=torch.double))
-
-
 def test_channel_attention_commutes_with_its_channels_and_ignores_the_order_of_pixels():
     torch.manual_seed(0)
     module, permuted = ChannelAttention(6, 2), ChannelAttention(6, 2)
@@ -75,14 +34,6 @@ def test_se_commutes_with_its_channels():
         permuted.excite.weight.copy_(module.excite.weight[order])
         permuted.excite.bias.copy_(module.excite.bias[order])
     torch.testing.assert_close(permuted(x[:, order]), module(x)[:, order])
-
-
-def test_at_the_end_it_is_a_gate_on_the_pooled_features():
-    torch.manual_seed(0)
-    module, x = ChannelAttention(6, 1), torch.randn(2, 6, 4, 4)
-    with record(module) as scores:
-        pooled = module(x).mean((2, 3))
-    torch.testing.assert_close(pooled, scores[""][..., 0, 0] * x.mean((2, 3)))
 
 
 def test_hidden_width_is_at_least_one_and_biases_are_optional():

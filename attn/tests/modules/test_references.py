@@ -149,6 +149,11 @@ def cbam_channel(m, x):
     return torch.stack([sigmoid(a + b) for a, b in logits])[:, None, None]
 
 
+def added(m, x):
+    parts = zip(x, mlp(m, means(x)), mlp(m, [channel.max() for channel in x]), strict=True)
+    return torch.stack([channel + a + b for channel, a, b in parts])
+
+
 def cbam_spatial(m, x):
     pooled = [torch.stack(list(x)).amax(0), sum(x) / len(x)]
     kernel, half = m.conv.kernel_size[0], m.conv.kernel_size[0] // 2
@@ -367,6 +372,9 @@ CASES = [
     ("aff", {"scale": 1.0, "reduction": 2}, aff),
     ("iaff", {}, iaff),
     ("bam", {"combine": "add", "bn": "output"}, lambda m, x: bam(m, x, "add")),
+    ("cbam_channel", {}, lambda m, x: cbam_channel(m, x) * x),
+    ("cbam_channel", {"reduction": 2}, lambda m, x: cbam_channel(m, x) * x),
+    ("mlp", {"reduction": 2}, added),
     *[("cbam", {"order": order}, partial(cbam, order=order)) for order in ORDERS],
     ("cbam", {"kernel": 3, "spatial_bn": False}, partial(cbam, order="channel_spatial")),
     ("shuffle", {"groups": 2}, shuffle),

@@ -5,7 +5,7 @@ import torch
 import torchvision
 
 from attn.config.sweep import configuration
-from attn.errors import DataError
+from attn.errors import DataError, UserError
 from attn.network import pretrained
 from attn.network.build import build
 
@@ -54,6 +54,12 @@ def test_a_stem_of_another_size_is_drawn(imagenet):
     assert network.conv1.weight.equal(drawn.conv1.weight)
     assert network.layer1[0].conv1.weight.equal(weights["layer1.0.conv1.weight"])
     assert "drawn anew: conv1.weight, fc.weight" in pretrained.describe(network, weights)
+
+
+def test_grouped_convolutions_have_no_pretrained_weights():
+    words = "backbone=resnet50", "backbone.groups=32", "backbone.width_per_group=4"
+    with pytest.raises(UserError, match=r"groups=32: torchvision's weights here are of"):
+        pretrained.weights(configuration(*words, PRETRAINED))
 
 
 def test_pretrained_is_another_configuration_and_off_by_default():
