@@ -9,7 +9,7 @@ import pandas as pd
 import yaml
 
 from attn.config.catalogue import recipe_key
-from attn.evidence.group import FRAMES, KEY, NAMES, ORDER, Group, read_csv
+from attn.evidence.group import FRAMES, KEY, NAMES, ORDER, TRIMMED, Group, read_csv, trimmed
 from attn.names import of_final_features, of_input_channels
 from attn.runs.files import UNREADABLE, read_arrays
 from attn.runs.folder import failure_of
@@ -36,6 +36,9 @@ SEEN = {
 }
 
 
+AGAIN_SEEN = "delete it, and eval.py checkpoint=all makes it again"
+
+
 @dataclass
 class Collected:
     """The groups of the finished runs, and the reasons why the other folders were left out."""
@@ -51,7 +54,7 @@ class _Read:
     folder: Path
     summary: dict
     frames: dict[str, pd.DataFrame]  # by the names of the group's
-    pictures: dict[str, np.ndarray]
+    pictures: dict[str, np.ndarray]  # as the group has them, by name
     predictions: np.ndarray | None
     ranked: np.ndarray | None  # scores of the final features, highest first
 
@@ -92,15 +95,24 @@ def _finished(folder: Path) -> _Read:
     if len(stem := _rows(folder, "stem.csv")):
         frames["stem"] = stem[["channel", "norm"]]
     for name, columns in SEEN.items():
-        with reading(f"{name}.csv", "delete it, and eval.py checkpoint=all makes it again"):
+        with reading(f"{name}.csv", AGAIN_SEEN):
             rows = _rows(folder, f"{name}.csv")
             if len(rows):
                 rows = rows[columns]  # KeyError where one is missing
             frames[name] = _last_place(rows) if name == "classes" else rows
     frames = {name: frame.assign(run=folder.name) for name, frame in frames.items()}
-    with reading("maps.npz", "delete it, and eval.py checkpoint=all makes it again"):
-        pictures = _pictures(folder, scores)
-    return _Read(folder, summary, frames, pictures, _predictions(folder), _ranked(scores))
+    path = folder / "predictions.npz"
+    kept = read_arrays(path) if path.exists() else {}
+    logits, example = kept.get("logits"), kept.get("example")
+    taken = None if logits is None else logits.argmax(1).astype(np.uint8)
+    pictures, key = {}, summary["configuration"]
+    if example is not None and len(scores) and scores["module"].map(of_input_channels).any():
+        pictures[f"example/{key}"] = example
+    with reading("maps.npz", AGAIN_SEEN):
+        path = folder / "maps.npz"
+        maps = read_arrays(path) if path.exists() else {}
+        pictures |= {f"maps/{key}/{name}": array for name, array in maps.items()}
+    return _Read(folder, summary, frames, pictures, taken, _ranked(scores))
 
 
 def _unfinished(folder: Path) -> dict:
@@ -140,30 +152,20 @@ def _group(read: list[_Read], unfinished: pd.DataFrame) -> Group:
         same = [key for key in KEY if key != "source"]  # which only the data can tell
         unfinished = unfinished[(unfinished[same] == runs.iloc[0][same]).all(axis=1)]
     by_name = {one.summary["run"]: one for one in read}
-    lowest = runs.loc[runs.groupby("configuration")["seed"].idxmin(), "run"]
-    frames = {name: [] for name in FRAMES if name not in ("runs", "unfinished")}
-    pictures = {}
-    for name in runs["run"]:
-        one = by_name[name]
-        for kind, frame in one.frames.items():
-            if kind == "classes" and name not in set(lowest):
-                continue
-            if kind == "scores" and name not in set(lowest):
-                frame = frame[frame["module"].map(of_input_channels)]
-            frames[kind].append(frame)
-        if name in set(lowest):
-            key = one.summary["configuration"]
-            start = {picture: picture.partition("/")[0] for picture in one.pictures}
-            pictures |= {
-                f"{kind}/{key}{picture.removeprefix(kind)}": one.pictures[picture]
-                for picture, kind in start.items()
-            }
-    joined = {name: _joined(parts) for name, parts in frames.items()}
-    arrays = {"pictures": pictures}
+    ordered = [by_name[name] for name in runs["run"]]
+    frames = {
+        name: _joined([one.frames[name] for one in ordered if name in one.frames])
+        for name in FRAMES
+        if name not in ("runs", "unfinished")
+    }
+    frames |= {name: trimmed(name, frames[name], runs) for name in TRIMMED}
+    arrays = {"pictures": {}}
+    for name in runs.sort_values("seed").drop_duplicates("configuration")["run"]:
+        arrays["pictures"] |= by_name[name].pictures
     for name in ("predictions", "ranked"):
         found = {run: getattr(by_name[run], name) for run in runs["run"]}
         arrays[name] = {run: array for run, array in found.items() if array is not None}
-    return Group("", runs=runs, unfinished=unfinished, **joined, **arrays)
+    return Group("", runs=runs, unfinished=unfinished, **frames, **arrays)
 
 
 def _settings_apart(runs: pd.DataFrame, folders: dict[str, Path]) -> dict[str, str]:
@@ -244,10 +246,7 @@ def _ranked(scores: pd.DataFrame) -> np.ndarray | None:
 
 
 def _kept(scores: pd.DataFrame) -> pd.DataFrame:
-    """Returns the scores of input channels at every epoch, and those of other places at the end.
-
-    The remaining scores would take megabytes.
-    """
+    """Returns the scores of input channels at every epoch, and those of other places at the end."""
     at_input = scores["module"].map(of_input_channels)
     return scores[at_input | scores.index.isin(_at_end(scores).index)]
 
@@ -269,29 +268,3 @@ def _health(scores: pd.DataFrame, epochs: pd.DataFrame) -> pd.DataFrame:
     frame = frame.rename(columns={"mean": "last", "sd": "spread"}).reset_index()
     losses = epochs["train_loss"]
     return frame.assign(loss_first=losses.iloc[0], loss_last=losses.iloc[-1])
-
-
-def _pictures(folder: Path, scores: pd.DataFrame) -> dict:
-    """Returns the arrays of a run's pictures by name.
-
-    `example` holds one test image's input channels (C, S, S) uint8, if the channels are scored. The
-    arrays `maps/...` hold the maps of an inspection (see attn.evaluation.inspect). In a group the
-    configuration stands behind the first word of the name.
-    """
-    found = {}
-    path = folder / "predictions.npz"
-    if len(scores) and scores["module"].map(of_input_channels).any() and path.exists():
-        found["example"] = read_arrays(path)["example"]
-    if (folder / "maps.npz").exists():
-        maps = read_arrays(folder / "maps.npz")
-        found |= {f"maps/{name}": array for name, array in maps.items()}
-    return found
-
-
-def _predictions(folder: Path) -> np.ndarray | None:
-    """Returns the class of each test image, (N,) uint8, or None where a run kept no logits."""
-    path = folder / "predictions.npz"
-    if not path.exists():
-        return None
-    logits = read_arrays(path).get("logits")
-    return None if logits is None else logits.argmax(1).astype(np.uint8)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from attn.names import SOURCES, restriction
+from attn.names import SOURCES, of_final_features, of_input_channels, restriction
 from attn.runs.environment import of_older
 from attn.runs.files import read_arrays, write_arrays, write_csv
 from attn.runs.whole import results
@@ -23,6 +23,7 @@ PAIR = ["environment", "seed"]  # what two runs that are compared have in common
 # The data files, but for runs.csv each with a column `run`.
 INSPECTED = ("importance", "classes", "swap", "frozen")
 FRAMES = ("runs", "epochs", "scores", "health", "stem", "unfinished", *INSPECTED)
+TRIMMED = ("scores", "classes")  # which would take megabytes
 ARRAYS = ("pictures", "predictions", "ranked")
 # What a CSV would read as numbers: a hash such as 12345678, stages such as 1.
 TEXTS = dict.fromkeys((*KEY[:-1], *CONFIGURATION, "settings", "commit", "reason"), str)
@@ -34,7 +35,7 @@ class Group:
 
     `runs` has a column `variant`, which tells a configuration from others of the same names.
     `epochs` has a row for each epoch. `scores` holds the scores of input channels at every epoch,
-    and those of other places at the last epoch, of one seed. `health` holds what each run's gates
+    and of one seed those inside blocks at the last epoch. `health` holds what each run's gates
     were at first and what they became. `stem` holds the norm of the first convolution's filters of
     each input channel, where a run wrote it. `unfinished` holds the run folders without a result,
     and the reasons.
@@ -44,7 +45,9 @@ class Group:
     `swap` holds the scores where two input channels are exchanged. `frozen` holds the accuracy that
     is lost with frozen gates.
 
-    `pictures` holds arrays by name (see `collect`). `predictions` holds, by run, the class (N,)
+    `pictures` holds arrays by name. `example/<configuration>` is one test image's input channels
+    (C, S, S) uint8, where they are scored. `maps/<configuration>/...` are the maps of an inspection
+    (see attn.evaluation.inspect). `predictions` holds, by run, the class (N,)
     uint8 that the run gives each test image, in the dataset's order. `ranked` holds, by run with
     attention at last, the mean scores (C,) of the final features, highest first.
     """
@@ -176,6 +179,7 @@ class Group:
             parts = [part for part in (mine, others) if not part.empty]
             frames[name] = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
         frames["runs"] = frames["runs"].sort_values(ORDER, ignore_index=True)
+        frames |= {name: trimmed(name, frames[name], frames["runs"]) for name in TRIMMED}
         arrays = {name: getattr(older, name) | getattr(self, name) for name in ARRAYS}
         known = set(frames["runs"]["run"])
         for name in ("predictions", "ranked"):
@@ -189,6 +193,22 @@ def _runs_of(frame: pd.DataFrame) -> set[str]:
 
 def _of_runs(frame: pd.DataFrame, runs: set[str]) -> pd.DataFrame:
     return frame if frame.empty else frame[frame["run"].isin(runs)]
+
+
+def trimmed(name: str, frame: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+    """Returns the rows of each configuration's lowest seed that has rows in a frame.
+
+    Of the frame `scores` the rows of input channels stay, of every seed, and those of the final
+    features go: `ranked` has them.
+    """
+    if frame.empty:
+        return frame
+    having = runs[runs["run"].isin(frame["run"])].sort_values("seed")
+    kept = frame["run"].isin(having.drop_duplicates("configuration")["run"])
+    if name == "scores":
+        kept &= ~frame["module"].map(of_final_features)
+        kept |= frame["module"].map(of_input_channels)
+    return frame[kept]
 
 
 def by_pair(runs: pd.DataFrame, column: str) -> pd.Series:
