@@ -12,7 +12,7 @@ from attn.evidence.accuracies import configurations_of
 from attn.evidence.claims import Table
 from attn.evidence.group import Group, called
 from attn.names import CLASSES, labels_in_order
-from attn.report.figures.style import LINES, STYLE, finish, look, whole_numbers
+from attn.report.figures.style import LINES, finish, look, whole_numbers
 
 LINEAR = 30  # parameters, up to which the scale of what is added is linear: it begins at 0
 FILLS = ["full", "none", "left", "top"]
@@ -33,18 +33,17 @@ def over_epochs(group: Group, tables: list[Table], folder: Path) -> list[Path]:
         every = [(backbone, rows) for backbone, rows in every if len(rows) > 1]
         if not every:
             continue
-        with plt.rc_context(STYLE):
-            size = (2 + 5.5 * len(every), 4.8)
-            figure, panels = plt.subplots(1, len(every), figsize=size, squeeze=False)
-            for panel, (backbone, rows) in zip(panels[0], every, strict=True):
-                draw(panel, group.epochs, rows)
-                panel.set_title(backbone, loc="left", fontsize=10)
-                panel.set_xlabel("epoch")
-                whole_numbers(panel)
-                panel.grid(alpha=0.3)
-            panels[0][0].set_ylabel("test accuracy, %")
-            heading, path = f"{table.title}\n{group.title}", folder / f"{table.id}-epochs.png"
-            paths.append(finish(figure, heading, path, explained + _tested(group)))
+        size = (2 + 5.5 * len(every), 4.8)
+        figure, panels = plt.subplots(1, len(every), figsize=size, squeeze=False)
+        for panel, (backbone, rows) in zip(panels[0], every, strict=True):
+            draw(panel, group.epochs, rows)
+            panel.set_title(backbone)
+            panel.set_xlabel("epoch")
+            whole_numbers(panel)
+            panel.grid()
+        panels[0][0].set_ylabel("test accuracy, %")
+        heading, path = f"{table.title}\n{group.title}", folder / f"{table.id}-epochs.png"
+        paths.append(finish(figure, heading, path, explained + _tested(group)))
     return paths
 
 
@@ -98,13 +97,13 @@ def _points(panel, epochs, rows):
         means, bars = [e.mean for e in found], np.transpose(bars) if len(runs) > 2 else None
         panel.errorbar(at, means, yerr=bars, capsize=3, **style)
     panel.set_xlim(0.4, epochs["epoch"].max() + 1.6)
-    panel.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(0, -0.12))
+    panel.legend(loc="upper left", bbox_to_anchor=(0, -0.12))
 
 
 def _curves(panel, epochs, rows):
     for style, (label, runs) in zip(_styles(rows), rows, strict=True):
         _curve(panel, _by_epoch(epochs, runs), f"{label} (n={len(runs)})", style)
-    panel.legend(frameon=False, fontsize=8, loc="lower right")
+    panel.legend(loc="lower right")
 
 
 def _curve(panel, wide, label: str, style: dict):
@@ -140,19 +139,18 @@ def against_parameters(table: pd.DataFrame, title: str, folder: Path) -> list[Pa
 
 def _costs(rows: pd.DataFrame, heading: str, path: Path) -> Path:
     fewest, ranked = rows["parameters"].min(), rows.sort_values("mean", ascending=False)
-    with plt.rc_context(STYLE):
-        figure, axis = plt.subplots(figsize=(9.5, max(4.2, 0.17 * len(rows) + 2)))
-        for rank, row in enumerate(ranked.itertuples(), 1):
-            _cost_point(axis, rank, row, row.parameters - fewest)
-        axis.set_xlabel(f"parameters above the fewest, {fewest:,}")
-        axis.set_ylabel("test accuracy, %")
-        axis.set_xscale("symlog", linthresh=LINEAR)
-        axis.set_xlim(left=-LINEAR / 3)
-        axis.grid(alpha=0.3)
-        place = {"loc": "center left", "bbox_to_anchor": (1, 0.5)}
-        axis.legend(frameon=False, fontsize=7.5, **place)
-        note = f"Hollow: fewer than {stats.SMOKE} seeds. Bars: 95% intervals, from three seeds on."
-        return finish(figure, heading, path, note)
+    figure, axis = plt.subplots(figsize=(9.5, max(4.2, 0.17 * len(rows) + 2)))
+    for rank, row in enumerate(ranked.itertuples(), 1):
+        _cost_point(axis, rank, row, row.parameters - fewest)
+    axis.set_xlabel(f"parameters above the fewest, {fewest:,}")
+    axis.set_ylabel("test accuracy, %")
+    axis.set_xscale("symlog", linthresh=LINEAR)
+    axis.set_xlim(left=-LINEAR / 3)
+    axis.grid()
+    place = {"loc": "center left", "bbox_to_anchor": (1, 0.5)}
+    axis.legend(fontsize=7.5, **place)
+    note = f"Hollow: fewer than {stats.SMOKE} seeds. Bars: 95% intervals, from three seeds on."
+    return finish(figure, heading, path, note)
 
 
 def _cost_point(axis, rank: int, row, added: int):
@@ -215,19 +213,18 @@ def confusion(counts: np.ndarray, title: str, path: Path) -> Path:
 
 
 def _confusion_panels(panels: list[tuple], heading: str, path: Path, note: str = "") -> Path:
-    with plt.rc_context(STYLE):
-        size = (1 + 5.2 * len(panels), 5.8)
-        figure, axes = plt.subplots(1, len(panels), figsize=size, squeeze=False, sharey=True)
-        for axis, (name, counts) in zip(axes[0], panels, strict=True):
-            shares = counts / counts.sum(1, keepdims=True).clip(1)
-            axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-            for (row, column), count in np.ndenumerate(counts):
-                colour = "white" if shares[row, column] > 0.5 else "black"
-                style = {"ha": "center", "va": "center", "fontsize": 7, "color": colour}
-                axis.text(column, row, f"{count:,.0f}", **style)
-            axis.set_xticks(range(len(CLASSES)), CLASSES, rotation=45, ha="right")
-            axis.set_yticks(range(len(CLASSES)), CLASSES)
-            axis.set_xlabel("taken for")
-            axis.set_title(name, loc="left", fontsize=10)
-        axes[0, 0].set_ylabel("class")
-        return finish(figure, heading, path, f"Numbers of test images{note}.")
+    size = (1 + 5.2 * len(panels), 5.8)
+    figure, axes = plt.subplots(1, len(panels), figsize=size, squeeze=False, sharey=True)
+    for axis, (name, counts) in zip(axes[0], panels, strict=True):
+        shares = counts / counts.sum(1, keepdims=True).clip(1)
+        axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        for (row, column), count in np.ndenumerate(counts):
+            colour = "white" if shares[row, column] > 0.5 else "black"
+            style = {"ha": "center", "va": "center", "fontsize": 7, "color": colour}
+            axis.text(column, row, f"{count:,.0f}", **style)
+        axis.set_xticks(range(len(CLASSES)), CLASSES, rotation=45, ha="right")
+        axis.set_yticks(range(len(CLASSES)), CLASSES)
+        axis.set_xlabel("taken for")
+        axis.set_title(name)
+    axes[0, 0].set_ylabel("class")
+    return finish(figure, heading, path, f"Numbers of test images{note}.")

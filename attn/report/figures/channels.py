@@ -10,7 +10,7 @@ import pandas as pd
 from attn.evidence.claims import Table, values_of
 from attn.evidence.group import CONFIGURATION, Group, with_variant
 from attn.names import COLOURS, POST_IMAGES, channel_name, of_input_channels
-from attn.report.figures.style import STYLE, channel_colour, finish, look, whole_numbers
+from attn.report.figures.style import channel_colour, finish, look, whole_numbers
 
 # Scores over the post's number of images, and over the whole test set.
 FEW = {"shift": -0.12, "fmt": "o", "markerfacecolor": "white"}
@@ -66,31 +66,28 @@ def of_input(pictures, runs, scores, title: str, path: Path, published=(), note=
     channels, everything = len(pictures), scores["images"].max()
     names = [channel_name(channel) for channel in range(channels)]
     colour = look(runs["attention"].iloc[0])["color"]
-    with plt.rc_context(STYLE):
-        figure = plt.figure(figsize=(max(7, 1.6 * channels + 1), 5.8))
-        grid = figure.add_gridspec(2, channels, height_ratios=[1, 2.2])
-        means = scores[scores["images"] == everything].groupby("channel")["mean"].mean()
-        for channel, picture in enumerate(pictures):
-            above = figure.add_subplot(grid[0, channel])
-            above.imshow(picture, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-            above.set_axis_off()
-            title_colour = channel_colour(names[channel])
-            above.set_title(
-                f"{names[channel]}\n{means[channel]:.3f}", fontsize=10, color=title_colour
-            )
-        below = figure.add_subplot(grid[1, :])
-        for images, style in ((POST_IMAGES, FEW), (everything, ALL)):
-            _points(below, runs, scores[scores["images"] == images], images, color=colour, **style)
-        if len(published) == channels:
-            below.plot(range(channels), published, "k_", markersize=26, label="the post's")
-        below.set_xticks(range(channels), names)
-        below.set(xlim=(-0.5, channels - 0.5), ylim=(-0.02, 1.02), ylabel="attention score")
-        below.grid(axis="y", alpha=0.3)
-        place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.09), "ncols": 3}
-        below.legend(frameon=False, fontsize=8, **place)
-        explained = "Above a picture: mean over runs and the whole test set. Bars: sd over images."
-        heading = f"Scores of the input channels: {title}"
-        return finish(figure, heading, path, f"{explained} {note}".rstrip())
+    figure = plt.figure(figsize=(max(7, 1.6 * channels + 1), 5.8))
+    grid = figure.add_gridspec(2, channels, height_ratios=[1, 2.2])
+    means = scores[scores["images"] == everything].groupby("channel")["mean"].mean()
+    for channel, picture in enumerate(pictures):
+        above = figure.add_subplot(grid[0, channel])
+        above.imshow(picture, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+        above.set_axis_off()
+        text = f"{names[channel]}\n{means[channel]:.3f}"
+        above.set_title(text, loc="center", color=channel_colour(names[channel]))
+    below = figure.add_subplot(grid[1, :])
+    for images, style in ((POST_IMAGES, FEW), (everything, ALL)):
+        _points(below, runs, scores[scores["images"] == images], images, color=colour, **style)
+    if len(published) == channels:
+        below.plot(range(channels), published, "k_", markersize=26, label="the post's")
+    below.set_xticks(range(channels), names)
+    below.set(xlim=(-0.5, channels - 0.5), ylim=(-0.02, 1.02), ylabel="attention score")
+    below.grid(axis="y")
+    place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.09), "ncols": 3}
+    below.legend(**place)
+    explained = "Above a picture: mean over runs and the whole test set. Bars: sd over images."
+    heading = f"Scores of the input channels: {title}"
+    return finish(figure, heading, path, f"{explained} {note}".rstrip())
 
 
 def _points(axes, runs, scores, images: int, shift: float, **style):
@@ -118,22 +115,21 @@ def over_epochs(runs, scores, title: str, path: Path) -> Path:
     """
     counts = scores.groupby("epoch")["images"].max()
     scores = scores[scores["images"] == scores["epoch"].map(counts)]
-    with plt.rc_context(STYLE):
-        figure, axis = plt.subplots(figsize=(7, 4.2))
-        for channel, mine in scores.groupby("channel"):
-            name = channel_name(channel)
-            colour = channel_colour(name)
-            wide = mine.pivot(index="epoch", columns="run", values="mean")
-            line = "-" if channel < COLOURS else ["--", ":", "-."][(channel - COLOURS) % 3]
-            axis.plot(wide.index + 1, wide, line, color=colour, linewidth=0.5, alpha=0.4)
-            mean = wide.mean(axis=1)
-            axis.plot(wide.index + 1, mean, line, color=colour, linewidth=2.2, label=name)
-        axis.set(ylim=(-0.02, 1.02), xlabel="epoch", ylabel="attention score")
-        whole_numbers(axis)
-        axis.grid(alpha=0.3)
-        axis.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
-        note = f"Thin: a seed (n={len(runs)}). Thick: their mean. Epoch 0: untrained."
-        return finish(figure, f"Scores over epochs: {title}", path, note)
+    figure, axis = plt.subplots(figsize=(7, 4.2))
+    for channel, mine in scores.groupby("channel"):
+        name = channel_name(channel)
+        colour = channel_colour(name)
+        wide = mine.pivot(index="epoch", columns="run", values="mean")
+        line = "-" if channel < COLOURS else ["--", ":", "-."][(channel - COLOURS) % 3]
+        axis.plot(wide.index + 1, wide, line, color=colour, linewidth=0.5, alpha=0.4)
+        mean = wide.mean(axis=1)
+        axis.plot(wide.index + 1, mean, line, color=colour, linewidth=2.2, label=name)
+    axis.set(ylim=(-0.02, 1.02), xlabel="epoch", ylabel="attention score")
+    whole_numbers(axis)
+    axis.grid()
+    axis.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    note = f"Thin: a seed (n={len(runs)}). Thick: their mean. Epoch 0: untrained."
+    return finish(figure, f"Scores over epochs: {title}", path, note)
 
 
 def by_noise(separation: pd.DataFrame, title: str, folder: Path) -> list[Path]:
@@ -150,22 +146,21 @@ def by_noise(separation: pd.DataFrame, title: str, folder: Path) -> list[Path]:
         kinds = list(rows.groupby("kind", sort=False))
         if rows["data"].nunique() < 2:
             continue
-        with plt.rc_context(STYLE):
-            size = (1.6 + 2.3 * len(kinds), 4.6)
-            grid = {"sharex": True, "sharey": "row", "squeeze": False}
-            figure, axes = plt.subplots(2, len(kinds), figsize=size, **grid)
-            for pair, (kind, mine) in zip(axes.T, kinds, strict=True):
-                for axis, metric in zip(pair, ("noise_auc", "precision"), strict=True):
-                    _noise_panel(axis, mine, metric)
-                pair[0].set_title(kind, loc="left", fontsize=9)
-                pair[1].set_xlabel("noise channels")
-            axes[0, 0].set_ylabel("AUC")
-            axes[1, 0].set_ylabel("precision at 3")
-            place = {"loc": "upper left", "bbox_to_anchor": (1, 1)}
-            axes[0, -1].legend(frameon=False, fontsize=8, **place)
-            note = "Bars: 95% intervals over seeds. Dotted: by chance."
-            heading = f"Colours from noise by their scores: {backbone}\n{title}"
-            paths.append(finish(figure, heading, folder / f"noise-{backbone}.png", note))
+        size = (1.6 + 2.3 * len(kinds), 4.6)
+        grid = {"sharex": True, "sharey": "row", "squeeze": False}
+        figure, axes = plt.subplots(2, len(kinds), figsize=size, **grid)
+        for pair, (kind, mine) in zip(axes.T, kinds, strict=True):
+            for axis, metric in zip(pair, ("noise_auc", "precision"), strict=True):
+                _noise_panel(axis, mine, metric)
+            pair[0].set_title(kind, fontsize=9)
+            pair[1].set_xlabel("noise channels")
+        axes[0, 0].set_ylabel("AUC")
+        axes[1, 0].set_ylabel("precision at 3")
+        place = {"loc": "upper left", "bbox_to_anchor": (1, 1)}
+        axes[0, -1].legend(**place)
+        note = "Bars: 95% intervals over seeds. Dotted: by chance."
+        heading = f"Colours from noise by their scores: {backbone}\n{title}"
+        paths.append(finish(figure, heading, folder / f"noise-{backbone}.png", note))
     return paths
 
 
@@ -195,7 +190,7 @@ def _noise_panel(axis, rows: pd.DataFrame, metric: str):
     axis.set_xscale("log", base=2)
     axis.set_xticks(counts, [str(count) for count in counts])
     axis.set_ylim(-0.05, 1.05)
-    axis.grid(alpha=0.3)
+    axis.grid()
 
 
 def as_png(channel: np.ndarray) -> bytes:

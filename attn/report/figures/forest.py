@@ -9,7 +9,7 @@ from matplotlib.transforms import blended_transform_factory
 
 from attn.evidence.claims import METRICS, Claim
 from attn.evidence.judged import Judged
-from attn.report.figures.style import BOUND, STYLE, VERDICTS, finish
+from attn.report.figures.style import BOUND, VERDICTS, finish
 from attn.stats import CONTRADICTED, REPRODUCED
 
 
@@ -26,20 +26,17 @@ def of_claims(judged: list[Judged], heading: str, path: Path) -> list[Path]:
     for one in shown:
         units[METRICS[one.claim.metric]].append(one)
     panels = [(claims, unit or "score") for unit, claims in units.items() if claims]
-    with plt.rc_context(STYLE):
-        heights = [len(p) + 0.8 for p, _ in panels]
-        size = (11, 0.5 * sum(heights) + 1.6)
-        figure, axes = plt.subplots(
-            len(panels), 1, figsize=size, squeeze=False, height_ratios=heights
-        )
-        for axis, (claims, unit) in zip(axes[:, 0], panels, strict=True):
-            _forest_panel(axis, claims, unit)
-        handles = _forest_legend(any(_published(one) for one in shown))
-        above = blended_transform_factory(figure.transFigure, axes[0, 0].transAxes)
-        place = {"loc": "lower left", "bbox_to_anchor": (0.01, 1), "bbox_transform": above}
-        axes[0, 0].legend(handles=handles, ncols=4, frameon=False, fontsize=8, **place)
-        note = "An arrow: seeds, or an end of an interval, beyond the panel's edge."
-        return [finish(figure, heading, path, note)]
+    heights = [len(p) + 0.8 for p, _ in panels]
+    size = (11, 0.5 * sum(heights) + 1.6)
+    figure, axes = plt.subplots(len(panels), 1, figsize=size, squeeze=False, height_ratios=heights)
+    for axis, (claims, unit) in zip(axes[:, 0], panels, strict=True):
+        _forest_panel(axis, claims, unit)
+    handles = _forest_legend(any(_published(one) for one in shown))
+    above = blended_transform_factory(figure.transFigure, axes[0, 0].transAxes)
+    place = {"loc": "lower left", "bbox_to_anchor": (0.01, 1), "bbox_transform": above}
+    axes[0, 0].legend(handles=handles, ncols=4, **place)
+    note = "An arrow: seeds, or an end of an interval, beyond the panel's edge."
+    return [finish(figure, heading, path, note)]
 
 
 def _forest_panel(axis, judged: list[Judged], unit: str):
@@ -52,7 +49,7 @@ def _forest_panel(axis, judged: list[Judged], unit: str):
     lines = [textwrap.fill(name, 52, break_on_hyphens=False) for name in names]
     axis.set_yticks(range(len(names)), lines, fontsize=7.5)
     axis.set_ylim(len(names) - 0.4, -0.6)
-    axis.grid(axis="x", alpha=0.3)
+    axis.grid(axis="x")
     kinds = {True: "treatment minus control", False: "above what it is held against"}
     paired = {one.claim.control is not None for one in judged}
     axis.set_xlabel(f"{unit}, {' or '.join(kinds[kind] for kind in sorted(paired, reverse=True))}")

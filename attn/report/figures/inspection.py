@@ -10,7 +10,7 @@ import pandas as pd
 from attn.evidence import frozen
 from attn.evidence.group import CONFIGURATION, Group, called, with_variant
 from attn.names import CLASSES, COLOURS, channel_name, of_input_channels
-from attn.report.figures.style import STYLE, channel_colour, finish, look
+from attn.report.figures.style import channel_colour, finish, look
 
 MOST_CHANNELS = 64
 FEW = 4  # images, where there are many places
@@ -77,24 +77,23 @@ def gates_over_images(images, maps: dict, title: str, path: Path) -> Path:
 
     The gates lie over the images. Every place has its own scale, as many gates stay near 0.5.
     """
-    with plt.rc_context(STYLE):
-        rows, columns = len(maps) + 1, len(images)
-        size = (1.35 * columns + 1.8, 1.35 * rows + 1.1)
-        figure, axes = plt.subplots(
-            rows, columns + 1, figsize=size, squeeze=False, width_ratios=[1] * columns + [0.08]
-        )
-        for axis in axes[:, :-1].flat:
-            axis.set(xticks=[], yticks=[])
-            axis.spines[:].set_visible(False)
-        axes[0, -1].set_axis_off()
-        for axis, image in zip(axes[0, :-1], images, strict=True):
-            axis.imshow(image.transpose(1, 2, 0), interpolation="nearest")
-        for (*line, bar), (place, gates) in zip(axes[1:], maps.items(), strict=True):
-            drawn = _gates_at(line, images, gates.astype(float), place)
-            figure.colorbar(drawn, cax=bar, label="gate")
-            bar.tick_params(labelsize=7)
-        note = "Every row has its own scale; one network of each configuration."
-        return finish(figure, f"Gates over test images: {title}", path, note)
+    rows, columns = len(maps) + 1, len(images)
+    size = (1.35 * columns + 1.8, 1.35 * rows + 1.1)
+    figure, axes = plt.subplots(
+        rows, columns + 1, figsize=size, squeeze=False, width_ratios=[1] * columns + [0.08]
+    )
+    for axis in axes[:, :-1].flat:
+        axis.set(xticks=[], yticks=[])
+        axis.spines[:].set_visible(False)
+    axes[0, -1].set_axis_off()
+    for axis, image in zip(axes[0, :-1], images, strict=True):
+        axis.imshow(image.transpose(1, 2, 0), interpolation="nearest")
+    for (*line, bar), (place, gates) in zip(axes[1:], maps.items(), strict=True):
+        drawn = _gates_at(line, images, gates.astype(float), place)
+        figure.colorbar(drawn, cax=bar, label="gate")
+        bar.tick_params(labelsize=7)
+    note = "Every row has its own scale; one network of each configuration."
+    return finish(figure, f"Gates over test images: {title}", path, note)
 
 
 def _gates_at(axes, images, gates, place: str):
@@ -119,18 +118,17 @@ def by_class(panels: dict, title: str, path: Path) -> Path:
     are more channels than MOST_CHANNELS, a panel shows the channels that differ most between
     classes.
     """
-    with plt.rc_context(STYLE):
-        columns = min(2, len(panels))
-        lines = -(-len(panels) // columns)
-        size = (1 + 5 * columns, 2.3 * lines + 1.2)
-        figure, axes = plt.subplots(lines, columns, figsize=size, squeeze=False, sharey=True)
-        for axis, (name, rows) in zip(axes.flat, panels.items(), strict=False):
-            _classes_panel(figure, axis, name, rows)
-        for axis in axes.flat[len(panels) :]:
-            axis.set_visible(False)
-        note = "A class's mean score minus the mean of the classes, by channel, whole test set; "
-        note += "one network of each configuration."
-        return finish(figure, f"Scores by class: {title}", path, note)
+    columns = min(2, len(panels))
+    lines = -(-len(panels) // columns)
+    size = (1 + 5 * columns, 2.3 * lines + 1.2)
+    figure, axes = plt.subplots(lines, columns, figsize=size, squeeze=False, sharey=True)
+    for axis, (name, rows) in zip(axes.flat, panels.items(), strict=False):
+        _classes_panel(figure, axis, name, rows)
+    for axis in axes.flat[len(panels) :]:
+        axis.set_visible(False)
+    note = "A class's mean score minus the mean of the classes, by channel, whole test set; "
+    note += "one network of each configuration."
+    return finish(figure, f"Scores by class: {title}", path, note)
 
 
 def _classes_panel(figure, axis, name: str, rows: pd.DataFrame):
@@ -148,7 +146,7 @@ def _classes_panel(figure, axis, name: str, rows: pd.DataFrame):
     of = f" of {wide.shape[1]}" if wide.shape[1] > len(chosen) else ""
     axis.set_xlabel("channel", fontsize=7)
     counts = f"{len(chosen)}{of} channels" if wide.shape[1] > 1 else "one channel"
-    axis.set_title(f"{name}, {counts}", loc="left", fontsize=8)
+    axis.set_title(f"{name}, {counts}", fontsize=8)
     bar = figure.colorbar(drawn, ax=axis, pad=0.01)
     bar.set_label("score minus mean", fontsize=7)
     bar.ax.tick_params(labelsize=6)
@@ -165,15 +163,14 @@ def lost_against_score(group: Group, folder: Path) -> list[Path]:
     paths = []
     for (backbone, location), rows in merged.groupby(["backbone", "location"]):
         every = list(rows.groupby(CONFIGURATION, sort=False))
-        with plt.rc_context(STYLE):
-            size = (8, 2.7 * len(every) + 1)
-            figure, axes = plt.subplots(len(every), 2, figsize=size, squeeze=False, sharey="row")
-            for pair, (_, mine) in zip(axes, every, strict=True):
-                _lost_panels(pair, mine, location)
-            heading = f"What is lost without a channel, against its score: {backbone}, {location}\n"
-            path = folder / f"importance-{backbone}-{location}.png"
-            note = "A point is a channel of a run, permuted among test images."
-            paths.append(finish(figure, heading + group.title, path, note))
+        size = (8, 2.7 * len(every) + 1)
+        figure, axes = plt.subplots(len(every), 2, figsize=size, squeeze=False, sharey="row")
+        for pair, (_, mine) in zip(axes, every, strict=True):
+            _lost_panels(pair, mine, location)
+        heading = f"What is lost without a channel, against its score: {backbone}, {location}\n"
+        path = folder / f"importance-{backbone}-{location}.png"
+        note = "A point is a channel of a run, permuted among test images."
+        paths.append(finish(figure, heading + group.title, path, note))
     return paths
 
 
@@ -186,13 +183,13 @@ def _lost_panels(axes, mine: pd.DataFrame, location: str):
                 points[x], points["lost"], ms=3.5, alpha=0.6, rasterized=True, label=label, **style
             )
         axis.set_xlabel(f"{name} of the channel")
-        axis.grid(alpha=0.3)
+        axis.grid()
     axes[0].set_ylabel("points lost")
     first, runs = mine.iloc[0], mine["run"].nunique()
     name = with_variant(first["attention"], first["variant"])
-    axes[0].set_title(f"{name}, {first['data']} (n={runs})", loc="left", fontsize=9)
+    axes[0].set_title(f"{name}, {first['data']} (n={runs})", fontsize=9)
     if location == "first":
-        axes[1].legend(frameon=False, fontsize=7, loc="upper left", bbox_to_anchor=(1, 1))
+        axes[1].legend(fontsize=7, loc="upper left", bbox_to_anchor=(1, 1))
 
 
 def _kinds(rows: pd.DataFrame, location: str):
@@ -221,25 +218,24 @@ def lost_frozen(group: Group, folder: Path) -> list[Path]:
     whole, each = frozen.table(group), frozen.by_place(group)
     paths = []
     for backbone, rows in whole.groupby("backbone", sort=True) if len(whole) else ():
-        with plt.rc_context(STYLE):
-            size = (8.5, 0.42 * len(rows) + 1.9)
-            figure, axes = plt.subplots(1, 2, figsize=size, sharey=True, width_ratios=[1.4, 1])
-            for line, row in enumerate(rows.itertuples()):
-                _frozen_line(axes, line, row, each[each["configuration"] == row.configuration])
-            names = [f"{_configuration(row)}, {row['location']}" for _, row in rows.iterrows()]
-            names = [f"{name} (n={n})" for name, n in zip(names, rows["n"], strict=True)]
-            axes[0].set_yticks(range(len(names)), names, fontsize=8)
-            axes[0].set_ylim(len(names) - 0.5, -0.5)
-            axes[0].axvline(0, color="0.6", linewidth=0.8)
-            axes[0].set_xlabel("points lost")
-            axes[1].set_xlabel("variance between images, %")
-            axes[1].set_xlim(0, 100)
-            for axis in axes:
-                axis.grid(axis="x", alpha=0.3)
-            heading = f"What is lost with frozen gates: {backbone}\n{group.title}"
-            note = "Full: all gates frozen at their means over training images, with 95% interval. "
-            note += "Hollow: each gate frozen alone, where there are several."
-            paths.append(finish(figure, heading, folder / f"frozen-{backbone}.png", note))
+        size = (8.5, 0.42 * len(rows) + 1.9)
+        figure, axes = plt.subplots(1, 2, figsize=size, sharey=True, width_ratios=[1.4, 1])
+        for line, row in enumerate(rows.itertuples()):
+            _frozen_line(axes, line, row, each[each["configuration"] == row.configuration])
+        names = [f"{_configuration(row)}, {row['location']}" for _, row in rows.iterrows()]
+        names = [f"{name} (n={n})" for name, n in zip(names, rows["n"], strict=True)]
+        axes[0].set_yticks(range(len(names)), names, fontsize=8)
+        axes[0].set_ylim(len(names) - 0.5, -0.5)
+        axes[0].axvline(0, color="0.6", linewidth=0.8)
+        axes[0].set_xlabel("points lost")
+        axes[1].set_xlabel("variance between images, %")
+        axes[1].set_xlim(0, 100)
+        for axis in axes:
+            axis.grid(axis="x")
+        heading = f"What is lost with frozen gates: {backbone}\n{group.title}"
+        note = "Full: all gates frozen at their means over training images, with 95% interval. "
+        note += "Hollow: each gate frozen alone, where there are several."
+        paths.append(finish(figure, heading, folder / f"frozen-{backbone}.png", note))
     return paths
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from attn.evidence.group import CONFIGURATION, Group, called, with_variant
-from attn.report.figures.style import LINES, NOISE, STYLE, finish, look
+from attn.report.figures.style import LINES, NOISE, finish, look
 
 WIDE = 512  # pixels of a heat map's row
 
@@ -25,24 +25,23 @@ def by_rank(group: Group, folder: Path) -> list[Path]:
     paths = []
     for backbone, mine in runs.groupby("backbone"):
         panels = list(mine.groupby("data"))
-        with plt.rc_context(STYLE):
-            size = (1.5 + 5.5 * len(panels), 4.4)
-            figure, axes = plt.subplots(1, len(panels), figsize=size, squeeze=False, sharey=True)
-            for axis, (data, rows) in zip(axes[0], panels, strict=True):
-                taken = Counter()  # lines of a colour, which several configurations may have
-                for _, alike in rows.groupby(CONFIGURATION, sort=False):
-                    colour = look(alike["attention"].iloc[0])["color"]
-                    style = {"color": colour, "linestyle": LINES[taken[colour] % len(LINES)]}
-                    taken[colour] += 1
-                    _ranks(axis, alike, group.ranked, style)
-                axis.set_title(data, loc="left", fontsize=10)
-                axis.set_xlabel("channel, by its score")
-                axis.grid(alpha=0.3)
-                axis.legend(frameon=False, fontsize=8)
-            axes[0, 0].set_ylabel("mean score over the test set")
-            heading = f"Scores of the final features: {backbone}, attention at last\n{group.title}"
-            path = folder / f"scores-ranked-{backbone}.png"
-            paths.append(finish(figure, heading, path, "A line a run, its highest score first."))
+        size = (1.5 + 5.5 * len(panels), 4.4)
+        figure, axes = plt.subplots(1, len(panels), figsize=size, squeeze=False, sharey=True)
+        for axis, (data, rows) in zip(axes[0], panels, strict=True):
+            taken = Counter()  # lines of a colour, which several configurations may have
+            for _, alike in rows.groupby(CONFIGURATION, sort=False):
+                colour = look(alike["attention"].iloc[0])["color"]
+                style = {"color": colour, "linestyle": LINES[taken[colour] % len(LINES)]}
+                taken[colour] += 1
+                _ranks(axis, alike, group.ranked, style)
+            axis.set_title(data)
+            axis.set_xlabel("channel, by its score")
+            axis.grid()
+            axis.legend()
+        axes[0, 0].set_ylabel("mean score over the test set")
+        heading = f"Scores of the final features: {backbone}, attention at last\n{group.title}"
+        path = folder / f"scores-ranked-{backbone}.png"
+        paths.append(finish(figure, heading, path, "A line a run, its highest score first."))
     return paths
 
 
@@ -99,26 +98,25 @@ def heat_maps(panels: list[tuple], title: str, path: Path) -> Path:
     columns = min(3, len(panels))
     lines = [panels[i : i + columns] for i in range(0, len(panels), columns)]
     heights = [0.6 + 0.16 * max(len(rows) for _, rows in line) for line in lines]
-    with plt.rc_context(STYLE):
-        size = (1.2 + 3.6 * columns, max(3.6, 1.4 + sum(heights)))
-        figure, axes = plt.subplots(
-            len(lines), columns, figsize=size, squeeze=False, height_ratios=heights
+    size = (1.2 + 3.6 * columns, max(3.6, 1.4 + sum(heights)))
+    figure, axes = plt.subplots(
+        len(lines), columns, figsize=size, squeeze=False, height_ratios=heights
+    )
+    for axis, (name, rows) in zip(axes.flat, panels, strict=False):
+        image = [m[np.arange(WIDE) * len(m) // WIDE] for m in rows.values()]
+        drawn = axis.imshow(
+            image, aspect="auto", vmin=0, vmax=1, cmap="cividis", interpolation="nearest"
         )
-        for axis, (name, rows) in zip(axes.flat, panels, strict=False):
-            image = [m[np.arange(WIDE) * len(m) // WIDE] for m in rows.values()]
-            drawn = axis.imshow(
-                image, aspect="auto", vmin=0, vmax=1, cmap="cividis", interpolation="nearest"
-            )
-            places = [f"{_short(place)}  {len(means)}" for place, means in rows.items()]
-            axis.set_yticks(range(len(places)), places, fontsize=5.5)
-            axis.set_xticks([])
-            axis.set_title(name, loc="left", fontsize=8)
-        for axis in axes.flat[len(panels) :]:
-            axis.set_visible(False)
-        bar = figure.colorbar(drawn, ax=axes, shrink=min(1, 3 / max(2.2, sum(heights))), pad=0.01)
-        bar.set_label("mean score over the whole test set")
-        note = "A row is a place with so many channels, the highest score to the left."
-        return finish(figure, title, path, note)
+        places = [f"{_short(place)}  {len(means)}" for place, means in rows.items()]
+        axis.set_yticks(range(len(places)), places, fontsize=5.5)
+        axis.set_xticks([])
+        axis.set_title(name, fontsize=8)
+    for axis in axes.flat[len(panels) :]:
+        axis.set_visible(False)
+    bar = figure.colorbar(drawn, ax=axes, shrink=min(1, 3 / max(2.2, sum(heights))), pad=0.01)
+    bar.set_label("mean score over the whole test set")
+    note = "A row is a place with so many channels, the highest score to the left."
+    return finish(figure, title, path, note)
 
 
 def _short(place: str) -> str:
@@ -138,27 +136,26 @@ def _health(gates: pd.DataFrame, heading: str, folder: Path, location: str) -> P
     several = gates["backbone"].nunique() > 1
     names = [_health_name(row, several) for row in gates.itertuples()]
     at = np.arange(len(names))
-    with plt.rc_context(STYLE):
-        size = (10, 0.24 * len(names) + 1.8)
-        figure, axes = plt.subplots(1, 3, figsize=size, sharey=True, width_ratios=[2, 1, 1])
-        for y, row in zip(at, gates.itertuples(), strict=True):
-            style = look(row.attention)
-            axes[0].plot([row.first, row.last], [y, y], color=style["color"], linewidth=1.5)
-            axes[0].plot(row.first, y, ms=5, **style, mfc="white")
-            axes[0].plot(row.last, y, ms=5, **style)
-            axes[1].barh(y, row.spread, color=style["color"])
-            axes[2].barh(y, row.saturated, color=style["color"])
-        axes[0].axvline(0.5, color=NOISE, linewidth=0.8, linestyle=":")
-        axes[0].set_yticks(at, names, fontsize=7)
-        axes[0].set_ylim(len(names) - 0.5, -0.5)
-        axes[0].set_xlabel("mean score: hollow untrained, filled trained")
-        axes[1].set_xlabel("sd over images")
-        axes[2].set_xlabel("saturated share")
-        axes[2].set_xlim(0, 1)
-        for axis in axes:
-            axis.grid(axis="x", alpha=0.3)
-        note = "Means over channels, places and seeds. Saturated: below 0.05 or above 0.95."
-        return finish(figure, heading, folder / f"health-{location}.png", note)
+    size = (10, 0.24 * len(names) + 1.8)
+    figure, axes = plt.subplots(1, 3, figsize=size, sharey=True, width_ratios=[2, 1, 1])
+    for y, row in zip(at, gates.itertuples(), strict=True):
+        style = look(row.attention)
+        axes[0].plot([row.first, row.last], [y, y], color=style["color"], linewidth=1.5)
+        axes[0].plot(row.first, y, ms=5, **style, mfc="white")
+        axes[0].plot(row.last, y, ms=5, **style)
+        axes[1].barh(y, row.spread, color=style["color"])
+        axes[2].barh(y, row.saturated, color=style["color"])
+    axes[0].axvline(0.5, color=NOISE, linewidth=0.8, linestyle=":")
+    axes[0].set_yticks(at, names, fontsize=7)
+    axes[0].set_ylim(len(names) - 0.5, -0.5)
+    axes[0].set_xlabel("mean score: hollow untrained, filled trained")
+    axes[1].set_xlabel("sd over images")
+    axes[2].set_xlabel("saturated share")
+    axes[2].set_xlim(0, 1)
+    for axis in axes:
+        axis.grid(axis="x")
+    note = "Means over channels, places and seeds. Saturated: below 0.05 or above 0.95."
+    return finish(figure, heading, folder / f"health-{location}.png", note)
 
 
 def _health_name(row, several: bool) -> str:
@@ -176,11 +173,10 @@ def by_place(scores, title: str, path: Path) -> Path:
     """
     modules = list(dict.fromkeys(scores["module"]))
     means = [scores.loc[scores["module"] == module, "mean"] for module in modules]
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(figsize=(8, max(3, 0.32 * len(modules) + 1.8)))
-        axes.boxplot(means, orientation="horizontal", tick_labels=modules, sym=".")
-        axes.invert_yaxis()
-        axes.set_xlim(0, max(1, scores["mean"].max()))
-        axes.set_xlabel("mean score of a channel over the whole test set")
-        axes.grid(axis="x", alpha=0.3)
-        return finish(figure, f"Scores by place\n{title}", path)
+    figure, axes = plt.subplots(figsize=(8, max(3, 0.32 * len(modules) + 1.8)))
+    axes.boxplot(means, orientation="horizontal", tick_labels=modules, sym=".")
+    axes.invert_yaxis()
+    axes.set_xlim(0, max(1, scores["mean"].max()))
+    axes.set_xlabel("mean score of a channel over the whole test set")
+    axes.grid(axis="x")
+    return finish(figure, f"Scores by place\n{title}", path)

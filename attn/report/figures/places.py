@@ -12,7 +12,7 @@ from attn.evidence import blocks
 from attn.evidence.group import Group, with_variant
 from attn.evidence.placement import PLACES, differences, medians
 from attn.names import restriction
-from attn.report.figures.style import STYLE, finish, look, whole_numbers
+from attn.report.figures.style import finish, look, whole_numbers
 from attn.report.formats import counted, number
 
 
@@ -37,23 +37,22 @@ def _figure(frame: pd.DataFrame, title: str, path: Path) -> Path:
     median, (note, half) = medians(frame), _chance(frame)
     means = frame.groupby(["line", "location"])["difference"].mean().abs()
     most = 1.3 * max(half, means.quantile(0.9))  # one cell far away would leave the others a line
-    with plt.rc_context(STYLE):
-        size = (2 + 2.4 * len(places), 1.3 + 0.25 * len(labels))
-        grid = {"sharex": True, "sharey": True, "squeeze": False}
-        figure, panels = plt.subplots(1, len(places), figsize=size, **grid)
-        for panel, place in zip(panels[0], places, strict=True):
-            _panel(panel, frame[frame["location"] == place], half, most)
-            panel.set_title(place, loc="left", fontsize=10)
-            if place in median:
-                panel.axvline(median[place], color="black", linewidth=1, linestyle=":")
-        panels[0][0].set_yticks(range(len(labels)), labels)
-        panels[0][0].set_ylim(len(labels) - 0.5, -0.5)
-        middle = panels[0][(len(places) - 1) // 2]
-        middle.set_xlabel("test accuracy, points above no attention")
-        if len(median):
-            note += f" Dotted: {median.name} mechanisms that stand at every place."
-        heading = f"What attention gains, by its place: {frame['backbone'].iloc[0]}, "
-        return finish(figure, f"{heading}{frame['data'].iloc[0]}\n{title}", path, note)
+    size = (2 + 2.4 * len(places), 1.3 + 0.25 * len(labels))
+    grid = {"sharex": True, "sharey": True, "squeeze": False}
+    figure, panels = plt.subplots(1, len(places), figsize=size, **grid)
+    for panel, place in zip(panels[0], places, strict=True):
+        _panel(panel, frame[frame["location"] == place], half, most)
+        panel.set_title(place)
+        if place in median:
+            panel.axvline(median[place], color="black", linewidth=1, linestyle=":")
+    panels[0][0].set_yticks(range(len(labels)), labels)
+    panels[0][0].set_ylim(len(labels) - 0.5, -0.5)
+    middle = panels[0][(len(places) - 1) // 2]
+    middle.set_xlabel("test accuracy, points above no attention")
+    if len(median):
+        note += f" Dotted: {median.name} mechanisms that stand at every place."
+    heading = f"What attention gains, by its place: {frame['backbone'].iloc[0]}, "
+    return finish(figure, f"{heading}{frame['data'].iloc[0]}\n{title}", path, note)
 
 
 def _panel(panel, frame: pd.DataFrame, half: float, most: float):
@@ -108,17 +107,16 @@ def by_block(group: Group, folder: Path) -> list[Path]:
     frame, paths = blocks.table(group), []
     for (backbone, data), rows in frame.groupby(["backbone", "data"]) if len(frame) else ():
         panels = list(rows.groupby(["attention", "variant"], sort=False))
-        with plt.rc_context(STYLE):
-            size = (8, 0.8 + 2.6 * len(panels))
-            figure, axes = plt.subplots(len(panels), 1, figsize=size, squeeze=False, sharex=True)
-            for axis, ((attention, variant), mine) in zip(axes[:, 0], panels, strict=True):
-                _block_panel(axis, with_variant(attention, variant), mine)
-            axes[-1, 0].set_xlabel("block, from the input to the end")
-            axes[0, 0].legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
-            heading = f"What attention gains in one block: {backbone}, {data}\n{group.title}"
-            note = "Bars: 95% intervals over seeds."
-            path = folder / f"blocks-{backbone}-{data}.png"
-            paths.append(finish(figure, heading, path, note))
+        size = (8, 0.8 + 2.6 * len(panels))
+        figure, axes = plt.subplots(len(panels), 1, figsize=size, squeeze=False, sharex=True)
+        for axis, ((attention, variant), mine) in zip(axes[:, 0], panels, strict=True):
+            _block_panel(axis, with_variant(attention, variant), mine)
+        axes[-1, 0].set_xlabel("block, from the input to the end")
+        axes[0, 0].legend(loc="upper left", bbox_to_anchor=(1, 1))
+        heading = f"What attention gains in one block: {backbone}, {data}\n{group.title}"
+        note = "Bars: 95% intervals over seeds."
+        path = folder / f"blocks-{backbone}-{data}.png"
+        paths.append(finish(figure, heading, path, note))
     return paths
 
 
@@ -134,6 +132,6 @@ def _block_panel(axis, attention: str, rows):
             rows["block"] + offset, rows[name], yerr=half, label=f"{label} (n={n})", **points
         )
     whole_numbers(axis)
-    axis.grid(axis="y", alpha=0.3)
+    axis.grid(axis="y")
     axis.set_ylabel("points")
-    axis.set_title(attention, loc="left", fontsize=9)
+    axis.set_title(attention, fontsize=9)

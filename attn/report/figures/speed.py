@@ -5,7 +5,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from attn.report.figures.style import MUTED, NUMBER, STYLE, finish
+from attn.report.figures.style import MUTED, NUMBER, finish
 from attn.report.formats import markdown
 from attn.runs import files
 
@@ -48,20 +48,19 @@ def _notes(rows) -> str:
 
 
 def _bars(rows, heading: str, folder: Path):
-    with plt.rc_context(STYLE):
-        figure, axis = plt.subplots(figsize=(7, 0.5 * len(rows) + 1.4))
-        ours = rows["way"].str.startswith("ours")
-        bars = axis.barh(
-            rows["way"],
-            rows["seconds_per_run"],
-            color=[MUTED[0] if own else NUMBER for own in ours],
-        )
-        ratios = [
-            f"{r.seconds_per_run:g} s" + (f", {r.ratio:g}x" if r.ratio else "")
-            for r in rows.itertuples()
-        ]
-        axis.bar_label(bars, ratios, padding=4)
-        axis.invert_yaxis()
-        axis.margins(x=0.2)
-        axis.set_xlabel("seconds a run")
-        finish(figure, heading, folder / "bench.png")
+    figure, axis = plt.subplots(figsize=(7, 0.5 * len(rows) + 1.4))
+    ours = rows["way"].str.startswith("ours")
+    bars = axis.barh(
+        rows["way"],
+        rows["seconds_per_run"],
+        color=[MUTED[0] if own else NUMBER for own in ours],
+    )
+    ratios = [
+        f"{r.seconds_per_run:g} s" + (f", {r.ratio:g}x" if r.ratio else "")
+        for r in rows.itertuples()
+    ]
+    axis.bar_label(bars, ratios, padding=4)
+    axis.invert_yaxis()
+    axis.margins(x=0.2)
+    axis.set_xlabel("seconds a run")
+    finish(figure, heading, folder / "bench.png")

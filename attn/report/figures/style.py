@@ -33,13 +33,20 @@ VERDICTS = {
     NOT_RUN: "#6E6E6E",
     NO_VERDICT: "#6E6E6E",
 }
-STYLE = {
-    "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "savefig.dpi": 120,
-    "figure.constrained_layout.use": True,
-}
+plt.rcParams.update(
+    {
+        "font.size": 10,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.titlelocation": "left",
+        "axes.titlesize": 10,
+        "grid.alpha": 0.3,
+        "legend.fontsize": 8,
+        "legend.frameon": False,
+        "savefig.dpi": 120,
+        "figure.constrained_layout.use": True,
+    }
+)
 
 
 def look(attention: str) -> dict:
