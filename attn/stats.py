@@ -258,11 +258,10 @@ def equals_of_best(values: pd.DataFrame) -> set:
     """Returns the columns whose mean is the best, or is not told apart from the best by a test.
 
     values: seed x configuration. The tests are paired t-tests with the best configuration, adjusted
-    by Holm's method. A configuration takes no part if it has fewer than SMOKE seeds, or shares
-    fewer with the best.
+    by Holm's method. The set is empty where a configuration has fewer than SMOKE seeds. A
+    configuration that shares fewer with the best takes no part.
     """
-    values = values.loc[:, values.count() >= SMOKE]
-    if values.empty:
+    if values.empty or values.count().min() < SMOKE:
         return set()
     best = values.mean().idxmax()
     pairs = {other: (values[best] - values[other]).dropna() for other in values if other != best}

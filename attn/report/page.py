@@ -20,7 +20,7 @@ from attn.stats import CONTRADICTED, INCONCLUSIVE, NO_VERDICT, NOT_RUN, REPRODUC
 SETTING = ("backbone", "data", "location")
 TEMPLATE = Path(__file__).with_name("page.html")
 CAPTIONS = {  # by the beginning of a figure's name
-    "claims": "Every claim: each seed's difference, their mean and 95% interval",
+    "claims": "Claims with two pairs or more: each seed's difference, their mean and 95% interval",
     "confusion": "What each class is taken for",
     "placement": "What attention gains, by its place",
     "blocks": "What attention gains in one block",
@@ -47,7 +47,7 @@ def write_page(sections, own: list[Judged], skipped: list[str], out: Path):
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters["code"] = code
+    environment.filters |= {"code": code, "number": number}
     counts = Counter(one.verdict for one in own)
     order = [REPRODUCED, CONTRADICTED, INCONCLUSIVE, NOT_RUN]
     order += [NO_VERDICT] if counts[NO_VERDICT] else []
@@ -55,7 +55,8 @@ def write_page(sections, own: list[Judged], skipped: list[str], out: Path):
         published=_published(sections, {one.claim.table.id: one.claim.table for one in own}),
         picture=_first_picture(sections),
         counts=[(word, counts[word]) for word in order],
-        own=[_verdict(one) for one in own],
+        own=[_verdict(one) for one in own if one.found.n],
+        waiting=[_waiting(one) for one in own if not one.found.n],
         sections=[_section(section) for section in sections],
         skipped=skipped,
         legend=wording.LEGEND,
@@ -103,11 +104,9 @@ def _accuracies(section, table) -> dict:
 
 def _first_picture(sections) -> dict | None:
     """Returns the figure of the scores of colours and noise channels, if any run has them."""
-    for section in sections:
-        for path in section.figures:
-            if re.match(r"scores-(?!epochs|layers|ranked).*-rgb_noise", path.stem):
-                return _figure(path)
-    return None
+    paths = (path for section in sections for path in section.figures)
+    wanted = (p for p in paths if re.match(r"scores-(?!epochs|layers|ranked).*-rgb_noise", p.stem))
+    return next(map(_figure, wanted), None)
 
 
 def code(text: str):
@@ -126,7 +125,7 @@ def _section(section) -> dict:
         "verdicts": [_verdict(one) for one in others],
         "tables": [_table(table, group) for table in section.tables],
         "figures": [_figure(path) for path in section.figures],
-        "runs": [_run(run) for run in group.runs.to_dict("records")],
+        "runs": group.runs.to_dict("records"),
         "count": counted(len(group.runs), "run"),
         "unfinished": group.unfinished.to_dict("records"),
         "summary": _summary(group),
@@ -155,20 +154,30 @@ def _verdict(one: Judged) -> dict:
     if claim.interaction:
         setting += ", less {}, against {}".format(*(row.model for row in claim.interaction))
     return {
-        **words[["n", "difference", "claimed", "bound", "published", "number", "r", "P"]],
+        **words[["n", "difference", "claimed", "bound", "published", "r", "P"]],
+        "number": one.number,
         "interval": words["95% interval"],
         "p": words["p (Holm)"],
         "kind": one.verdict.replace(" ", "-"),
-        "word": one.verdict if one.verdict == NOT_RUN else one.text,
+        "word": one.text,
         "statement": claim.statement,
         "source": claim.source,
         "setting": setting,
         "about": _about(one),
-        "metric": claim.metric.replace("_", " "),
+        "metric": ("difference, " if claim.control else "") + claim.metric.replace("_", " "),
         "smoke": counted(one.found.n, "seed") if one.smoke else "",
         "seeds": wording.seeds_of(one),
         "behind": _behind(one),
+        "missing": one.missing,
+    }
+
+
+def _waiting(one: Judged) -> dict:
+    """Returns the fields that the page shows of a claim that was not run."""
+    claim = {"statement": one.claim.statement, "source": one.claim.source}
+    return claim | {
         "command": one.command,
+        "published": wording.published(one),
         "missing": one.missing,
     }
 
@@ -176,11 +185,8 @@ def _verdict(one: Judged) -> dict:
 def _about(one: Judged) -> str:
     """Returns the network and the title of the group on which a claim was judged.
 
-    Where the network is not that of the claim, the claim's network is named beside it. The text is
-    empty where the claim was not run.
+    Where the network is not that of the claim, the claim's network is named beside it.
     """
-    if one.group is None:
-        return ""
     table = one.claim.table
     other = "" if one.backbone == table.backbone else f" in place of {table.backbone}"
     return f"{one.backbone}{other}, {one.group.title}"
@@ -188,13 +194,9 @@ def _about(one: Judged) -> str:
 
 def _behind(one: Judged) -> list[tuple]:
     """Returns (row, command that trains its runs, runs) for each row that the claim compares."""
-    if not one.runs:
-        return []
-    runs = one.group.runs.set_index("run", drop=False).loc[one.runs]
-    chosen = [(row.model, row.of(runs)) for row in one.claim.rows]
-    return [
-        (model, command_of(mine.iloc[0], mine["seed"]), list(mine["run"])) for model, mine in chosen
-    ]
+    every = one.group.runs.set_index("run", drop=False)
+    chosen = [(row.model, row.of(every.loc[one.runs])["run"]) for row in one.claim.rows]
+    return _commands(chosen, every)
 
 
 def _table(table, group) -> dict:
@@ -278,16 +280,3 @@ def _figure(path: Path) -> dict:
 def png_data(content: bytes) -> str:
     """Returns a PNG file as an address that holds the file itself."""
     return f"data:image/png;base64,{base64.b64encode(content).decode()}"
-
-
-def _run(run: dict) -> dict:
-    commit = run["commit"] if isinstance(run["commit"], str) else ""
-    return {
-        "name": run["run"],
-        "seed": run["seed"],
-        "accuracy": number(100 * run["test_accuracy"]),
-        "seconds": number(run["train_seconds"], 0),
-        "device": run["device"],
-        "precision": run["precision"],
-        "commit": commit[:8] + (" with changes" if run["dirty"] == True else ""),  # noqa: E712,
-    }

@@ -63,7 +63,9 @@ def _write(folder: Path, entry: Entry, group: Group, frame, remake: str) -> Show
     labels = [label_of(row) for row in frame.to_dict("records")]
     behind = [(what, runs.split()) for what, runs in zip(labels, frame["runs"], strict=True)]
     title, words = f"{entry.title}: {group.title}", entry.in_words(frame)
-    caption = entry.below(group, frame, remake)
+    made = f"`{remake}` makes this table; the page has the command of every row's runs."
+    origin = entry.origin(group, frame) if entry.origin else made
+    caption = f"{entry.caption} {origin}"
     write_csv(folder / f"{entry.id}.csv", frame.drop(columns="runs"), float_format="%.6g")
     write(folder / f"{entry.id}.md", f"### {title}\n\n{formats.markdown(words)}\n{caption}\n")
     return Shown(entry.id, title, words, caption, [pair for pair in behind if pair[1]])

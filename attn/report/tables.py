@@ -1,15 +1,13 @@
 """The tables: an entry holds a table's title, rows, columns in words, and the text below it."""
 
-from dataclasses import replace
-
 import pandas as pd
 
 from attn import stats
 from attn.evidence import accuracies, blocks, content, frozen, placement, scores
 from attn.evidence.claims import Table
 from attn.evidence.group import Group
-from attn.report.columns import Column, Entry, as_it_is, intervals, numbers, undefined
-from attn.report.formats import counted, number, whole
+from attn.report.columns import Entry, as_it_is, intervals, numbers, undefined, where
+from attn.report.formats import counted, number
 
 
 def of_claims(table: Table) -> Entry:
@@ -18,7 +16,6 @@ def of_claims(table: Table) -> Entry:
         table.id,
         table.title,
         rows=lambda group: accuracies.accuracy(group, table),
-        names=("backbone", "model"),
         columns=ACCURACY,
         caption=ACCURACIES.format(baseline=f"`{table.baseline}`"),
         origin=lambda group, frame: _commands(group, table, list(frame["backbone"].unique())),
@@ -61,31 +58,24 @@ ACCURACY = [
     numbers("accuracy, %", "mean"),
     numbers("sd", "sd"),
     intervals("95% interval", ""),
-    numbers("best epoch", "best_epoch"),
-    Column(
-        "published",
-        lambda frame: [number(v) for v in frame["published"]],
-        lambda frame: "published" in frame,
-    ),
-    replace(intervals("one run of ours", "one_run"), there=lambda frame: "published" in frame),
-    Column("to baseline", lambda frame: [_to_baseline(row) for row in frame.itertuples()]),
+    numbers("of the best epoch, %", "best_epoch"),
+    where("published", numbers("published", "published")),
+    where("published", intervals("one run of ours", "one_run")),
+    lambda frame: {"to baseline": [_to_baseline(row) for row in frame.itertuples()]},
     intervals("its 95% interval", "difference", sign=True),
-    Column("parameters", lambda frame: [whole(v) for v in frame["parameters"]]),
-    Column("multiply-adds, M", lambda frame: [number(v) for v in frame["multiply_adds"] / 1e6]),
-    Column("training, s", _training),
-    Column(
-        "missing",
-        lambda frame: frame["missing"].tolist(),
-        lambda frame: "missing" in frame and bool(frame["missing"].any()),
-    ),
+    numbers("parameters", "parameters", 0),
+    lambda frame: {"multiply-adds, M": [number(v) for v in frame["multiply_adds"] / 1e6]},
+    lambda frame: {"training, s": _training(frame)},
+    lambda frame: {"missing": [*frame["missing"]]} if any(frame.get("missing", ())) else {},
 ]
 ACCURACIES = (
-    "Top-1 test accuracy in percent after the last epoch; sd and Student's t-intervals over seeds; "
-    "differences to {baseline}, over the seeds that both have in one environment. Best epoch: the "
-    "mean of each run's highest test accuracy, which is chosen on the test set. One run of ours: "
-    "the 95% prediction interval for one more run, against which a published run is held. Bold: "
-    f"the best, and what is not told apart from it, of at least {stats.SMOKE} seeds. Training: "
-    "mean seconds of a run; of runs that train together on a GPU, their shares."
+    "Top-1 test accuracy in percent after the last epoch; sd and Student's t-intervals over seeds. "
+    "To baseline: differences to {baseline}, over the seeds that both have in one environment; "
+    "means of rows with other seeds do not compare. Of the best epoch: the mean of each run's "
+    "highest test accuracy, which is chosen on the test set. One run of ours: the 95% prediction "
+    "interval for one more run, against which a published run is held. Bold, where every row has "
+    f"at least {stats.SMOKE} seeds: the best, and what is not told apart from it. Training: mean "
+    "seconds of a run; of runs that train together on a GPU, their shares."
 )
 
 
@@ -109,7 +99,6 @@ ENTRIES = [
         "configurations",
         "Every configuration",
         accuracies.configurations,
-        names=("backbone", "data", "location", "stages", "attention"),
         columns=ACCURACY,
         caption=ACCURACIES.format(baseline="the configuration without attention on the same data")
         + " A row of one seed is held against that seed of it alone, which may be far from its "
@@ -119,7 +108,6 @@ ENTRIES = [
         "environments",
         "Where it was computed",
         accuracies.environments,
-        names=("environment", "backbone", "data"),
         columns=[
             as_it_is("runs", "count"),
             as_it_is("n without attention", "n"),
@@ -138,7 +126,6 @@ ENTRIES = [
         "placement",
         "What attention gains, by its place",
         placement.table,
-        names=(),
         columns=[],
         caption=(
             "Points of top-1 test accuracy above the same network without attention on the same "
@@ -154,7 +141,6 @@ ENTRIES = [
         "blocks",
         "What attention gains in one block",
         blocks.table,
-        names=("backbone", "data", "attention"),
         columns=[
             as_it_is("block"),
             *(
@@ -179,7 +165,6 @@ ENTRIES = [
         "separation",
         "Colours from noise by their scores",
         scores.separation,
-        names=("backbone", "data", "attention"),
         columns=[
             as_it_is("n"),
             numbers("AUC", "noise_auc", 3),
@@ -202,7 +187,6 @@ ENTRIES = [
         "inputs",
         "Scores of the input channels",
         scores.input_channels,
-        names=("backbone", "data", "attention"),
         columns=[
             as_it_is("channel"),
             as_it_is("n"),
@@ -218,7 +202,6 @@ ENTRIES = [
         "content",
         "Does the score follow the content or the place?",
         content.table,
-        names=("backbone", "data", "attention"),
         columns=[
             as_it_is("n"),
             *(numbers(f"score, {n}", f"score_{part}", 3) for part, n in content.PARTS.items()),
@@ -241,7 +224,6 @@ ENTRIES = [
         "meaning",
         "Does the score mean anything?",
         scores.importance,
-        names=("backbone", "data", "location", "attention"),
         columns=[
             as_it_is("n"),
             as_it_is("channels"),
@@ -269,7 +251,6 @@ ENTRIES = [
         "frozen_gates",
         "What is lost with frozen gates",
         frozen.table,
-        names=("backbone", "data", "location", "stages", "attention"),
         columns=[
             as_it_is("n"),
             as_it_is("gates"),
@@ -296,7 +277,6 @@ ENTRIES = [
         "gates",
         "Gate health",
         scores.gates,
-        names=("backbone", "data", "location", "stages", "attention"),
         columns=[
             as_it_is("part"),
             as_it_is("n"),

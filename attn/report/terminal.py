@@ -28,7 +28,7 @@ def say_accuracies(section: Section, definitions: list[Table]):
             short.insert(0, "model", _models(shown))
             print(f"\n{titles[shown.id]}\n\n{formats.plain(short)}", end="")
     if len(scores := _input_scores(section)):
-        heading = "Mean scores of the input channels, n1 and so on: of noise (more: inputs.md)"
+        heading = "Mean scores of the input channels; n1, n2 and so on: of noise (more: inputs.md)"
         print(f"\n{heading}\n\n{formats.plain(scores)}", end="")
 
 

@@ -16,9 +16,8 @@ LEGEND = {
     "claimed": "where it lies by the claim",
     "bound": "the smallest effect of interest, counted from there; of “no worse” and of "
     "costs the margin",
-    "published, one run, number": "the published difference, which is of one run each; where the "
-    "difference of one run each of ours lies (95% prediction interval); and whether the published "
-    "number lies inside it",
+    "published, one run": "the published difference, which is of one run each, and where the "
+    "difference of one run each of ours lies (95% prediction interval)",
     "r": "the correlation of treatment and control over seeds; of an interaction that of its two "
     "differences",
     "P": "the share of seeds in which the treatment is above the control, of an interaction the "
@@ -61,7 +60,7 @@ def shown(judged: list[Judged]) -> pd.DataFrame:
                 "bound": bound(claim),
                 "published": published(one),
                 "one run": _predicted(one),
-                "number": one.number,
+                "published number lies": one.number,
                 "r": number(one.correlation),
                 "P": number(one.wins),
                 "p (Holm)": p_text(one.p_holm),
@@ -83,7 +82,7 @@ def to_run(judged: list[Judged]) -> dict[tuple, list[str]]:
 
 def elsewhere(group: Group, backbone: str) -> str:
     """Returns the heading of verdicts that are not about a published experiment."""
-    return f"Not the published experiment: {backbone}, {group.title}"
+    return f"Other runs than the published experiment: {backbone}, {group.title}"
 
 
 def claimed(claim: Claim) -> str:

@@ -16,6 +16,7 @@ from attn.report.figures.style import LINES, finish, look, whole_numbers
 
 LINEAR = 30  # parameters, up to which the scale of what is added is linear: it begins at 0
 FILLS = ["full", "none", "left", "top"]
+OWN = "Means are over each row's own seeds; the tables have differences by seed."
 FEW_EPOCHS = 2  # have no curve: what is told apart at their ends would run together between
 
 
@@ -25,9 +26,9 @@ def over_epochs(group: Group, tables: list[Table], folder: Path) -> list[Path]:
     Returns the paths of the figures.
     """
     paths = []
-    draw, explained = _curves, "Thin: a seed. Thick: their mean. Shaded: its 95% interval."
+    draw, explained = _curves, "Thin: a seed. Thick: their mean. Shaded: its 95% interval"
     if group.epochs["epoch"].nunique() <= FEW_EPOCHS:
-        draw, explained = _points, "Dots: seeds. Large: their mean. Bar: its 95% interval."
+        draw, explained = _points, "Dots: seeds. Large: their mean. Bar: its 95% interval"
     for table in tables:
         every = [(b, _rows(table, runs)) for b, runs in group.runs.groupby("backbone")]
         every = [(backbone, rows) for backbone, rows in every if len(rows) > 1]
@@ -43,7 +44,11 @@ def over_epochs(group: Group, tables: list[Table], folder: Path) -> list[Path]:
             panel.grid()
         panels[0][0].set_ylabel("test accuracy, %")
         heading, path = f"{table.title}\n{group.title}", folder / f"{table.id}-epochs.png"
-        paths.append(finish(figure, heading, path, explained + _tested(group)))
+        paths.append(
+            finish(
+                figure, heading, path, f"{explained}, from three seeds on. {OWN}{_tested(group)}"
+            )
+        )
     return paths
 
 
@@ -149,7 +154,9 @@ def _costs(rows: pd.DataFrame, heading: str, path: Path) -> Path:
     axis.grid()
     place = {"loc": "center left", "bbox_to_anchor": (1, 0.5)}
     axis.legend(fontsize=7.5, **place)
-    note = f"Hollow: fewer than {stats.SMOKE} seeds. Bars: 95% intervals, from three seeds on."
+    note = (
+        f"Hollow: fewer than {stats.SMOKE} seeds. Bars: 95% intervals, from three seeds on. {OWN}"
+    )
     return finish(figure, heading, path, note)
 
 

@@ -138,7 +138,7 @@ def by_noise(separation: pd.DataFrame, title: str, folder: Path) -> list[Path]:
     `separation` is the table of that name. There is a figure for each backbone on which several
     kinds or numbers of noise were tried, with a panel for each kind and a line for each mechanism.
     """
-    if separation.empty:
+    if separation.empty or separation["data"].nunique() < 2:
         return []
     noise = pd.DataFrame([_noise_of(data) for data in separation["data"]], index=separation.index)
     paths = []

@@ -144,8 +144,9 @@ def _classes_panel(figure, axis, name: str, rows: pd.DataFrame):
     step = max(1, len(names) // 12)
     axis.set_xticks(range(0, len(names), step), names[::step], fontsize=6)
     of = f" of {wide.shape[1]}" if wide.shape[1] > len(chosen) else ""
+    which = "channels that differ most" if of else "channels"
     axis.set_xlabel("channel", fontsize=7)
-    counts = f"{len(chosen)}{of} channels" if wide.shape[1] > 1 else "one channel"
+    counts = f"{len(chosen)}{of} {which}" if wide.shape[1] > 1 else "one channel"
     axis.set_title(f"{name}, {counts}", fontsize=8)
     bar = figure.colorbar(drawn, ax=axis, pad=0.01)
     bar.set_label("score minus mean", fontsize=7)

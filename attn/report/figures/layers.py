@@ -41,7 +41,14 @@ def by_rank(group: Group, folder: Path) -> list[Path]:
         axes[0, 0].set_ylabel("mean score over the test set")
         heading = f"Scores of the final features: {backbone}, attention at last\n{group.title}"
         path = folder / f"scores-ranked-{backbone}.png"
-        paths.append(finish(figure, heading, path, "A line a run, its highest score first."))
+        paths.append(
+            finish(
+                figure,
+                heading,
+                path,
+                "A line for each run whose scores were kept, its highest score first.",
+            )
+        )
     return paths
 
 
@@ -132,29 +139,31 @@ def health(gates: pd.DataFrame, title: str, folder: Path) -> list[Path]:
 
 
 def _health(gates: pd.DataFrame, heading: str, folder: Path, location: str) -> Path:
-    """Draws first and last mean score, spread and saturation of the gates at a location."""
     several = gates["backbone"].nunique() > 1
     names = [_health_name(row, several) for row in gates.itertuples()]
     at = np.arange(len(names))
-    size = (10, 0.24 * len(names) + 1.8)
-    figure, axes = plt.subplots(1, 3, figsize=size, sharey=True, width_ratios=[2, 1, 1])
+    size = (11, 0.24 * len(names) + 1.8)
+    figure, axes = plt.subplots(1, 4, figsize=size, sharey=True, width_ratios=[2, 1, 1, 1])
     for y, row in zip(at, gates.itertuples(), strict=True):
         style = look(row.attention)
         axes[0].plot([row.first, row.last], [y, y], color=style["color"], linewidth=1.5)
         axes[0].plot(row.first, y, ms=5, **style, mfc="white")
         axes[0].plot(row.last, y, ms=5, **style)
-        axes[1].barh(y, row.spread, color=style["color"])
-        axes[2].barh(y, row.saturated, color=style["color"])
+        for axis, number in zip(axes[1:], (row.moved, row.spread, row.saturated), strict=True):
+            axis.barh(y, number, color=style["color"])
     axes[0].axvline(0.5, color=NOISE, linewidth=0.8, linestyle=":")
     axes[0].set_yticks(at, names, fontsize=7)
     axes[0].set_ylim(len(names) - 0.5, -0.5)
     axes[0].set_xlabel("mean score: hollow untrained, filled trained")
-    axes[1].set_xlabel("sd over images")
-    axes[2].set_xlabel("saturated share")
-    axes[2].set_xlim(0, 1)
+    axes[0].set_xlim(0, max(1, gates[["first", "last"]].max(axis=None)))
+    axes[1].set_xlabel("moved, either way")
+    axes[2].set_xlabel("sd over images")
+    axes[3].set_xlabel("saturated share")
+    axes[3].set_xlim(0, 1)
     for axis in axes:
         axis.grid(axis="x")
-    note = "Means over channels, places and seeds. Saturated: below 0.05 or above 0.95."
+    note = "Means over channels, places and seeds. Moved: how far a channel's mean score is from "
+    note += "that of the untrained network. Saturated: below 0.05 or above 0.95."
     return finish(figure, heading, folder / f"health-{location}.png", note)
 
 

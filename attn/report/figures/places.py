@@ -36,7 +36,9 @@ def _figure(frame: pd.DataFrame, title: str, path: Path) -> Path:
     places = [place for place in PLACES if place in set(frame["location"])]
     median, (note, half) = medians(frame), _chance(frame)
     means = frame.groupby(["line", "location"])["difference"].mean().abs()
-    most = 1.3 * max(half, means.quantile(0.9))  # one cell far away would leave the others a line
+    most = (
+        1.3 * max(half, means.quantile(0.9)) or 1
+    )  # one cell far away would leave the others a line
     size = (2 + 2.4 * len(places), 1.3 + 0.25 * len(labels))
     grid = {"sharex": True, "sharey": True, "squeeze": False}
     figure, panels = plt.subplots(1, len(places), figsize=size, **grid)

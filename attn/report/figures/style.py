@@ -1,4 +1,4 @@
-"""The look of every figure: a thing has one colour, and colour-blind readers tell colours apart."""
+"""The look of every figure: a mechanism has one colour and marker, which all readers tell apart."""
 
 import textwrap
 from pathlib import Path

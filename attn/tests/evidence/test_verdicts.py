@@ -114,7 +114,7 @@ def test_what_is_not_the_published_experiment_gives_no_verdict_on_its_number(
     shows = "no verdict: quick decides nothing"
     assert one.text == (shows if word == "quick" else f"reproduced on {word}")
     heading = wording.elsewhere(one.group, one.backbone)
-    assert heading.startswith("Not the published experiment: ")
+    assert heading.startswith("Other runs than the published experiment: ")
     assert ("SYNTHETIC" in heading) == ("source" in changes)
 
 

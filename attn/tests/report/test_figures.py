@@ -188,6 +188,7 @@ def test_a_long_heading_is_broken_and_the_figure_grows(tmp_path, monkeypatch):
     monkeypatch.setattr(style.plt, "close", lambda figure: None)
     figure = style.plt.figure(figsize=(4, 3))
     style.finish(figure, "short\n" + "a-run-of-a-long-name+epochs1" * 3, tmp_path / "a.png")
+    figure.canvas.draw()  # at the figure's own resolution again
     heading = figure.get_suptitle().split("\n")
     assert heading[0] == "short" and len(heading) > 2
     assert figure._suptitle.get_window_extent().x1 < figure.bbox.width
