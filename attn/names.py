@@ -67,17 +67,22 @@ def channel_name(channel: int) -> str:
     return "RGB"[channel] if channel < COLOURS else f"noise {channel - COLOURS + 1}"
 
 
-def of_input_channels(module: str) -> bool:
-    """Returns whether a mechanism, by its module name, scores each of the network's input channels.
+def of_channels(seam: str) -> tuple[str, ...]:
+    """Returns the names that a score of each channel may have at an end of a network.
 
-    CBAM's channel part has a name of its own within CBAM.
+    CBAM's channel part has a name of its own within CBAM, and so have shares.
     """
-    return module in ("seams.input", "seams.input.channel", "seams.input.shares")
+    return tuple(f"seams.{seam}{part}" for part in ("", ".channel", ".shares"))
+
+
+def of_input_channels(module: str) -> bool:
+    """Returns whether a mechanism, by its module name, scores each of the input channels."""
+    return module in of_channels("input")
 
 
 def of_final_features(module: str) -> bool:
     """Returns whether a mechanism, by its module name, scores each of the final features."""
-    return module in ("seams.features", "seams.features.channel", "seams.features.shares")
+    return module in of_channels("features")
 
 
 def restriction(stages: str) -> str:

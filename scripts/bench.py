@@ -23,7 +23,7 @@ import threading
 import time
 from pathlib import Path
 
-sys.path.insert(0, f"{sys.path[0]}/..")
+sys.path.insert(1, f"{sys.path[0]}/..")
 
 import pandas as pd
 import torch

@@ -1,5 +1,5 @@
 # Sourced by the other scripts, never run: changes to the repository's root, makes CIFAR10_ROOT absolute
-# and defines `environment FILE`, which makes .venv and installs FILE into it when FILE has changed.
+# and defines `environment FILE`, which makes .venv and installs FILE into it when a requirements file has changed.
 
 case "${CIFAR10_ROOT:-}" in
     "" | /*) ;;

@@ -8,7 +8,7 @@ import json
 import sys
 import time
 
-sys.path.insert(0, f"{sys.path[0]}/..")
+sys.path.insert(1, f"{sys.path[0]}/..")
 
 import torch
 from torch.nn.functional import cross_entropy

@@ -8,8 +8,8 @@ python scripts/status.py location=first,last seeds=3         a sweep without an 
 
 A run of a sweep is done, damaged, running, partial, failed, waiting or impossible. A run takes the
 mean of runs that are finished here, else of published runs, else of the runs that chose the recipe.
-These runs are a CPU's or a GPU's, as this machine has it. They have the run's attention and
-location, else only its recipe and backbone.
+Runs of the same attention and location count first, else all of the recipe and backbone; on a CPU a
+CPU's, else a GPU's.
 """
 
 import csv

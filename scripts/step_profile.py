@@ -12,7 +12,7 @@ import sys
 import time
 from functools import partial
 
-sys.path.insert(0, f"{sys.path[0]}/..")
+sys.path.insert(1, f"{sys.path[0]}/..")
 
 import pandas as pd
 import torch
@@ -100,7 +100,8 @@ def main():
     words = sys.argv[1:]
     device = choose_device(sweep.single(words, __doc__))
     words = WORDS[device.type] + words
-    cfg = check(sweep.composed(words))
+    asked = sweep.composed(words)
+    cfg = check(asked)
     data = load(cfg.data.source, cfg.data.root)
     torch.set_num_threads(1)
     what = "kernels" if device.type == "cuda" else "operators"
@@ -109,7 +110,7 @@ def main():
     images = len(subset(data.labels["train"], cfg.recipe.images))
     if images < (least := 3 * STEPS * cfg.recipe.batch_size):
         raise SystemExit(f"recipe.images={cfg.recipe.images}: the profile takes {least:,} images")
-    if is_compiled(None, device, cfg, images, outline(cfg)):
+    if is_compiled(asked.compile, device, cfg, images, outline(cfg)):
         ways["ours, compiled"] = partial(our_step, compiled=True)
     for name, make in ways.items():
         wall, frame = measure(make(cfg, data, device), device)

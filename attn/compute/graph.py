@@ -27,19 +27,21 @@ def in_turn(stream):
         current.wait_stream(stream)
 
 
-def rehearse(step, sizes, state):
+def rehearse(step, size: int, state):
     """Runs step(size) a few times, and restores every tensor of `state`, which step changes."""
     saved = [tensor.clone() for tensor in state]
-    for size in sizes:
-        for _ in range(WARM_UP):
-            try:
-                step(size)
-            finally:
-                restore(state, saved)
+    for _ in range(WARM_UP):
+        try:
+            step(size)
+        finally:
+            restore(state, saved)
 
 
 def complaint(what: str, error: Exception) -> str:
-    """Returns a sentence that tells a person what could not be compiled or captured, and why."""
+    """Returns a sentence that tells a person what could not be compiled or captured, and why.
+
+    what: how the sentence begins, such as `without a CUDA graph the step`.
+    """
     while error.__context__ is not None:  # ending a failed capture fails too, and hides why
         error = error.__context__
     reason = (str(error).splitlines() or ["no reason given"])[0]
@@ -47,9 +49,9 @@ def complaint(what: str, error: Exception) -> str:
 
 
 def may_capture(device: torch.device) -> bool:
-    """Returns whether steps on the device are captured: those on a GPU.
+    """Returns whether to capture steps on the device: on a GPU, unless ATTN_CAPTURE=0 is set.
 
-    scripts/gpu.sh leaves out a capture that hangs, or that breaks what comes after it.
+    scripts/gpu.sh sets it where capture hangs, or breaks what comes after it.
     """
     return device.type == "cuda" and os.environ.get("ATTN_CAPTURE") != "0"
 
@@ -64,7 +66,7 @@ def capture(step, sizes, state, stream) -> dict:
     graphs = {}
     with in_turn(stream):
         for size in sorted(sizes):  # the last one's gradients stay: the whole batches'
-            rehearse(step, [size], state)
+            rehearse(step, size, state)
             graphs[size], pool = torch.cuda.CUDAGraph(), torch.cuda.graph_pool_handle()
             try:
                 with torch.cuda.graph(graphs[size], pool, stream):

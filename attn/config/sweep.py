@@ -3,6 +3,7 @@
 import copy
 import functools
 import itertools
+import re
 from pathlib import Path
 
 from hydra import compose
@@ -100,16 +101,9 @@ def check_all(words: list[str]) -> list[list[str]]:
     """
     check_words(words)
     sweep, every = cli.is_sweep(words), split(words)
-    if not sweep and (several := _several_seeds(every)):
-        raise UserError(f"seeds={','.join(several)}: write seeds=[{','.join(several)}]")
-    if not sweep and len(every) > 1:
-        several = next(word for word in zip(*every, strict=True) if len(set(word)) > 1)
-        values = ",".join(dict.fromkeys(word.partition("=")[2] for word in several))
-        key = several[0].partition("=")[0]
-        raise UserError(
-            f"{key}={values}: several values; add -m to sweep over them. A list is {key}=[{values}]"
-            f", a text with commas is '{key}=\"{values}\"'"
-        )
+    if not sweep:
+        for word in parsed(words):
+            _check_single(word.get_key_element(), elements(word))
     launcher = next((word for word in words if word.startswith("hydra/launcher=")), "")
     if "slurm" in launcher:
         check_slurm(_launcher(every[0]))
@@ -117,7 +111,8 @@ def check_all(words: list[str]) -> list[list[str]]:
         check_local(_launcher(every[0]))
     for word in parsed(words):
         if word.key_or_group in ("hydra.run.dir", "hydra.sweep.dir"):
-            cli.check_writable(Path(word.value()), word.input_line)
+            for value in elements(word):
+                cli.check_writable(Path(value.strip("'\"")), word.input_line)
     for cfg in all_composed(every):
         cli.check_writable(Path(cfg.runs), f"runs={cfg.runs}")
         if not sweep:
@@ -136,10 +131,16 @@ def _launcher(words: list[str]):
         return compose("train", overrides=words, return_hydra_config=True).hydra.launcher
 
 
-def _several_seeds(every: list[list[str]]) -> list[str]:
-    """Returns the values of seeds= where the cells differ in seeds; else an empty list."""
-    words = [word for words in every for word in words if word.startswith("seeds=")]
-    return [word.removeprefix("seeds=") for word in words] if len(set(words)) > 1 else []
+def _check_single(key: str, values: list[str]):
+    """Raises UserError where a word has several values, over which only a sweep goes."""
+    listed = ",".join(values)
+    if len(values) > 1 and key == "seeds":
+        raise UserError(f"seeds={listed}: write seeds=[{re.sub(r'[][]', '', listed)}]")
+    if len(values) > 1:
+        raise UserError(
+            f"{key}={listed}: several values; add -m to sweep over them. A list is {key}=[{listed}]"
+            f", a text with commas is '{key}=\"{listed}\"'"
+        )
 
 
 def single(words: list[str], about: str):
@@ -188,7 +189,7 @@ def _check_one(cfg, elsewhere: bool = False):
 def running() -> str | None:
     """Returns the words of the sweep's cell that is running, or None outside of a sweep."""
     job = HydraConfig.get()
-    beside = ("seeds=", "device=", "runs=")  # do not say what the cell is
+    beside = ("seeds=", "device=", "runs=")  # with which a cell stays the same cell
     words = [word for word in job.overrides.task if not word.startswith(beside)]
     return " ".join(words) if job.mode == RunMode.MULTIRUN else None
 

@@ -54,7 +54,7 @@ def _parsed(parser: OverridesParser, word: str) -> Override:
     try:
         (override,) = parser.parse_overrides([word])
         found = elements(override)  # glob() is carried out here
-    except HydraException as error:
+    except (HydraException, ValueError) as error:  # ValueError: a range with steps of 0
         reasons = [line for line in str(error).splitlines() if line.startswith("HydraException")]
         hint = f": {reasons[0].partition(': ')[2]}" if reasons else ""
         quoted = f"such signs need quotes inside quotes: \"{key}='{value}'\""
@@ -109,8 +109,9 @@ def _say_what_counts(overrides: list[Override]):
 
 def _check_hydra(overrides: list[Override]):
     """Raises UserError for a sweeper that would tune, and for a launcher that is not installed."""
-    for override in overrides:
-        group, value = override.key_or_group, override.value()
+    every = [(override, value) for override in overrides for value in elements(override)]
+    for override, value in every:
+        group = override.key_or_group
         if group == "hydra/sweeper" and value != "basic":
             raise UserError(
                 f"{override.input_line}: a sweeper that tunes would choose on the test set; write "

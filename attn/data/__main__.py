@@ -1,14 +1,17 @@
-"""Finds or fetches CIFAR-10 and says what it found.   python -m attn.data [data.root=PATH]
+"""Finds or fetches CIFAR-10 and says what it found.   python -m attn.data [words]
 
-Exit status: 0 found, 1 damaged, 3 nothing found and nothing could be fetched.
+It takes the words of train.py, such as data.root=PATH. Exit status: 0 found, 1 damaged, 3 nothing
+found and nothing could be fetched.
 """
 
 import sys
 
 from attn.config import cli
+from attn.config.sweep import composed
 from attn.config.words import check_words
 from attn.data import load
 from attn.errors import DataError, DataMissing
+from attn.names import SOURCES
 
 
 def main(words: list[str]):
@@ -18,14 +21,14 @@ def main(words: list[str]):
     with cli.refusing():
         cli.register()
         check_words(words)
-    roots = [word.partition("=")[2] for word in words if word.startswith("data.root=")]
+        asked = composed(words).data
     try:
-        data = load(root=roots[-1] if roots else None)
+        data = load(asked.source, asked.root)
     except DataError as error:
         print(error, file=sys.stderr)
         sys.exit(3 if isinstance(error, DataMissing) else 1)
     counts = ", ".join(f"{len(labels):,} {split}" for split, labels in data.labels.items())
-    print(f"CIFAR-10 ({data.source}): {counts} images, fingerprint {data.fingerprint[:12]}")
+    print(f"{SOURCES[data.source]}: {counts} images, fingerprint {data.fingerprint[:12]}")
 
 
 if __name__ == "__main__":

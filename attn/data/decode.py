@@ -1,4 +1,4 @@
-"""From files to arrays: the official pickles, and image files in a tar of class folders."""
+"""Decodes CIFAR-10's files: official pickles or binary records, Parquet tables, and image files."""
 
 import hashlib
 import io

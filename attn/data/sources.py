@@ -1,4 +1,4 @@
-"""Finds CIFAR-10: the official archive or folder, class folders or their tar, or a download.
+"""Finds CIFAR-10: an official archive or its folder, image files, Parquet files, or a download.
 
 An explicit `data.root` is the only place that is searched. Else CIFAR10_ROOT and then data/ are
 searched, and then CIFAR-10 is fetched.
@@ -100,7 +100,7 @@ def _look(root: Path) -> Source | None:
         if (folder / "data_batch_1").is_file():
             return _batches(folder)
     if all((root / split).is_dir() for split in SPLITS):
-        return _image_folder(root)
+        return Source("images", _folder_key(root), lambda: decode_image_folder(root))
     if tables := _tables(root):
         paths = [path for split in SPLITS for path in tables[split]]
         return Source("images", _key(*paths), lambda: decode_parquet(tables))
@@ -157,7 +157,9 @@ def _tar(path: Path) -> Source:
         return Source("archive", _key(path), lambda: decode_binary(path))
     if top is None and not _is_tar_name(path.name):
         raise DataError(f"{path} is no archive: name {ARCHIVE} or a tar of class folders")
-    return _archive(path) if top == FOLDER else _image_tar(path)
+    if top == FOLDER:
+        return _archive(path)
+    return Source("images", _key(path), lambda: decode_image_tar(path))
 
 
 def _top(path: Path) -> str | None:
@@ -208,14 +210,6 @@ def _batches(folder: Path) -> Source:
         _key(*(folder / name for name in expected)),
         lambda: decode_batches(read),
     )
-
-
-def _image_tar(path: Path) -> Source:
-    return Source("images", _key(path), lambda: decode_image_tar(path))
-
-
-def _image_folder(root: Path) -> Source:
-    return Source("images", _folder_key(root), lambda: decode_image_folder(root))
 
 
 def _folder_key(root: Path) -> str:

@@ -12,7 +12,7 @@ from attn.compute.precision import autocast
 from attn.draws import FIXED_SEED, ORDER, permutation
 from attn.evaluation.freeze import gates
 from attn.evaluation.predict import Predictor, fixed_test_order
-from attn.names import CLASSES, COLOURS
+from attn.names import CLASSES, COLOURS, of_channels
 from attn.network.scores import by_channel, is_logits, record
 
 PLACES = 4  # of the network, evenly, that are shown class by class, and as maps
@@ -142,7 +142,7 @@ def evenly(things: list, count: int) -> list:
 
 def _gate_of(network, means: dict, seam: str) -> str | None:
     """Returns the name of the score of each channel at one of the network's ends, or None."""
-    for name in (f"seams.{seam}", f"seams.{seam}.channel", f"seams.{seam}.shares"):
+    for name in of_channels(seam):
         if name in means and len(means[name]) == network.seams.widths[seam]:
             return name
     return None

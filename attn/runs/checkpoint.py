@@ -30,10 +30,11 @@ def save(folder: Path, state: dict):
     torch.save(state, buffer)
     data = buffer.getvalue()
     earlier = [" ".join(filter(None, line)) for line in _checksums(folder).items()]
-    lines = [f"{hashlib.sha256(data).hexdigest()} {state['run']['epochs']}", *earlier]
+    lines = [f"{_checksum(data)} {state['run']['epochs']}", *earlier]
     write(folder / CHECKSUMS, "\n".join(lines) + "\n")
     current = folder / NAME
-    if current.exists():
+    # A damaged checkpoint must not take the place of the whole checkpoint before it.
+    if current.exists() and _checksum(current.read_bytes()) in _checksums(folder):
         os.replace(current, folder / PREVIOUS)
     write(current, data)
 
@@ -54,7 +55,7 @@ def load(folder: Path, complain=print) -> dict | None:
         )
     for path in paths:
         data = path.read_bytes()
-        if hashlib.sha256(data).hexdigest() in checksums:
+        if _checksum(data) in checksums:
             return _state(path, data)
         instead = "nothing is left of the run" if path == paths[-1] else "taking the one before it"
         complain(f"{path} is damaged (its checksum is wrong); {instead}")
@@ -91,10 +92,14 @@ def epochs(folder: Path) -> int | None:
             data = (folder / name).read_bytes()
         except OSError:  # such as a moment between two copies
             continue
-        done = checksums.get(hashlib.sha256(data).hexdigest())
+        done = checksums.get(_checksum(data))
         if done is not None:
             return int(done) if done.isdecimal() else None
     return None
+
+
+def _checksum(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def _checksums(folder: Path) -> dict[str, str]:

@@ -19,6 +19,7 @@ AMX = "AVX512_CORE_AMX"
 # oneDNN's names, the highest first, and what a processor must have for them.
 INSTRUCTION_SETS = {
     AMX: "amx_bf16",
+    "AVX512_CORE_FP16": "avx512_fp16",
     "AVX512_CORE_BF16": "avx512_bf16",
     "AVX512_CORE_VNNI": "avx512_vnni",
     "AVX512_CORE": "avx512_vl",

@@ -1,8 +1,9 @@
 """A run: one configuration with one seed, and the folder that holds all files of the run.
 
-The folder holds config.yaml, metrics.csv, scores.csv, predictions.npz, checkpoint.pt, events...,
-stem.csv and, written last, summary.json. A run without a summary is unfinished. Where a run failed,
-error.txt says why.
+The folder holds config.yaml, environment.json, metrics.csv, scores.csv where there is attention,
+predictions.npz, stem.csv, two checkpoints with checkpoint.sha256, events... and, written last,
+summary.json. A run without a summary is unfinished. Where a run failed, error.txt says why. An
+inspection adds its own files.
 """
 
 import fcntl

@@ -115,6 +115,8 @@ def predictor_of(config: Config, seed: int, state: dict, device) -> tuple[Predic
     try:
         data = load(config.data.source, config.data.root)
     except DataMissing:
+        if config.data.root is None:
+            raise
         data = load(config.data.source)
     set_backends(config.recipe, config.strict)
     network = build(config, seed)

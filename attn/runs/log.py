@@ -38,7 +38,7 @@ class Log:
     def replay(self, images: int):
         """Adds the epochs that metrics.csv and scores.csv have.
 
-        images: the number of test images, at most, of the scores.
+        images: the scores of an epoch are those over the most test images up to this number.
         """
         for row in _rows(self.folder / "metrics.csv"):
             self.epoch(
@@ -50,11 +50,8 @@ class Log:
         for row in _rows(self.folder / "scores.csv"):
             modules = found.setdefault((int(row["epoch"]), int(row["images"])), {})
             modules.setdefault(row["module"], []).append(float(row["mean"]))
-        counts = {}
-        for epoch, count in found:
-            if count <= images:
-                counts[epoch] = max(count, counts.get(epoch, 0))
-        for epoch, count in sorted(counts.items()):
+        most = dict(sorted(key for key in found if key[1] <= images))  # by epoch
+        for epoch, count in most.items():
             means = {m: (torch.tensor(v),) for m, v in found[epoch, count].items()}
             self.scores(epoch, means)
 

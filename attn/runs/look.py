@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from attn.errors import RunError, UserError
+from attn.errors import DataMissing, RunError, UserError
 from attn.evaluation.freeze import freeze, means
 from attn.evaluation.inspect import files_of, inspect, swap
 from attn.evaluation.predict import Predictor, evaluate, fixed_test_order, score_rows
@@ -152,6 +152,8 @@ def inspect_all(root: Path, device: torch.device):
         try:
             config, seed, state = read_run(folder)
             predictor, data = predictor_of(config, seed, state, device)
+        except DataMissing:  # of this network, and so of all
+            raise
         except UserError as error:
             tqdm.write(f"not inspected: {folder.name}: {error}")
             continue

@@ -43,9 +43,10 @@ def _halved(value: torch.Tensor) -> torch.Tensor:
 
 
 def load(folder: Path) -> dict:
-    """Returns the part of a checkpoint that an evaluation needs: `run` and `network`.
+    """Returns the part of a checkpoint that an evaluation needs: `run`, `network`, `precision`.
 
-    The weights are in single precision. Raises RunError where weights.npz cannot be read.
+    The weights are in single precision. `precision` is that in which the run computed. Raises
+    RunError where weights.npz cannot be read.
     """
     path = folder / NAME
     try:
@@ -54,10 +55,11 @@ def load(folder: Path) -> dict:
         network = {name: _single(torch.from_numpy(array)) for name, array in arrays.items()}
         if lacking := {"key", "epochs"} - run.keys():
             raise ValueError(f"it does not say the run's {' and '.join(sorted(lacking))}")
+        precision = json.loads((folder / "summary.json").read_text())["precision"]
     except UNREADABLE as error:
         reason = " ".join(str(error).split())
         raise RunError(f"{path} is damaged ({reason}); fetch it again") from None
-    return {"run": run, "network": network}
+    return {"run": run, "network": network, "precision": precision}
 
 
 def _single(value: torch.Tensor) -> torch.Tensor:

@@ -222,10 +222,6 @@ def test_the_plain_loops_train_what_ours_does(loop):
     assert 0 <= row["test_accuracy"] <= 1 and 0 < row["loss"] < 10
 
 
-def test_the_naive_loop_is_short():
-    assert len((ROOT / "scripts" / "naive.py").read_text().splitlines()) <= 80
-
-
 @pytest.mark.slow
 def test_the_benchmark_measures_resumes_and_stops(tmp_path):
     words = [*TINY, "data.source=synthetic", "device=cpu"]

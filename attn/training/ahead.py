@@ -1,7 +1,7 @@
 """Compiles the next configuration's step while the current one's runs train, in a sweep on a GPU.
 
 Inductor keeps its kernels on disk, where the process that trains finds them. For ResNet-20 at 32
-pixels compilation then takes 2 s instead of 37 (C++, CPU, 2 cores), in which the GPU would be idle.
+pixels compilation then takes 2 s instead of 37 (C++, CPU, 2 cores). A GPU would be idle meanwhile.
 Two things have not been measured on a GPU: the gain there, and whether Triton chooses as well where
 it times kernels beside other work.
 """
@@ -25,8 +25,8 @@ from attn.runs.folder import Run
 from attn.training import workers
 from attn.training.shared import Shared
 
-# Free bytes of a GPU's memory: the images and a network, and as much for the runs that train. With
-# less this could take what they need. Reckoned, not measured.
+# Bytes of a GPU's memory that must be free: for the images and a network here, and as much for the
+# runs that train. An estimate, not measured.
 ENOUGH = 20e9
 PATIENCE = 300  # seconds after which whoever waits compiles by himself
 
@@ -35,6 +35,7 @@ PATIENCE = 300  # seconds after which whoever waits compiles by himself
 def compiling(running: Config, after: list[list[str]], device: torch.device):
     """Compiles, while the context is open, for the next cell that has a run to train.
 
+    On leaving, the context waits until that is done, PATIENCE seconds at most.
     running: the configuration that trains in the context. after: the words of the cells that train
     after it in this process.
     """

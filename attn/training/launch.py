@@ -35,18 +35,20 @@ def launch(runs: list[Run], device, compiled: bool | None, beside, cells: Cells,
     left = [run for run in runs if not run.finished]
     if len(left) < len(runs):
         print(f"  finished before: {len(runs) - len(left)} of {len(runs)}")
-    failed, began = [], time.perf_counter()
+    failed, busy, began = [], [], time.perf_counter()
     try:
         if left and device.type == "cpu":
-            failed = _side_by_side(left, compiled, cells, cell)
+            failed, busy = _side_by_side(left, compiled, cells, cell)
         elif left:
             with beside:
-                failed = _on_one_device(left, device, compiled, cells, cell)
+                failed, busy = _on_one_device(left, device, compiled, cells, cell)
     except KeyboardInterrupt as stop:
         stop_at_once_next()
         print("\nStopped. The same command goes on from the last checkpoint.", file=sys.stderr)
         sys.exit(stopped_by(stop))  # an ordinary exception would let a sweep go on to its next cell
-    for line in cells.end(runs, cell, time.perf_counter() - began if left else 0):
+    cells.busy += busy
+    trained = len(left) > len(busy)  # here, and not by other processes
+    for line in cells.end(runs, cell, time.perf_counter() - began if trained else 0):
         print(f"  {line}", flush=True)
     if failed:
         raise RunError(f"{len(failed)} of {len(left)} runs failed: {', '.join(failed)}")
@@ -62,19 +64,21 @@ def _refuse_renamed(runs: list[Run]):
             raise RunError(f"{folder} was {run.name}: rename it back, or delete it")
 
 
-def _on_one_device(runs: list[Run], device, compiled, cells: Cells, cell) -> list[str]:
-    """Trains the runs in one process, with a stream for each; returns the names of failed runs."""
+def _on_one_device(runs: list[Run], device, compiled, cells: Cells, cell) -> tuple[list, list]:
+    """Trains the runs in one process, with a stream for each.
+
+    Returns the names of the runs that failed, and of those that other processes train.
+    """
     waves = -(-len(runs) // AT_ONCE)
     progress = Progress(runs, cells.said, cells.mark(cell), waves)
     data = load(runs[0].config.data.source, runs[0].config.data.root)
     for wave in range(waves):  # of one size: a small one would leave most of the GPU idle
         train(runs[wave::waves], data, device, progress.handle, compiled)
-    cells.busy += progress.busy
-    return progress.failed
+    return progress.failed, progress.busy
 
 
-def _side_by_side(runs: list[Run], compiled, cells: Cells, cell) -> list[str]:
-    """Trains each run in a process of one thread; returns the names of failed runs.
+def _side_by_side(runs: list[Run], compiled, cells: Cells, cell) -> tuple[list, list]:
+    """Trains each run in a process of one thread; returns what `_on_one_device` does.
 
     As many processes train at once as there are processors. A run has one thread even where it
     trains alone, as the number of threads changes the last bits of a convolution.
@@ -105,8 +109,7 @@ def _side_by_side(runs: list[Run], compiled, cells: Cells, cell) -> list[str]:
     finally:
         for _, process, _ in working.values():
             process.terminate()
-    cells.busy += progress.busy
-    return progress.failed
+    return progress.failed, progress.busy
 
 
 def _fail(run: Run, reason: str):

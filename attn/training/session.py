@@ -32,8 +32,8 @@ from attn.training.trainer import run_epoch
 
 UNTRAINED_IMAGES = 250
 SCORE_IMAGES = 1000  # of the fixed test order: an epoch's scores
-# Between checkpoints. One of MobileNetV2 with attention at `last`, 44 MB, takes 0.13 s to write
-# (CPU, 2 cores): too long for a GPU to wait after every epoch of every seed.
+# Seconds between two checkpoints of a run. A checkpoint of MobileNetV2 with attention at `last`, 44
+# MB, takes 0.13 s to write (CPU, 2 cores): too long for a GPU to wait after every epoch and seed.
 CHECKPOINT_SECONDS = {"cpu": 0, "cuda": 30}
 
 
@@ -47,13 +47,15 @@ def train(runs: list[Run], data: Dataset, device: torch.device, report, compiled
     with ExitStack() as locks:
         claims = [claim for run in runs if (claim := _claim(run, device, report, locks))]
         claims = _each(claims, Claim.begin)
-        for claim in claims:
-            claim.together = len(claims)
         if not claims:
             return
         try:
-            shared = Shared(runs[0].config, data, device, compiled)
-            sessions = _each(claims, lambda claim: Session(claim, shared))
+            shared, sessions = Shared(runs[0].config, data, device, compiled), []
+            for claim in claims:  # of those that hold memory by then
+                claim.together = len(sessions) + 1
+                sessions += _each([claim], lambda claim: Session(claim, shared))
+            for session in sessions:
+                session.claim.together = len(sessions)
             while sessions:
                 _each([session for session in sessions if session.trained], Session.finish)
                 sessions = _epoch([session for session in sessions if not session.trained])
@@ -103,7 +105,7 @@ class Claim:
     """A run whose folder this process has locked.
 
     state: the checkpoint from which the run goes on, or None. over: whether the run is finished or
-    has failed. together: how many runs this process trains on the device.
+    has failed. together: how many runs of this process hold memory of the device.
     """
 
     def __init__(self, run: Run, tell, device: torch.device):

@@ -5,7 +5,6 @@ import gc
 import torch
 from torch import nn
 
-from attn.compute.graph import may_capture
 from attn.compute.precision import is_compiled, set_backends
 from attn.config.schema import Config
 from attn.data import Dataset, subset
@@ -20,13 +19,14 @@ from attn.training.trainer import Trainer
 class Shared:
     """The shared parts, made once for the runs that train together.
 
-    compiled: the argument `asked` of `attn.compute.precision.is_compiled`.
+    compiled: whether to compile the step; None compiles it where that is expected to pay.
     """
 
     def __init__(self, config: Config, data: Dataset, device: torch.device, compiled: bool | None):
         if device.type == "cuda":  # the last configuration's graphs hold their memory in cycles
             gc.collect()
             torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats()  # from which advice follows where memory runs out
         self.data, self.device, self.recipe = data, device, config.recipe
         set_backends(config.recipe, config.strict)
         self.samples = subset(data.labels["train"], config.recipe.images)
@@ -39,7 +39,7 @@ class Shared:
         self.compiled = is_compiled(compiled, device, config, images, outline(config))
         if self.compiled:
             torch.compiler.reset()  # else its limit of recompilations counts every configuration
-        self.captured = may_capture(device)
+        self.captured = True
 
     def trainer(self, network: nn.Module, draws: Draws) -> Trainer:
         inputs = self.inputs["train"]

@@ -1,9 +1,10 @@
 """Training: the step of one network, its compilation and capture, and the epoch of several.
 
 Everything that a step needs lies on the device, and nothing is waited for within an epoch. So on a
-GPU the whole step is one CUDA graph. Each of the networks that train together has a graph and a
-stream. One loop replays the graphs in turn without waiting, so that their kernels overlap. Where
-compilation or capture fails, the same step runs without it. On a CPU nothing is captured.
+GPU the whole step is one CUDA graph. Each of the networks that train together has a stream, which
+replays its graphs: one for whole batches, one for a smaller last batch, one for evaluation. One
+loop replays them in turn without waiting, so that their kernels overlap. Where compilation or
+capture fails, the same step runs without it. On a CPU nothing is captured.
 """
 
 from contextlib import contextmanager, nullcontext
@@ -163,7 +164,7 @@ class Trainer:
                 loss_and_hits, fullgraph=True, dynamic=False, options=options
             )
             with in_turn(self.stream):
-                rehearse(self._step, [self.recipe.batch_size], self._state())
+                rehearse(self._step, self.recipe.batch_size, self._state())
         except torch.OutOfMemoryError:
             raise
         except Exception as error:  # a compiler may raise anything

@@ -1,8 +1,9 @@
 """The catalogue, the checks before anything long starts, labels and identity."""
 
 import pytest
+from omegaconf import OmegaConf
 
-from attn.config import sweep
+from attn.config import catalogue, sweep
 from attn.config.catalogue import choices, varied
 from attn.config.check import Impossible, check, choose_device, chosen_seeds
 from attn.config.sweep import configuration
@@ -144,6 +145,12 @@ def test_a_whole_number_is_a_number():
     assert one == configuration("attention=aff", "attention.scale=1.0").key
     with pytest.raises(UserError, match=r"attention\.reduction=1\.5: it takes a whole number"):
         configuration("attention=se", "attention.reduction=1.5")
+
+
+@pytest.mark.parametrize("number", ["5e-4", "1E3", "1.5e3", ".5e-2", "2e+4"])
+def test_a_number_in_a_yaml_is_what_hydra_makes_of_it(number):
+    assert catalogue.parsed(f"lr: {number}") == OmegaConf.create(f"lr: {number}")
+    assert type(catalogue.parsed(f"lr: {number}")["lr"]) is float
 
 
 def test_a_label_says_what_was_changed():

@@ -101,6 +101,22 @@ def test_a_damaged_checkpoint_is_named_and_passed_over(tmp_path, damage):
     assert str(newest) in complaints[0] and "damaged" in complaints[0]
 
 
+def test_a_damaged_checkpoint_does_not_take_the_place_of_the_whole_one(tmp_path, monkeypatch):
+    checkpoint.save(tmp_path, state(1))
+    checkpoint.save(tmp_path, state(2))
+    (tmp_path / checkpoint.NAME).write_bytes(b"half")
+
+    def full(path, data):
+        if path.name == checkpoint.NAME:
+            raise OSError("No space left on device")
+        files.write(path, data)
+
+    monkeypatch.setattr(checkpoint, "write", full)
+    with pytest.raises(OSError, match="No space"):
+        checkpoint.save(tmp_path, state(3))
+    assert loaded(tmp_path, complain=lambda text: None) == 1
+
+
 def test_a_crash_at_any_write_of_a_checkpoint_leaves_one_to_load(tmp_path, monkeypatch):
     class Crash(BaseException):
         pass
