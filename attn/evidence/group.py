@@ -260,6 +260,10 @@ def called(run) -> str:
     return with_variant(run["attention"] + restriction(run["stages"]), run["variant"])
 
 
+def called_with_data(run) -> str:
+    return called(run) + ("" if run["data"] == "rgb" else f", {run['data']}")
+
+
 def _variants(runs: pd.DataFrame) -> pd.Series:
     """Returns for each run the words that tell its configuration from others of the same names."""
     words = pd.Series("", index=runs.index)

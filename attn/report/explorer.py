@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import jinja2
 import pandas as pd
 
 from attn import stats
@@ -11,10 +10,8 @@ from attn.evidence.group import Group, called
 from attn.evidence.scores import end_scores
 from attn.names import channel_name
 from attn.report.figures.channels import as_png
-from attn.report.page import command_of, png_data
+from attn.report.page import command_of, png_data, rendered
 from attn.runs.files import write
-
-TEMPLATE = Path(__file__).with_name("explorer.html")
 
 
 def write_explorer(groups: list[Group], out: Path):
@@ -22,9 +19,7 @@ def write_explorer(groups: list[Group], out: Path):
     pictures, rows = {}, []
     for group in groups:
         rows += _rows(group, pictures)
-    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATE.parent))
-    text = environment.get_template(TEMPLATE.name).render(rows=rows, pictures=pictures)
-    write(out / "explorer.html", text)
+    write(out / "explorer.html", rendered("explorer.html", rows=rows, pictures=pictures))
 
 
 def _rows(group: Group, pictures: dict) -> list[dict]:

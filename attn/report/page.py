@@ -18,7 +18,6 @@ from attn.runs.files import write
 from attn.stats import CONTRADICTED, INCONCLUSIVE, NO_VERDICT, NOT_RUN, REPRODUCED
 
 SETTING = ("backbone", "data", "location")
-TEMPLATE = Path(__file__).with_name("page.html")
 CAPTIONS = {  # by the beginning of a figure's name
     "claims": "Claims with two pairs or more: each seed's difference, their mean and 95% interval",
     "confusion": "What each class is taken for",
@@ -38,20 +37,26 @@ CAPTIONS = {  # by the beginning of a figure's name
 }
 
 
-def write_page(sections, own: list[Judged], skipped: list[str], out: Path):
-    """Writes report.html, a self-contained file with the PNG files of the folders beside it."""
+def rendered(template: str, **values) -> str:
+    """Returns a page: a template of this folder, filled with values."""
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATE.parent),
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
     environment.filters |= {"code": code, "number": number}
+    return environment.get_template(template).render(**values)
+
+
+def write_page(sections, own: list[Judged], skipped: list[str], out: Path):
+    """Writes report.html, a self-contained file with the PNG files of the folders beside it."""
     counts = Counter(one.verdict for one in own)
     order = [REPRODUCED, CONTRADICTED, INCONCLUSIVE, NOT_RUN]
     order += [NO_VERDICT] if counts[NO_VERDICT] else []
-    text = environment.get_template(TEMPLATE.name).render(
+    text = rendered(
+        "page.html",
         published=_published(sections, {one.claim.table.id: one.claim.table for one in own}),
         picture=_first_picture(sections),
         counts=[(word, counts[word]) for word in order],

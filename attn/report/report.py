@@ -144,7 +144,7 @@ def _draw(section: Section, definitions: list[Table], folder: Path) -> list[Path
         old.unlink()
     forests = []
     for backbone in dict.fromkeys(one.backbone for one in section.judged):
-        mine = [one for one in section.judged if one.backbone == backbone and one.found.n > 1]
+        mine = [one for one in section.judged if one.backbone == backbone]
         own = [one for one in mine if one.own]
         title = f"The published experiment, {backbone}, {group.title}"
         forests += forest.of_claims(own, title, folder / f"claims-published-{backbone}.png")

@@ -107,18 +107,15 @@ def _points(panel, epochs, rows):
 
 def _curves(panel, epochs, rows):
     for style, (label, runs) in zip(_styles(rows), rows, strict=True):
-        _curve(panel, _by_epoch(epochs, runs), f"{label} (n={len(runs)})", style)
+        wide, (line, colour) = _by_epoch(epochs, runs), (style["linestyle"], style["color"])
+        panel.plot(wide.index, wide, line, color=colour, linewidth=0.5, alpha=0.25)
+        band = [stats.estimate(row.dropna()) for _, row in wide.iterrows()]
+        if len(runs) > 2:  # two seeds' interval is wider than any accuracy
+            low, high = [e.low for e in band], [e.high for e in band]
+            panel.fill_between(wide.index, low, high, color=colour, alpha=0.12, linewidth=0)
+        label, means = f"{label} (n={len(runs)})", [e.mean for e in band]
+        panel.plot(wide.index, means, **style, label=label, linewidth=2)
     panel.legend(loc="lower right")
-
-
-def _curve(panel, wide, label: str, style: dict):
-    line, colour = style["linestyle"], style["color"]
-    panel.plot(wide.index, wide, line, color=colour, linewidth=0.5, alpha=0.25)
-    band = [stats.estimate(row.dropna()) for _, row in wide.iterrows()]
-    if wide.shape[1] > 2:  # two seeds' interval is wider than any accuracy
-        low, high = [e.low for e in band], [e.high for e in band]
-        panel.fill_between(wide.index, low, high, color=colour, alpha=0.12, linewidth=0)
-    panel.plot(wide.index, [e.mean for e in band], **style, label=label, linewidth=2)
 
 
 def against_parameters(table: pd.DataFrame, title: str, folder: Path) -> list[Path]:

@@ -19,7 +19,7 @@ def of_claims(judged: list[Judged], heading: str, path: Path) -> list[Path]:
     Each line also marks the claimed bound, and the published difference where it is known. The
     figure has a panel for each unit in which differences are counted.
     """
-    shown = [one for one in judged if one.found.n and not one.exact]
+    shown = [one for one in judged if one.found.n > 1]  # what is counted has n = 1
     if not shown:
         return []
     units = {unit: [] for unit in METRICS.values()}

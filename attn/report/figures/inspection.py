@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 from attn.evidence import frozen
-from attn.evidence.group import CONFIGURATION, Group, called, with_variant
+from attn.evidence.group import CONFIGURATION, Group, called_with_data, with_variant
 from attn.names import CLASSES, COLOURS, channel_name, of_input_channels
 from attn.report.figures.style import channel_colour, finish, look
 
@@ -46,7 +46,7 @@ def _maps_of(group: Group, runs: pd.DataFrame):
         images = own.pop(f"{start}images", images)
         for name in dict.fromkeys(list(own)[:1] + list(own)[-1:]):
             place = _short(name.removeprefix(start)).replace(".refine.", ".refine\n.")
-            place = f"{_configuration(mine.iloc[0])}\n{place}"
+            place = f"{called_with_data(mine.iloc[0])}\n{place}"
             maps[place] = own[name]
     return images, maps
 
@@ -55,21 +55,11 @@ def _classes_of(group: Group, runs: pd.DataFrame) -> dict:
     """Returns by name each configuration's scores by class at its last place."""
     if group.classes.empty:
         return {}
-    found = {}
-    for _, mine in runs.groupby("configuration", sort=False):
-        rows = group.classes[group.classes["run"].isin(mine["run"])]
-        rows = rows[rows["run"] == rows["run"].min()]
-        if len(rows):
-            place = rows["module"].iloc[-1]
-            found[f"{_configuration(mine.iloc[0])}: {_short(place)}"] = rows[
-                rows["module"] == place
-            ]
-    return found
-
-
-def _configuration(run) -> str:
-    data = "" if run["data"] == "rgb" else f", {run['data']}"
-    return f"{called(run)}{data}"
+    scored = runs.merge(group.classes, on="run").groupby("configuration", sort=False)
+    return {
+        f"{called_with_data(rows.iloc[0])}: {_short(rows['module'].iloc[0])}": rows
+        for _, rows in scored
+    }
 
 
 def gates_over_images(images, maps: dict, title: str, path: Path) -> Path:
@@ -223,7 +213,7 @@ def lost_frozen(group: Group, folder: Path) -> list[Path]:
         figure, axes = plt.subplots(1, 2, figsize=size, sharey=True, width_ratios=[1.4, 1])
         for line, row in enumerate(rows.itertuples()):
             _frozen_line(axes, line, row, each[each["configuration"] == row.configuration])
-        names = [f"{_configuration(row)}, {row['location']}" for _, row in rows.iterrows()]
+        names = [f"{called_with_data(row)}, {row['location']}" for _, row in rows.iterrows()]
         names = [f"{name} (n={n})" for name, n in zip(names, rows["n"], strict=True)]
         axes[0].set_yticks(range(len(names)), names, fontsize=8)
         axes[0].set_ylim(len(names) - 0.5, -0.5)

@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from attn.evidence.group import CONFIGURATION, Group, called, with_variant
+from attn.evidence.group import CONFIGURATION, Group, called_with_data, with_variant
 from attn.report.figures.style import LINES, NOISE, finish, look
 
 WIDE = 512  # pixels of a heat map's row
@@ -41,14 +41,8 @@ def by_rank(group: Group, folder: Path) -> list[Path]:
         axes[0, 0].set_ylabel("mean score over the test set")
         heading = f"Scores of the final features: {backbone}, attention at last\n{group.title}"
         path = folder / f"scores-ranked-{backbone}.png"
-        paths.append(
-            finish(
-                figure,
-                heading,
-                path,
-                "A line for each run whose scores were kept, its highest score first.",
-            )
-        )
+        note = "A line for each run whose scores were kept, its highest score first."
+        paths.append(finish(figure, heading, path, note))
     return paths
 
 
@@ -73,7 +67,10 @@ def by_layer(group: Group, folder: Path) -> list[Path]:
     paths = []
     for (backbone, location), runs in shown.groupby(["backbone", "location"]):
         panels = [
-            (_panel_title(runs.loc[i]), _rows_of(group.scores[group.scores["run"] == run]))
+            (
+                f"{called_with_data(runs.loc[i])}, seed {runs.loc[i, 'seed']}",
+                _rows_of(group.scores[group.scores["run"] == run]),
+            )
             for i, run in runs["run"].items()
         ]
         title = f"Scores by place and channel: {backbone}, {location}\n{group.title}"
@@ -82,12 +79,6 @@ def by_layer(group: Group, folder: Path) -> list[Path]:
             path = folder / f"scores-layers-{backbone}-{location}{number}.png"
             paths.append(heat_maps(panels[page : page + MOST_PANELS], title, path))
     return paths
-
-
-def _panel_title(run) -> str:
-    data = "" if run["data"] == "rgb" else f", {run['data']}"
-    name = called(run)
-    return f"{name}{data}, seed {run['seed']}"
 
 
 def _rows_of(scores: pd.DataFrame) -> dict:
@@ -140,7 +131,7 @@ def health(gates: pd.DataFrame, title: str, folder: Path) -> list[Path]:
 
 def _health(gates: pd.DataFrame, heading: str, folder: Path, location: str) -> Path:
     several = gates["backbone"].nunique() > 1
-    names = [_health_name(row, several) for row in gates.itertuples()]
+    names = [_health_name(row, several) for row in gates.to_dict("records")]
     at = np.arange(len(names))
     size = (11, 0.24 * len(names) + 1.8)
     figure, axes = plt.subplots(1, 4, figsize=size, sharey=True, width_ratios=[2, 1, 1, 1])
@@ -168,11 +159,10 @@ def _health(gates: pd.DataFrame, heading: str, folder: Path, location: str) -> P
 
 
 def _health_name(row, several: bool) -> str:
-    words = [row.backbone] if several else []
-    words += [called(row._asdict())]
-    words += [row.data] if row.data != "rgb" else []
-    words += [row.part] if row.part != "gate" else []
-    return f"{', '.join(words)} (n={row.n})"
+    words = [row["backbone"]] if several else []
+    words += [called_with_data(row)]
+    words += [row["part"]] if row["part"] != "gate" else []
+    return f"{', '.join(words)} (n={row['n']})"
 
 
 def by_place(scores, title: str, path: Path) -> Path:

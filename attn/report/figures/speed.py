@@ -35,11 +35,10 @@ def report(folder: Path):
 
 
 def _notes(rows) -> str:
-    reckoned = rows[rows["epochs_measured"] < rows["epochs"]]
     notes = (
         "A run's share of the whole command: start, compilation and every evaluation included.\n"
     )
-    if len(reckoned):
+    if (rows["epochs_measured"] < rows["epochs"]).any():
         notes += (
             f"Where fewer than {rows['epochs'].iloc[0]} epochs were measured the others are "
             "reckoned at the last one's speed.\n"
