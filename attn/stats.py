@@ -22,7 +22,7 @@ SMOKE = 7  # fewer pairs are a smoke test: no exact test of signs can reach a lo
 POWER = 0.8
 MOST_SEEDS = 1000  # to look for; train.py takes no more
 
-DIRECTIONS = ("more", "less", "either", "no_worse", "at_most")
+DIRECTIONS = ("more", "less", "no_worse", "at_most")
 REPRODUCED, CONTRADICTED = "reproduced", "contradicted"
 INCONCLUSIVE, NOT_RUN, NO_VERDICT = "inconclusive", "not run", "no verdict"
 INSIDE, OUTSIDE = "inside", "outside"
@@ -174,16 +174,11 @@ def too_small_p(values, direction: str, smallest: float) -> float:
     """Returns the p of a t-test against an effect of at least `smallest`.
 
     A small p says that the effect is smaller. values (n,): differences. direction: `more` tests
-    that their mean is below `smallest`; `less` tests that their mean is above -smallest; `either`
-    tests both. The p is doubled, as the tests of effects have two sides. Fewer than two values give
-    NaN.
+    that their mean is below `smallest`; `less` tests that their mean is above -smallest. The p is
+    doubled, as the tests of effects have two sides. Fewer than two values give NaN.
     """
     values = np.asarray(values, float)
-    if direction == "less":
-        return too_small_p(-values, "more", smallest)
-    p = _below_p(values, smallest)
-    if direction == "either":
-        p = max(p, _below_p(-values, smallest))
+    p = _below_p(-values if direction == "less" else values, smallest)
     return float(np.minimum(1, 2 * p))
 
 
@@ -214,14 +209,12 @@ def verdict(found: Estimate, p: Adjusted, direction: str, precise: float, minimu
     effect is there at the level of a look. It is contradicted where the interval reaches 0, the
     effect is smaller than the smallest effect of interest at the same level, and half of the
     interval is at most `precise` wide: a wider interval decides nothing, as it may be a bad draw.
-    `less` mirrors `more`. `either` states a difference of whatever sign. `no_worse` states that the
-    difference lies above minus a margin: p.effect is the p of this test, and p.too_small the p that
-    the difference lies below.
+    `less` mirrors `more`. `no_worse` states that the difference lies above minus a margin: p.effect
+    is the p of this test, and p.too_small the p that the difference lies below.
     """
     if found.n < minimum or math.isnan(found.low):
         return INCONCLUSIVE
-    low = -found.high if direction == "less" else found.low
-    claimed = low > 0 or (direction == "either" and found.high < 0)
+    claimed = found.high < 0 if direction == "less" else found.low > 0
     if direction == "no_worse":  # its test alone says where the difference lies
         claimed = p.effect < LOOK
     if claimed:  # where only the adjustment stands against it, that does not contradict it

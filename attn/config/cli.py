@@ -200,7 +200,7 @@ def stop_at_once_next():
 
 
 # Signs in what the programs print, for a terminal whose encoding has none of them.
-ASCII = {"\N{MINUS SIGN}": "-", "…": "...", "“": '"', "”": '"', "≤": "<=", "≠": "!=", "±": "+-"}
+ASCII = {"\N{MINUS SIGN}": "-", "…": "...", "“": '"', "”": '"', "≤": "<=", "±": "+-"}
 
 
 def _in_ascii(error: UnicodeEncodeError) -> tuple[str, int]:

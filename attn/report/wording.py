@@ -92,8 +92,7 @@ def claimed(claim: Claim) -> str:
     elif claim.direction == "at_most":
         text = f"≤ {claim.margin:g}%"
     else:
-        sign = {"more": ">", "less": "<", "either": "≠"}[claim.direction]
-        text = f"{sign} {claim.against or 0:g}"
+        text = f"{'<' if claim.direction == 'less' else '>'} {claim.against or 0:g}"
     return text.replace("-", MINUS)
 
 

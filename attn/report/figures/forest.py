@@ -62,7 +62,7 @@ def _most(judged: list[Judged]) -> float:
     seeds, of another nine of ten seeds: a single seed, or the interval of two, would leave the
     others a dot.
     """
-    told = [(one.found.mean, *_bounds(one.claim), *_published(one)) for one in judged]
+    told = [(one.found.mean, _bound(one.claim), *_published(one)) for one in judged]
     for one in judged:
         decided = one.verdict in (REPRODUCED, CONTRADICTED)
         seeds = np.quantile(np.abs(one.differences), 1 if decided else 0.9)
@@ -82,8 +82,7 @@ def _forest_line(axis, y: int, one: Judged, most: float):
     axis.plot(found.mean, y, "o", color=colour, ms=6)
     for published in _published(one):
         axis.plot(published, y, "D", color="black", mfc="none", ms=6)
-    bounds = _bounds(claim)
-    axis.plot(bounds, np.full(len(bounds), y), "|", color=BOUND, ms=12, mew=1.5)
+    axis.plot(_bound(claim), y, "|", color=BOUND, ms=12, mew=1.5)
     where = {"xycoords": ("axes fraction", "data"), "va": "center"}
     axis.annotate(one.text, (1.01, y), **where, fontsize=8, color=colour)
 
@@ -92,11 +91,9 @@ def _published(one: Judged) -> list[float]:
     return [] if one.published is None else [one.published]
 
 
-def _bounds(claim: Claim) -> list[float]:
-    """Returns the smallest effect of interest on each claimed side, or -margin for no_worse."""
-    bound = claim.bound
-    sides = {"more": [bound], "less": [-bound], "either": [bound, -bound], "no_worse": [-bound]}
-    return sides[claim.direction]
+def _bound(claim: Claim) -> float:
+    """Returns the smallest effect of interest on the claimed side, or -margin for no_worse."""
+    return claim.bound if claim.direction == "more" else -claim.bound
 
 
 def _forest_legend(published: bool) -> list:
