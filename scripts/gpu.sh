@@ -53,9 +53,13 @@ limited() { # SECONDS COMMAND ...: as long as that, with a moment more for an en
 
 listed() { # every small file of every run, then the checkpoints of unfinished runs while they fit
     local folder small room=$((8 * 14 * 1024 * 1024)) size
-    small=$(find results/bench -type f && find runs/[!_]*/ -maxdepth 1 -type f ! -name '*.pt' ! -name 'events*' ! -name '.*' 2>/dev/null)
+    small=$(
+        find results/bench -type f
+        find runs/[!_]*/ -maxdepth 1 -type f ! -name '*.pt' ! -name 'events*' ! -name '.*' 2>/dev/null
+    )
+    [ -n "$small" ] || return 0
     echo "$small"
-    room=$((room - $(echo "$small" | xargs -r -d '\n' stat -c %s 2>/dev/null | awk '{s += $1} END {print s + 0}')))
+    room=$((room - $(echo "$small" | tar cz --ignore-failed-read --files-from - 2>/dev/null | wc -c)))
     for folder in $(ls -t -d runs/[!_]*/ 2>/dev/null); do
         [ ! -f "$folder/summary.json" ] && [ -f "$folder/checkpoint.pt" ] || continue
         size=$(stat -c %s "$folder/checkpoint.pt")

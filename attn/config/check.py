@@ -43,6 +43,12 @@ def check(cfg, fingerprint: str = "") -> Config:
     check_recipe(values.recipe)
     data = canonical(values.data, values.recipe)
     backbone = checked_arguments("backbone", values.backbone, BACKBONES)
+    shape = backbone.get("groups", 1), backbone.get("width_per_group", 64)
+    if backbone.get("pretrained") and shape != (1, 64):
+        raise UserError(
+            "backbone.groups={} backbone.width_per_group={}: torchvision's weights here are of 1 "
+            "and 64; leave pretrained=false".format(*shape)
+        )
     location, stages, blocks, attention = _placement(values)
     if location != "none":
         if attention["name"] not in MECHANISMS:

@@ -110,9 +110,9 @@ def check_all(words: list[str]) -> list[list[str]]:
     if "submitit_local" in launcher and choose_device(composed(every[0])).type == "cuda":
         check_local(_launcher(every[0]))
     for word in parsed(words):
-        if word.key_or_group in ("hydra.run.dir", "hydra.sweep.dir"):
-            for value in elements(word):
-                cli.check_writable(Path(value.strip("'\"")), word.input_line)
+        folder = word.key_or_group in ("hydra.run.dir", "hydra.sweep.dir")
+        if folder and not word.is_sweep_override():
+            cli.check_writable(Path(str(word.value())), word.input_line)
     for cfg in all_composed(every):
         cli.check_writable(Path(cfg.runs), f"runs={cfg.runs}")
         if not sweep:

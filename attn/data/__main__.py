@@ -7,7 +7,7 @@ found and nothing could be fetched.
 import sys
 
 from attn.config import cli
-from attn.config.sweep import composed
+from attn.config.sweep import composed, split
 from attn.config.words import check_words
 from attn.data import load
 from attn.errors import DataError, DataMissing
@@ -21,7 +21,7 @@ def main(words: list[str]):
     with cli.refusing():
         cli.register()
         check_words(words)
-        asked = composed(words).data
+        asked = composed(split(words)[0]).data
     try:
         data = load(asked.source, asked.root)
     except DataError as error:

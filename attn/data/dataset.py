@@ -121,13 +121,18 @@ def _fingerprint(arrays: dict[str, np.ndarray]) -> str:
 
 
 def subset(labels: torch.Tensor, count: int | None) -> torch.Tensor:
-    """Returns the positions of `count` images, a multiple of 10, the same number of every class.
+    """Returns the positions of `count` images, the same number of every class.
 
     Where count is None, returns the positions of all images. The choice depends on nothing but the
-    data. Raises DataError where there are too few images.
+    data. Raises DataError where there are too few images, or where count does not divide among the
+    classes.
     """
     if count is None:
         return torch.arange(len(labels))
+    if count < 1 or count % len(CLASSES):
+        raise DataError(
+            f"recipe.images={count}: it takes a multiple of {len(CLASSES)}, or null for all"
+        )
     each = count // len(CLASSES)
     chosen = []
     for label, name in enumerate(CLASSES):

@@ -7,7 +7,6 @@ import pandas as pd
 from attn import stats
 from attn.evidence.claims import Row, Table
 from attn.evidence.group import (
-    PAIR,
     Group,
     by_configuration,
     by_pair,
@@ -35,10 +34,10 @@ def accuracy(group: Group, table: Table) -> pd.DataFrame:
             entry = {"backbone": backbone, "model": label, **_summary(chosen, baseline)}
             if not table.elsewhere(group, backbone):
                 entry["published"] = row.published
-            entry["missing"] = "; ".join(missing(group, backbone, row, seeds, chosen))
+            entry["missing"] = "; ".join(missing(group, backbone, row, seeds))
             entry["runs"] = " ".join(chosen["run"])
             mine.append(entry)
-        rows += _mark_best(mine, group.runs)
+        rows += _mark_best(mine, [chosen for _, _, chosen in found])
     return pd.DataFrame(rows)
 
 
@@ -47,10 +46,12 @@ def configurations(group: Group) -> pd.DataFrame:
     rows = []
     for _, alike in with_best_epoch(group).groupby(["backbone", "data"], sort=True):
         baseline = one_configuration(alike[alike["location"] == "none"])
-        mine = []
-        for names, runs in by_configuration(alike):
-            mine.append({**names, **_summary(runs, baseline), "runs": " ".join(runs["run"])})
-        rows += _mark_best(mine, group.runs)
+        every = list(by_configuration(alike))
+        mine = [
+            {**names, **_summary(runs, baseline), "runs": " ".join(runs["run"])}
+            for names, runs in every
+        ]
+        rows += _mark_best(mine, [runs for _, runs in every])
     return pd.DataFrame(rows)
 
 
@@ -116,13 +117,11 @@ def _summary(runs: pd.DataFrame, baseline: pd.DataFrame) -> dict:
     return entry
 
 
-def _mark_best(entries: list[dict], runs: pd.DataFrame) -> list[dict]:
-    """Marks the best of some rows, and the rows that are not told apart from the best."""
-    accuracies = runs.set_index("run")[[*PAIR, "test_accuracy"]]
-    columns = {
-        i: by_pair(accuracies.loc[entry["runs"].split()], "test_accuracy")
-        for i, entry in enumerate(entries)
-        if entry["n"]
-    }
-    equals = stats.equals_of_best(pd.DataFrame(columns))
+def _mark_best(entries: list[dict], frames: list[pd.DataFrame]) -> list[dict]:
+    """Marks the best of some rows, and the rows that are not told apart from the best.
+
+    frames: the runs of each row.
+    """
+    accuracies = {i: by_pair(runs, "test_accuracy") for i, runs in enumerate(frames) if len(runs)}
+    equals = stats.equals_of_best(pd.DataFrame(accuracies))
     return [entry | {"best": i in equals} for i, entry in enumerate(entries)]

@@ -187,7 +187,7 @@ def values_of(group: str, text: str) -> dict:
     for word in changes:
         key, _, value = word.partition("=")
         try:
-            key, value = key.partition(".")[2], yaml.safe_load(value)
+            key, value = key.partition(".")[2], catalogue.parsed(value)
         except yaml.YAMLError:
             raise UserError(f"{word}: it cannot be read; a list is written [1,2]") from None
         if key not in values:

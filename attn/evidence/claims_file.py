@@ -97,7 +97,7 @@ def _table(entry: dict) -> Table:
     trained = _trained(table.id)
     for row in table.rows:
         _check_trained(row, trained, table.id)
-    if not isinstance(table.scores, dict):
+    if not isinstance(table.scores or {}, dict):
         raise ClaimError(f"scores={table.scores}: it takes a row and values")
     if table.scores:
         one_of("scores.row", table.scores.get("row"), models, ClaimError)
@@ -146,7 +146,7 @@ def _settings(row: Row, trained: dict[str, list[str]]):
         for key in sorted(changed | swept):
             name = key.partition(".")[2]
             if name in chosen and (row.location != "none" or group == "data"):
-                yield key, chosen[name], [yaml.safe_load(text) for text in trained.get(key, [])]
+                yield key, chosen[name], [catalogue.parsed(text) for text in trained.get(key, [])]
 
 
 def _stages(row: Row, trained: dict[str, list[str]]):
@@ -221,6 +221,8 @@ def _claim(entry: dict, tables: dict) -> Claim:
         raise ClaimError(f"direction={claim.direction}: at_most is for {', '.join(COST)} alone")
     if claim.direction == "at_most":
         _number("margin", claim.margin)
+        if claim.interaction:
+            raise ClaimError("interaction: it is of what is measured, not of what is counted")
         if claim.published is not None:
             raise ClaimError("published: costs are counted, and held against the margin")
         return claim

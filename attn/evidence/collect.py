@@ -9,7 +9,7 @@ import pandas as pd
 import yaml
 
 from attn.config.catalogue import recipe_key
-from attn.evidence.group import FRAMES, KEY, NAMES, ORDER, TRIMMED, Group, read_csv, trimmed
+from attn.evidence.group import FRAMES, KEY, NAMES, ORDER, Group, read_csv
 from attn.names import of_final_features, of_input_channels
 from attn.runs.files import UNREADABLE, read_arrays
 from attn.runs.folder import failure_of
@@ -158,7 +158,6 @@ def _group(read: list[_Read], unfinished: pd.DataFrame) -> Group:
         for name in FRAMES
         if name not in ("runs", "unfinished")
     }
-    frames |= {name: trimmed(name, frames[name], runs) for name in TRIMMED}
     arrays = {"pictures": {}}
     for name in runs.sort_values("seed").drop_duplicates("configuration")["run"]:
         arrays["pictures"] |= by_name[name].pictures

@@ -23,7 +23,6 @@ PAIR = ["environment", "seed"]  # what two runs that are compared have in common
 # The data files, but for runs.csv each with a column `run`.
 INSPECTED = ("importance", "classes", "swap", "frozen")
 FRAMES = ("runs", "epochs", "scores", "health", "stem", "unfinished", *INSPECTED)
-TRIMMED = ("scores", "classes")  # which would take megabytes
 ARRAYS = ("pictures", "predictions", "ranked")
 # What a CSV would read as numbers: a hash such as 12345678, stages such as 1.
 TEXTS = dict.fromkeys((*KEY[:-1], *CONFIGURATION, "settings", "commit", "reason"), str)
@@ -35,10 +34,10 @@ class Group:
 
     `runs` has a column `variant`, which tells a configuration from others of the same names.
     `epochs` has a row for each epoch. `scores` holds the scores of input channels at every epoch,
-    and of one seed those inside blocks at the last epoch. `health` holds what each run's gates
-    were at first and what they became. `stem` holds the norm of the first convolution's filters of
-    each input channel, where a run wrote it. `unfinished` holds the run folders without a result,
-    and the reasons.
+    and of one seed those of other places, but the final features, at the last epoch. `health` holds
+    what each run's gates were at first and what they became. `stem` holds the norm of the first
+    convolution's filters of each input channel, where a run wrote it. `unfinished` holds the run
+    folders without a result, and the reasons.
 
     Four frames come from the networks that were inspected. `importance` holds the accuracy that is
     lost without a channel. `classes` holds the scores by class at the last place, of one seed.
@@ -71,6 +70,8 @@ class Group:
         self.runs = self.runs.assign(
             environment=_environments(self.runs), variant=_variants(self.runs)
         )
+        self.scores = _trimmed("scores", self.scores, self.runs)
+        self.classes = _trimmed("classes", self.classes, self.runs)
 
     @property
     def key(self) -> tuple:
@@ -179,7 +180,6 @@ class Group:
             parts = [part for part in (mine, others) if not part.empty]
             frames[name] = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
         frames["runs"] = frames["runs"].sort_values(ORDER, ignore_index=True)
-        frames |= {name: trimmed(name, frames[name], frames["runs"]) for name in TRIMMED}
         arrays = {name: getattr(older, name) | getattr(self, name) for name in ARRAYS}
         known = set(frames["runs"]["run"])
         for name in ("predictions", "ranked"):
@@ -195,11 +195,11 @@ def _of_runs(frame: pd.DataFrame, runs: set[str]) -> pd.DataFrame:
     return frame if frame.empty else frame[frame["run"].isin(runs)]
 
 
-def trimmed(name: str, frame: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+def _trimmed(name: str, frame: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     """Returns the rows of each configuration's lowest seed that has rows in a frame.
 
     Of the frame `scores` the rows of input channels stay, of every seed, and those of the final
-    features go: `ranked` has them.
+    features go: `ranked` has them. All rows would take megabytes.
     """
     if frame.empty:
         return frame

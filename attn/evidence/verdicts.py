@@ -49,11 +49,10 @@ def _share_comparisons(judged: list[Judged]):
             one.same_as = "" if one is claims[0] else claims[0].claim.id
 
 
-def missing(group: Group, backbone: str, row: Row, expected=(), chosen=None) -> list[str]:
+def missing(group: Group, backbone: str, row: Row, expected=()) -> list[str]:
     """Returns for each reason a note on the seeds that a row has no result of.
 
-    The seeds are the expected seeds and those of unfinished runs. chosen: the row's runs, where the
-    row has several configurations; by default those of its largest configuration.
+    The seeds are the expected seeds and those of unfinished runs.
     """
     notes = {}
     if len(group.unfinished):
@@ -61,7 +60,7 @@ def missing(group: Group, backbone: str, row: Row, expected=(), chosen=None) -> 
         for run in mine.itertuples():
             notes[run.seed] = f"failed ({run.reason})" if run.state == "failed" else run.state
     every = row.of(group.runs[group.runs["backbone"] == backbone])
-    done = set((one_configuration(every) if chosen is None else chosen)["seed"])
+    done = set(one_configuration(every)["seed"])
     for seed in set(every["seed"]) - done:
         notes[seed] = "of another configuration"
     reasons = {}

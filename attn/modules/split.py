@@ -25,8 +25,9 @@ class Split(nn.Module):
     With radix 1 the softmax is a sigmoid.
     Score: the shares a, (B, radix, C): how much of each channel comes from each split; they add
     up to 1 (radix 1: a gate in (0, 1)), and tables show the last.
-    Raises ValueError where radix, cardinality or reduction is below 1, or where radix times
-    cardinality does not divide the channels; CannotStand on a grouped convolution.
+    Raises ValueError where radix, cardinality or reduction is below 1, where radix times
+    cardinality does not divide the channels, or where cardinality does not divide the hidden width.
+    Raises CannotStand on a grouped convolution, and with several cardinalities on a depthwise one.
     """
 
     seam = "conv"

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from attn.modules.cbam import ChannelAttention
-from attn.modules.numeric import full, full_precision, gated
+from attn.modules.numeric import full_precision, gated
 from attn.network.scores import Scores
 
 
@@ -77,6 +77,6 @@ class Constant(nn.Module):
         self.scores = Scores()
 
     def forward(self, x):  # (B, C, H, W)
-        with full_precision(x):
-            s = full(x).new_full((len(x), self.channels, 1, 1), self.value)
+        shape = len(x), self.channels, 1, 1
+        s = x.new_full(shape, self.value, dtype=torch.promote_types(x.dtype, torch.float32))
         return gated(x, self.scores(s))

@@ -6,22 +6,16 @@ import torch
 import torchvision
 
 from attn.config.schema import Config
-from attn.errors import DataError, UserError
+from attn.errors import DataError
 
 
 def weights(config: Config) -> dict | None:
     """Returns the backbone's state_dict, fetched once; None where the configuration asks for none.
 
-    Raises DataError where the state_dict cannot be fetched, with the place for a copy, and
-    UserError for a network whose convolutions are grouped: torchvision's weights are not its own.
+    Raises DataError where the state_dict cannot be fetched, with the place for a copy.
     """
     if not config.backbone.get("pretrained"):
         return None
-    if (groups := config.backbone.get("groups", 1)) > 1:
-        raise UserError(
-            f"backbone.groups={groups}: torchvision's weights here are of groups=1; "
-            "leave pretrained=false"
-        )
     chosen = torchvision.models.get_model_weights(config.backbone["name"]).DEFAULT
     try:
         return chosen.get_state_dict(progress=False, check_hash=True)

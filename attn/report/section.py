@@ -129,20 +129,22 @@ def write_verdicts(sections: list[Section], claims: list[Claim], out: Path):
         float_format="%.6g",
     )
     parts = sorted(parts, key=lambda part: all(one.verdict == NOT_RUN for one in part[1]))
-    text = "".join(f"### {title}\n\n{_in_markdown(judged)}\n" for title, judged in parts)
-    text += "### The claims\n\n"
-    text += _listed({one.claim.id: one.claim.statement for _, judged in parts for one in judged})
-    write(out / "verdicts.md", f"{text}\n### The columns\n\n{_listed(wording.LEGEND)}")
+    claims = {one.claim.id: wording.stated(one.claim) for _, judged in parts for one in judged}
+    texts = {title: _in_markdown(judged) for title, judged in parts}
+    texts |= {"The claims": _listed(claims), "The columns": _listed(wording.LEGEND)}
+    write(out / "verdicts.md", "\n".join(f"### {title}\n\n{t}" for title, t in texts.items()))
 
 
 def _in_markdown(judged: list[Judged]) -> str:
     """Returns a table of the claims that were run, and a list of the commands that run the rest."""
     run = [one for one in judged if one.verdict != NOT_RUN]
     words = wording.shown(run)
-    text = formats.markdown(words.loc[:, words.ne("").any()]) if run else ""
-    for (command, *notes), claims in wording.to_run(judged).items():
-        text += f"\n- `{command}` for {'; '.join([', '.join(claims), *notes])}"
-    return text
+    table = formats.markdown(words.loc[:, words.ne("").any()]) if run else ""
+    commands = "".join(
+        f"- `{command}` for {'; '.join([', '.join(claims), *notes])}\n"
+        for (command, *notes), claims in wording.to_run(judged).items()
+    )
+    return "\n".join(filter(None, [table, commands]))
 
 
 def _listed(terms: dict[str, str]) -> str:

@@ -73,9 +73,9 @@ ACCURACIES = (
     "To baseline: differences to {baseline}, over the seeds that both have in one environment; "
     "means of rows with other seeds do not compare. Of the best epoch: the mean of each run's "
     "highest test accuracy, which is chosen on the test set. One run of ours: the 95% prediction "
-    "interval for one more run, against which a published run is held. Bold, where every row has "
-    f"at least {stats.SMOKE} seeds: the best, and what is not told apart from it. Training: mean "
-    "seconds of a run; of runs that train together on a GPU, their shares."
+    "interval for one more run, against which a published run is held. Bold, where every row that "
+    f"was run has at least {stats.SMOKE} seeds: the best, and what is not told apart from it. "
+    "Training: mean seconds of a run; of runs that train together on a GPU, their shares."
 )
 
 

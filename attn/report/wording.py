@@ -18,6 +18,7 @@ LEGEND = {
     "costs the margin",
     "published, one run": "the published difference, which is of one run each, and where the "
     "difference of one run each of ours lies (95% prediction interval)",
+    "published number lies": "inside or outside this interval",
     "r": "the correlation of treatment and control over seeds; of an interaction that of its two "
     "differences",
     "P": "the share of seeds in which the treatment is above the control, of an interaction the "
@@ -94,6 +95,13 @@ def claimed(claim: Claim) -> str:
     else:
         text = f"{'<' if claim.direction == 'less' else '>'} {claim.against or 0:g}"
     return text.replace("-", MINUS)
+
+
+def stated(claim: Claim) -> str:
+    """Returns what a claim says, where its number lies by that, and the published number."""
+    known = claim.published is not None
+    number = f", published {_value(claim, claim.target)}" if known else ""
+    return f"{claim.statement} Claimed: {claimed(claim)}, bound {bound(claim)}{number}"
 
 
 def bound(claim: Claim) -> str:

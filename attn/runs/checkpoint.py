@@ -33,8 +33,7 @@ def save(folder: Path, state: dict):
     lines = [f"{_checksum(data)} {state['run']['epochs']}", *earlier]
     write(folder / CHECKSUMS, "\n".join(lines) + "\n")
     current = folder / NAME
-    # A damaged checkpoint must not take the place of the whole checkpoint before it.
-    if current.exists() and _checksum(current.read_bytes()) in _checksums(folder):
+    if current.exists():
         os.replace(current, folder / PREVIOUS)
     write(current, data)
 
@@ -60,6 +59,14 @@ def load(folder: Path, complain=print) -> dict | None:
         instead = "nothing is left of the run" if path == paths[-1] else "taking the one before it"
         complain(f"{path} is damaged (its checksum is wrong); {instead}")
     return None
+
+
+def discard_damaged(folder: Path):
+    """Removes checkpoints that are not whole: `save` would put one in the place of a whole one."""
+    checksums = _checksums(folder)
+    for path in (folder / name for name in COPIES):
+        if path.exists() and _checksum(path.read_bytes()) not in checksums:
+            path.unlink()
 
 
 def _state(path: Path, data: bytes) -> dict:

@@ -195,6 +195,7 @@ class Run:
             if self.accuracy is not None:  # nothing could be written again
                 raise RunError(f"{self.damage}; there is no whole {checkpoint.NAME}")
             return None
+        checkpoint.discard_damaged(self.folder)
         mark = state.get("run", {})
         mine = {"key": self.config.key, "seed": self.seed, "device": device}
         for name, value in mine.items():

@@ -60,8 +60,8 @@ def load_run(path: Path | str, device: torch.device = CPU) -> Predictor:
 def read_run(path: Path):
     """Returns (configuration, seed, checkpoint) of a run folder, or of the checkpoint in it.
 
-    The checkpoint of a network of the zoo holds `run` and `network` alone. Raises RunError where a
-    file cannot be read, or where the files do not belong together.
+    The checkpoint of a network of the zoo holds `run`, `network` and `precision` alone. Raises
+    RunError where a file cannot be read, or where the files do not belong together.
     """
     if not path.exists():
         raise RunError(f"{path}: there is no such run folder")

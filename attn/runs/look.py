@@ -142,7 +142,7 @@ def inspect_all(root: Path, device: torch.device):
     The report then has the networks' class scores, maps and importances, and what the scores
     follow.
     """
-    known = {}
+    known, missing = {}, {}  # missing: data that was looked for once, and is not here
     waiting = [
         path.parent
         for path in sorted(root.glob(f"*/{checkpoint.NAME}"))
@@ -151,10 +151,12 @@ def inspect_all(root: Path, device: torch.device):
     for folder in tqdm(waiting, desc="inspecting", unit="network"):
         try:
             config, seed, state = read_run(folder)
+            if error := missing.get((config.data.source, config.data.root)):
+                raise error
             predictor, data = predictor_of(config, seed, state, device)
-        except DataMissing:  # of this network, and so of all
-            raise
         except UserError as error:
+            if isinstance(error, DataMissing):
+                missing[config.data.source, config.data.root] = error
             tqdm.write(f"not inspected: {folder.name}: {error}")
             continue
         if data.fingerprint != config.fingerprint:

@@ -14,6 +14,7 @@ import torch
 
 from attn.errors import RunError
 from attn.runs.files import UNREADABLE, read_arrays, write_arrays
+from attn.runs.whole import reading
 
 NAME = "weights.npz"
 MARK = "run"  # the entry that says of which run the weights are
@@ -46,7 +47,7 @@ def load(folder: Path) -> dict:
     """Returns the part of a checkpoint that an evaluation needs: `run`, `network`, `precision`.
 
     The weights are in single precision. `precision` is that in which the run computed. Raises
-    RunError where weights.npz cannot be read.
+    RunError where weights.npz or summary.json cannot be read.
     """
     path = folder / NAME
     try:
@@ -55,10 +56,11 @@ def load(folder: Path) -> dict:
         network = {name: _single(torch.from_numpy(array)) for name, array in arrays.items()}
         if lacking := {"key", "epochs"} - run.keys():
             raise ValueError(f"it does not say the run's {' and '.join(sorted(lacking))}")
-        precision = json.loads((folder / "summary.json").read_text())["precision"]
     except UNREADABLE as error:
         reason = " ".join(str(error).split())
         raise RunError(f"{path} is damaged ({reason}); fetch it again") from None
+    with reading("summary.json", "fetch it again"):
+        precision = json.loads((folder / "summary.json").read_text())["precision"]
     return {"run": run, "network": network, "precision": precision}
 
 

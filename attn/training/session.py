@@ -105,7 +105,7 @@ class Claim:
     """A run whose folder this process has locked.
 
     state: the checkpoint from which the run goes on, or None. over: whether the run is finished or
-    has failed. together: how many runs of this process hold memory of the device.
+    has failed. together: how many runs this process began to train together.
     """
 
     def __init__(self, run: Run, tell, device: torch.device):

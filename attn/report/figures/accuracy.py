@@ -110,7 +110,7 @@ def _curves(panel, epochs, rows):
         wide, (line, colour) = _by_epoch(epochs, runs), (style["linestyle"], style["color"])
         panel.plot(wide.index, wide, line, color=colour, linewidth=0.5, alpha=0.25)
         band = [stats.estimate(row.dropna()) for _, row in wide.iterrows()]
-        if len(runs) > 2:  # two seeds' interval is wider than any accuracy
+        if wide.shape[1] > 2:  # two seeds' interval is wider than any accuracy
             low, high = [e.low for e in band], [e.high for e in band]
             panel.fill_between(wide.index, low, high, color=colour, alpha=0.12, linewidth=0)
         label, means = f"{label} (n={len(runs)})", [e.mean for e in band]

@@ -58,15 +58,15 @@ def _forest_panel(axis, judged: list[Judged], unit: str):
 def _most(judged: list[Judged]) -> float:
     """Returns what a panel shows on either side of 0.
 
-    That is every mean, bound and published number; of a claim that is decided its interval and all
-    seeds, of another nine of ten seeds: a single seed, or the interval of two, would leave the
-    others a dot.
+    That is every mean, bound and published number; of decided claims the intervals and all seeds,
+    of the others nine of ten seeds: a single seed, or the interval of two, would leave the others a
+    dot.
     """
     told = [(one.found.mean, _bound(one.claim), *_published(one)) for one in judged]
-    for one in judged:
-        decided = one.verdict in (REPRODUCED, CONTRADICTED)
-        seeds = np.quantile(np.abs(one.differences), 1 if decided else 0.9)
-        told.append((seeds, one.found.low, one.found.high) if decided else (seeds,))
+    decided = [one for one in judged if one.verdict in (REPRODUCED, CONTRADICTED)]
+    told += [(one.found.low, one.found.high, *one.differences) for one in decided]
+    seeds = [np.abs(one.differences) for one in judged if one not in decided]
+    told += [(np.quantile(np.concatenate(seeds), 0.9),)] if seeds else []
     return max(abs(value) for values in told for value in values)
 
 

@@ -11,6 +11,7 @@ import torch
 from torchvision.datasets import CIFAR10
 
 from attn.data import dataset, decode, load, sources, subset
+from attn.data.__main__ import main
 from attn.data.inputs import MEAN
 from attn.errors import DataError, DataMissing
 from attn.tests.conftest import needs_cifar10
@@ -269,6 +270,13 @@ def test_subset_is_stratified_and_fixed():
     assert subset(labels, None).equal(torch.arange(500))
     with pytest.raises(DataError, match=r"images=1000 asks for 100 .* has 50 of class airplane"):
         subset(labels, 1000)
+    with pytest.raises(DataError, match=r"recipe\.images=15: it takes a multiple of 10"):
+        subset(labels, 15)
+
+
+def test_the_data_is_found_by_all_words_that_train_takes(capsys):
+    main(["-m", "location=none,first", "data.source=synthetic"])
+    assert capsys.readouterr().out.startswith("SYNTHETIC images, not CIFAR-10: 10,000 train, 2,000")
 
 
 @needs_cifar10

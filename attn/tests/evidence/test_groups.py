@@ -166,3 +166,20 @@ def test_a_mechanism_whose_yaml_was_edited_between_rows_is_named(tmp_path):
     assert "se: attention.reduction is 4 and 8, as its YAML was edited between runs" in [
         note for note in found.missing if "YAML" in note
     ]
+
+
+def test_scores_are_of_one_seed_but_at_the_input_and_not_of_the_final_features(tmp_path):
+    inside = ATTENDED | {"location": "per_block", "configuration": "c5", "data": "rgb"}
+    last = ATTENDED | {"location": "last", "configuration": "c6", "data": "rgb"}
+    for seed in (3, 1):
+        run(tmp_path, seed, 0.8, scores=SCORES, **ATTENDED)
+        for words, name in ((inside, "layer1.0.seams.refine"), (last, "seams.features")):
+            path = run(tmp_path, seed, 0.8, scores=SCORES, **words) / "scores.csv"
+            path.write_text(path.read_text().replace("seams.input", name))
+    group = group_of(tmp_path)
+    lower, upper = (group.without(set(group.runs["run"][group.runs["seed"] == s])) for s in (3, 1))
+    for kept in (group, upper.joined(lower)):
+        seeds = kept.scores.merge(kept.runs, on="run").groupby("module")["seed"].unique()
+        found = {module: sorted(of) for module, of in seeds.items()}
+        assert found == {"seams.input": [1, 3], "layer1.0.seams.refine": [1]}
+        assert len(kept.ranked) == 2

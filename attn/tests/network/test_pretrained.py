@@ -58,8 +58,8 @@ def test_a_stem_of_another_size_is_drawn(imagenet):
 
 def test_grouped_convolutions_have_no_pretrained_weights():
     words = "backbone=resnet50", "backbone.groups=32", "backbone.width_per_group=4"
-    with pytest.raises(UserError, match=r"groups=32: torchvision's weights here are of"):
-        pretrained.weights(configuration(*words, PRETRAINED))
+    with pytest.raises(UserError, match="width_per_group=4: torchvision's weights here are of 1"):
+        configuration(*words, PRETRAINED)
 
 
 def test_pretrained_is_another_configuration_and_off_by_default():

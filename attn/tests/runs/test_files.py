@@ -111,10 +111,11 @@ def test_a_damaged_checkpoint_does_not_take_the_place_of_the_whole_one(tmp_path,
             raise OSError("No space left on device")
         files.write(path, data)
 
+    checkpoint.discard_damaged(tmp_path)  # as a run does that goes on
     monkeypatch.setattr(checkpoint, "write", full)
     with pytest.raises(OSError, match="No space"):
         checkpoint.save(tmp_path, state(3))
-    assert loaded(tmp_path, complain=lambda text: None) == 1
+    assert loaded(tmp_path) == 1
 
 
 def test_a_crash_at_any_write_of_a_checkpoint_leaves_one_to_load(tmp_path, monkeypatch):
