@@ -31,9 +31,9 @@ NEAR = 0.1  # points
 ABOUT = """\
 # Trained networks in half precision
 
-`python eval.py checkpoint=results/zoo/NAME` shows a network's accuracy by class. Where the network has
-them, it also shows its scores at every place, the swap of colour and noise channels, and its frozen
-gates. Nothing is trained for it.
+`python eval.py checkpoint=results/zoo/NAME` shows a network's accuracy by class. Where the network
+has them, it also shows its scores at every place, the swap of colour and noise channels, and its
+frozen gates. Nothing is trained for it.
 In Python `attn.load_run("results/zoo/NAME")` is the network with its test images.
 
 Weights of several dimensions are in half precision, all others in single precision. `weights.npz`
