@@ -12,8 +12,8 @@ from attn.evidence.group import (
     by_pair,
     estimate_columns,
     one_configuration,
-    with_variant,
 )
+from attn.evidence.variants import with_variant
 from attn.evidence.verdicts import missing
 
 

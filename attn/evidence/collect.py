@@ -9,10 +9,10 @@ import pandas as pd
 import yaml
 
 from attn.config.catalogue import recipe_key
-from attn.evidence.group import FRAMES, KEY, NAMES, ORDER, Group, read_csv
+from attn.evidence.group import FRAMES, KEY, ORDER, Group, read_csv
+from attn.evidence.variants import NAMES
 from attn.names import of_final_features, of_input_channels
-from attn.runs.files import UNREADABLE, read_arrays
-from attn.runs.folder import failure_of
+from attn.runs.files import UNREADABLE, failure_of, read_arrays
 from attn.runs.whole import (
     AGAIN,
     Damaged,
@@ -36,7 +36,7 @@ SEEN = {
 }
 
 
-AGAIN_SEEN = "delete it, and eval.py checkpoint=all makes it again"
+LOOK_AGAIN = "delete it, and eval.py checkpoint=all makes it again"
 
 
 @dataclass
@@ -95,7 +95,7 @@ def _finished(folder: Path) -> _Read:
     if len(stem := _rows(folder, "stem.csv")):
         frames["stem"] = stem[["channel", "norm"]]
     for name, columns in SEEN.items():
-        with reading(f"{name}.csv", AGAIN_SEEN):
+        with reading(f"{name}.csv", LOOK_AGAIN):
             rows = _rows(folder, f"{name}.csv")
             if len(rows):
                 rows = rows[columns]  # KeyError where one is missing
@@ -108,7 +108,7 @@ def _finished(folder: Path) -> _Read:
     pictures, key = {}, summary["configuration"]
     if example is not None and len(scores) and scores["module"].map(of_input_channels).any():
         pictures[f"example/{key}"] = example
-    with reading("maps.npz", AGAIN_SEEN):
+    with reading("maps.npz", LOOK_AGAIN):
         path = folder / "maps.npz"
         maps = read_arrays(path) if path.exists() else {}
         pictures |= {f"maps/{key}/{name}": array for name, array in maps.items()}

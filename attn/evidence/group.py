@@ -1,20 +1,19 @@
 """Runs that may be compared, as the data files that all tables, figures and verdicts come from."""
 
-from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from attn.names import SOURCES, of_final_features, of_input_channels, restriction
+from attn.evidence.variants import NAMES, variants
+from attn.names import SOURCES, of_final_features, of_input_channels
 from attn.runs.environment import of_older
 from attn.runs.files import read_arrays, write_arrays, write_csv
 from attn.runs.whole import results
 from attn.stats import Estimate
 
 KEY = ["recipe", "recipe_key", "source", "fingerprint", "numerics"]  # never mixed in a table
-NAMES = ["backbone", "data", "location", "stages", "attention"]
 ORDER = [*NAMES, "configuration", "seed"]
 CONFIGURATION = [*NAMES, "configuration", "variant"]
 WHOLE = (50_000, 10_000)  # CIFAR-10's images for training and testing
@@ -68,10 +67,14 @@ class Group:
 
     def __post_init__(self):
         self.runs = self.runs.assign(
-            environment=_environments(self.runs), variant=_variants(self.runs)
+            environment=_environments(self.runs), variant=variants(self.runs)
         )
-        self.scores = _trimmed("scores", self.scores, self.runs)
-        self.classes = _trimmed("classes", self.classes, self.runs)
+        if len(self.classes):  # all rows would take megabytes
+            self.classes = self.classes[_of_lowest_seed(self.classes, self.runs)]
+        if len(self.scores):  # `ranked` has those of the final features
+            modules, lowest = self.scores["module"], _of_lowest_seed(self.scores, self.runs)
+            elsewhere = lowest & ~modules.map(of_final_features)
+            self.scores = self.scores[elsewhere | modules.map(of_input_channels)]
 
     @property
     def key(self) -> tuple:
@@ -195,20 +198,10 @@ def _of_runs(frame: pd.DataFrame, runs: set[str]) -> pd.DataFrame:
     return frame if frame.empty else frame[frame["run"].isin(runs)]
 
 
-def _trimmed(name: str, frame: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
-    """Returns the rows of each configuration's lowest seed that has rows in a frame.
-
-    Of the frame `scores` the rows of input channels stay, of every seed, and those of the final
-    features go: `ranked` has them. All rows would take megabytes.
-    """
-    if frame.empty:
-        return frame
+def _of_lowest_seed(frame: pd.DataFrame, runs: pd.DataFrame) -> pd.Series:
+    """Returns whether each row is of its configuration's lowest seed that has rows."""
     having = runs[runs["run"].isin(frame["run"])].sort_values("seed")
-    kept = frame["run"].isin(having.drop_duplicates("configuration")["run"])
-    if name == "scores":
-        kept &= ~frame["module"].map(of_final_features)
-        kept |= frame["module"].map(of_input_channels)
-    return frame[kept]
+    return frame["run"].isin(having.drop_duplicates("configuration")["run"])
 
 
 def by_pair(runs: pd.DataFrame, column: str) -> pd.Series:
@@ -246,51 +239,6 @@ def _environments(runs: pd.DataFrame) -> pd.Series:
     known = runs.get("environment", pd.Series(index=runs.index, dtype=object))
     older = [of_older(run) for run in runs.to_dict("records")]
     return known.where(known.notna(), pd.Series(older, index=runs.index))
-
-
-def with_variant(name: str, variant: str) -> str:
-    return f"{name} [{variant}]" if variant else name
-
-
-def called(run) -> str:
-    """Returns what a configuration is called beside others of its backbone, place and data.
-
-    run: a row of a frame, a Series or a dictionary.
-    """
-    return with_variant(run["attention"] + restriction(run["stages"]), run["variant"])
-
-
-def called_with_data(run) -> str:
-    return called(run) + ("" if run["data"] == "rgb" else f", {run['data']}")
-
-
-def _variants(runs: pd.DataFrame) -> pd.Series:
-    """Returns for each run the words that tell its configuration from others of the same names."""
-    words = pd.Series("", index=runs.index)
-    for _, alike in runs.groupby(NAMES):
-        if alike["configuration"].nunique() > 1:
-            words[alike.index] = alike["configuration"].map(_told_apart(alike))
-    return words
-
-
-def _told_apart(alike: pd.DataFrame) -> dict[str, str]:
-    """Returns for each configuration the words that tell it from others of the same names.
-
-    The words have the configuration's hash only where nothing else is known of a difference.
-    """
-    firsts = alike.drop_duplicates("configuration").to_dict("records")
-    words = {run["configuration"]: _differing(run) for run in firsts}
-    counts = Counter(words.values())
-    return {
-        key: text if counts[text] == 1 else f"{text}, configuration {key}".lstrip(", ")
-        for key, text in words.items()
-    }
-
-
-def _differing(run: dict) -> str:
-    strict = run.get("strict") == True  # noqa: E712 (numpy's, or NaN where runs are older)
-    words = ["strict" if strict else "", run.get("settings")]
-    return ", ".join(word for word in words if isinstance(word, str) and word)
 
 
 def published(root: Path) -> list[Group]:

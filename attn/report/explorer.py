@@ -6,8 +6,9 @@ import pandas as pd
 
 from attn import stats
 from attn.evidence import accuracies
-from attn.evidence.group import Group, called
+from attn.evidence.group import Group
 from attn.evidence.scores import end_scores
+from attn.evidence.variants import called
 from attn.names import channel_name
 from attn.report.figures.channels import as_png
 from attn.report.page import command_of, png_data, rendered

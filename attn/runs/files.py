@@ -144,3 +144,14 @@ def last_row(path: Path) -> dict[str, str]:
         return {}
     with path.open(newline="") as file:
         return [{}, *csv.DictReader(file)][-1]
+
+
+def failure_of(folder: Path) -> str:
+    """Returns the first line of the reason why a run failed; empty for no failure."""
+    error = folder / "error.txt"
+    if not error.exists():
+        return ""
+    try:
+        return error.read_text().partition("\n")[0] or "error.txt says nothing"
+    except UNREADABLE:
+        return "error.txt cannot be read"

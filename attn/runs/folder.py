@@ -31,17 +31,6 @@ OF_THE_NETWORK = ("predictions.npz", "stem.csv")
 OF_THE_NETWORK += ("swap.csv", "frozen.csv", "importance.csv", "classes.csv", "maps.npz")
 
 
-def failure_of(folder: Path) -> str:
-    """Returns the first line of the reason why a run failed; empty for no failure."""
-    error = folder / "error.txt"
-    if not error.exists():
-        return ""
-    try:
-        return error.read_text().partition("\n")[0] or "error.txt says nothing"
-    except files.UNREADABLE:
-        return "error.txt cannot be read"
-
-
 @dataclass
 class Run:
     config: Config
@@ -119,7 +108,7 @@ class Run:
 
     @property
     def failure(self) -> str:
-        return failure_of(self.folder)
+        return files.failure_of(self.folder)
 
     @property
     def holder(self) -> str:

@@ -10,7 +10,8 @@ import pandas as pd
 from attn import stats
 from attn.evidence.accuracies import configurations_of
 from attn.evidence.claims import Table
-from attn.evidence.group import Group, called
+from attn.evidence.group import Group
+from attn.evidence.variants import called
 from attn.names import CLASSES, labels_in_order
 from attn.report.figures.style import LINES, finish, look, whole_numbers
 

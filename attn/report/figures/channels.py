@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from attn.evidence.claims import Table, values_of
-from attn.evidence.group import CONFIGURATION, Group, with_variant
+from attn.evidence.group import CONFIGURATION, Group
+from attn.evidence.variants import with_variant
 from attn.names import COLOURS, POST_IMAGES, channel_name, of_input_channels
 from attn.report.figures.style import channel_colour, finish, look, whole_numbers
 

@@ -8,7 +8,8 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 from attn.evidence import frozen
-from attn.evidence.group import CONFIGURATION, Group, called_with_data, with_variant
+from attn.evidence.group import CONFIGURATION, Group
+from attn.evidence.variants import called_with_data, with_variant
 from attn.names import CLASSES, COLOURS, channel_name, of_input_channels
 from attn.report.figures.style import channel_colour, finish, look
 

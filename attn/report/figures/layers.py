@@ -7,7 +7,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from attn.evidence.group import CONFIGURATION, Group, called_with_data, with_variant
+from attn.evidence.group import CONFIGURATION, Group
+from attn.evidence.variants import called_with_data, with_variant
 from attn.report.figures.style import LINES, NOISE, finish, look
 
 WIDE = 512  # pixels of a heat map's row

@@ -9,8 +9,9 @@ import pandas as pd
 
 from attn import stats
 from attn.evidence import blocks
-from attn.evidence.group import Group, with_variant
+from attn.evidence.group import Group
 from attn.evidence.placement import PLACES, differences, medians
+from attn.evidence.variants import with_variant
 from attn.names import restriction
 from attn.report.figures.style import finish, look, whole_numbers
 from attn.report.formats import counted, number
