@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # What waits for a GPU. First a smoke test, which chooses how the runs compute; then the runs of the post's
-# two tables with 2 seeds, with 5 and with 10; then the GPU tests, a profile, the benchmark, the memory
-# formats and what the other claims take. After each phase all is packed into at most 8 files of 15 MB, with
-# the checkpoints of unfinished runs as far as they fit. What is done is not done again: unpack the files in
-# the repository's root of any machine, and the next call goes on there.
+# two tables with 2 seeds, a minute that times seeds as streams and stacked in one network, and the tables
+# with 5 and with 10; then the GPU tests, a profile, the benchmark, the memory formats and what the other
+# claims take. After each phase all is packed into at most 8 files of 15 MB, with the checkpoints of
+# unfinished runs as far as they fit. What is done is not done again: unpack the files in the repository's
+# root of any machine, and the next call goes on there.
 #   bash scripts/gpu.sh [--seconds N] [--out FOLDER]     (540 seconds; runs/_packed)
 #   cat runs.tar.gz.* | tar xz
 # PYTHON=python3 uses that interpreter with what is installed there, instead of .venv.
@@ -137,6 +138,10 @@ train() { # WORDS ...: an experiment; fails where the time is up
     phase "experiment=$*" "$(left)" "$PYTHON" train.py "experiment=$1" "${@:2}" device=cuda compile="$compile"
 }
 
+tables() { # SEEDS: the post's two
+    train accuracy "seeds=$1" && train noise data=rgb_noise "seeds=$1"
+}
+
 tests() {
     local code log cut=
     # Another machine need not test the same code again.
@@ -157,9 +162,12 @@ measured() { compgen -G "results/bench/nvidia*/$1" >/dev/null; }
 [ -s "$how" ] || choose
 read -r capture compile <"$how"
 export ATTN_CAPTURE=$capture
-for seeds in 2 5 10; do
-    train accuracy "seeds=$seeds" && train noise data=rgb_noise "seeds=$seeds" || break
-done
+tables 2 && {
+    # Early and short: it decides how seeds should train together, while there is a GPU to go on with.
+    [ "$(left)" -lt $((seconds / 9)) ] || measured stacked.md ||
+        phase "seeds as streams and stacked" $((seconds / 9)) "$PYTHON" scripts/stacked.py
+    tables 5 && tables 10
+}
 [ "$(left)" -lt $((seconds / 9)) ] || tests
 [ "$(left)" -lt $((seconds / 9)) ] || measured profile.md ||
     phase "a profile" "$(left)" "$PYTHON" scripts/step_profile.py compile="$compile"

@@ -12,8 +12,11 @@ import time
 
 import pandas as pd
 import pytest
+import torch
 
+from attn.config.sweep import configuration
 from attn.tests.conftest import ROOT, program
+from attn.tests.trainers import SMALL, trainer
 
 TINY = ["recipe.images=160", "recipe.test_images=100", "recipe.epochs=1"]
 NO_NETWORK = dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:9")
@@ -155,7 +158,12 @@ def test_gpu_script_brings_both_tables_home_then_the_rest(copy, tmp_path):
     assert done.returncode == 0, done.stderr
     assert count(names, "accuracy") == count(names, "noise") == 20
     order = ["runs=runs/_smoke", "experiment=accuracy seeds=2", "experiment=noise data=rgb_noise s"]
-    order += ["experiment=accuracy seeds=5", "experiment=accuracy seeds=10", "-m pytest"]
+    order += [
+        "stacked.py",
+        "experiment=accuracy seeds=5",
+        "experiment=accuracy seeds=10",
+        "-m pytest",
+    ]
     order += ["step_profile.py", "bench.py", "memory_format.py", "train.py experiment=controls"]
     at = 0
     for call in [*order, "eval.py checkpoint=all"]:
@@ -241,9 +249,10 @@ def test_the_benchmark_measures_resumes_and_stops(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_profile_and_the_memory_formats_are_measured(copy):
+def test_the_profile_the_memory_formats_and_stacked_seeds_are_measured(copy):
     shutil.rmtree(copy / "results" / "bench")
     few = {"step_profile": "recipe.images=80", "memory_format": "recipe.images=20"}
+    few |= {"stacked": "recipe.images=20"}
     for name, images in few.items():
         words = ["data.source=synthetic", "device=cpu", "recipe.batch_size=2", images]
         command = [sys.executable, f"scripts/{name}.py", *words]
@@ -255,6 +264,29 @@ def test_the_profile_and_the_memory_formats_are_measured(copy):
     formats = pd.read_csv(folder / "formats.csv")
     times = formats[["contiguous_format", "channels_last"]]
     assert len(formats) == 12 and (times > 0).all(axis=None)
+    rows = re.findall(
+        r"^\| (\d+) \| [\d.]+ \| [\d.]+ \|$", (folder / "stacked.md").read_text(), re.M
+    )
+    assert rows == ["1", "2", "5", "10"]
+
+
+def test_stacked_seeds_compute_what_each_computes_alone(few, monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    script = runpy.run_path(str(ROOT / "scripts" / "stacked.py"))
+    config = configuration(*SMALL, "attention=se", "location=per_block", "data=rgb_noise")
+    alone = [trainer(few, config, seed=seed) for seed in range(2)]
+    together = script["Stacked"](config, alone[0].inputs, alone[0].samples, 2)
+    together.optimizer.param_groups[0]["lr"] = alone[0].rates[0].item()
+    before = torch.zeros(2)
+    for own in alone:
+        own.begin(0)
+    for step in range(2):  # the second loss is that after an update
+        together.step(size := config.recipe.batch_size)
+        for own in alone:
+            own.advance(step)
+        summed = torch.stack([own.loss for own in alone])
+        torch.testing.assert_close(together.loss, (summed - before) / size, rtol=1e-4, atol=0)
+        before = summed
 
 
 def test_a_profiler_that_is_kept_out_leaves_the_time_of_a_step(monkeypatch):
