@@ -3,7 +3,7 @@
 The paper adds the two parts, and normalises at the end of each. The authors' code, which gave the
 published checkpoints, multiplies the parts and normalises the hidden layers. `combine` and `bn`
 choose the form; the code's form (mul, hidden) is the default, the paper's form is add, output. The
-paper's formula of the channel part shows no ReLU; here the part has a ReLU in both forms. The
+paper's formulas of the two parts show no ReLU; here both parts have ReLUs in both forms. The
 authors' ResNet starts all biases at 0 and the spatial convolutions Kaiming normal, fan out (the
 last, of a single channel, with an sd of 1.4); here the layers start as torch draws them. On maps of
 8 x 8 and less the convolutions of dilation 4 see mostly padding.

@@ -4,7 +4,8 @@ The paper derives the kernel from the number of channels; the authors' code is g
 each stage, 3 by default. `kernel` chooses: 0, the default, is the paper's rule, but never below 3,
 as in timm (for three colours the rule gives 1). Beyond both ends of the channels the convolution
 sees zeros, as in the authors' code. In MobileNetV2 the authors' code has ECA behind the projection
-of every block (`backbone.refine_at=projection`), with kernel 1 up to 96 channels and 3 above.
+of every block (`backbone.refine_at=projection`), with kernel 1 up to 96 channels and 3 above, which
+a single `kernel` cannot say.
 """
 
 import math

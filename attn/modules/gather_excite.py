@@ -1,10 +1,13 @@
 """Gather-excite (Hu et al. 2018, arXiv:1810.12348): each position's gate from what surrounds it.
 
 The paper's form without parameters averages over an extent; its form with parameters (theta)
-gathers by depthwise convolutions of stride 2, a step for each power of two. `learned` chooses; the
-form without parameters is the default. Over the whole map (extent 0) theta is a convolution as
-large as the map, which a mechanism does not know: there only the form without parameters stands.
-With `mlp`, SE's two layers follow (the paper's theta plus; without theta and extent, SE).
+gathers by depthwise convolutions of stride 2, a step for each power of two, each normalised, with a
+ReLU between them. `learned` chooses; the form without parameters is the default. Over the whole map
+(extent 0) theta is a convolution as large as the map, which a mechanism does not know: there only
+the form without parameters stands. With `mlp`, SE's two layers follow (the paper's theta plus;
+without theta and extent, SE); as in the authors' Caffe network a ReLU stands before them, behind
+theta. The authors draw these two layers with an sd of 0.01, so their gate starts at one half; here
+they start as torch draws them.
 """
 
 import torch
@@ -16,13 +19,16 @@ from attn.modules.numeric import full, full_precision, gated
 from attn.network.scores import Scores
 
 
-def gather(channels: int, extent: int) -> nn.Sequential:
-    """Returns depthwise convolutions that halve the map until a position stands for `extent`."""
+def gather(channels: int, extent: int, rectified: bool) -> nn.Sequential:
+    """Returns depthwise convolutions that halve the map until a position stands for `extent`.
+
+    rectified: whether a ReLU stands behind the last convolution too.
+    """
     layers = []
     for _ in range(extent.bit_length() - 1):
         conv = nn.Conv2d(channels, channels, 3, 2, 1, groups=channels, bias=False)
         layers += [conv, nn.BatchNorm2d(channels), nn.ReLU()]
-    return nn.Sequential(*layers[:-1])
+    return nn.Sequential(*(layers if rectified else layers[:-1]))
 
 
 class GatherExcite(nn.Module):
@@ -49,7 +55,7 @@ class GatherExcite(nn.Module):
         if learned and extent == 0:
             raise ValueError("extent=0 with learned=true: the size of the map is not known here")
         self.extent = extent
-        self.gather = gather(channels, extent) if learned else None
+        self.gather = gather(channels, extent, rectified=mlp) if learned else None
         width = hidden_width(channels, reduction)
         self.mlp = nn.Identity()
         if mlp:

@@ -3,9 +3,9 @@
 Paper and authors' code agree: the context is added to every position by default. `fuse=scale` is
 the form that the paper compares with, a gate. The last convolution starts at zero, as the authors'
 does, so the block starts as the identity (add), or as a gate of one half (scale). The authors leave
-out the first stage (`stages=[2,3,4]`). Layer
-normalisation of a single hidden channel gives its bias whatever the image; so the hidden width is
-at least `least`, which the authors' networks never reach.
+out the first stage (`stages=[2,3,4]`), and have no basic blocks. Layer normalisation of a single
+hidden channel gives its bias whatever the image; so the hidden width is at least `least`, which the
+authors' networks never reach.
 """
 
 import torch

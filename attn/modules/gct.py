@@ -1,10 +1,10 @@
 """GCT: gated channel transformation (Yang et al. 2020, arXiv:1909.11519).
 
 The paper's epsilon stands under the sum over channels, the code's under their mean: here it is the
-code's. By default the authors decay no weights of the bias b; here the recipe decays all. They
-place the gate before every convolution of a ResNet, also
-the first; here the gate stands once in a block, where SE does. In MobileNetV2 that is before the
-block's last convolution, in a ResNet behind its last normalisation.
+code's. By default the authors apply no weight decay to the bias b; here the recipe's decay applies
+to all. They place the gate before every convolution of a ResNet, also the first; here the gate
+stands once in a block, where SE does. In MobileNetV2 that is before the block's last convolution,
+in a ResNet behind its last normalisation.
 """
 
 import torch

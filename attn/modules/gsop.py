@@ -1,13 +1,15 @@
 """GSoP: global second-order pooling, by channel and by position (Gao 2019, arXiv:1811.12006).
 
 The channel form: as in the authors' code nothing stands between the row-wise convolution and the
-last one, a ReLU stands before the reduction, and the reduction has a bias. Their code reduces with
-stride 2 in the first stage, by the number of its planes, which a module does not know. Here the
-stride is 2 wherever the map is larger than `large`, 28 by default, which is the same at 224 pixels.
-The authors also take the stride out of ResNet's fourth stage. A mechanism cannot do so: the number
-of parameters is the authors', the number of multiply-adds is not. The authors draw all convolutions
-Kaiming normal, fan out; here those of both forms start as torch draws them. Over a single position
-the covariance is 0, and the gate the same for every image.
+last one, where the paper has a non-linear activation; a ReLU stands before the reduction, and the
+reduction has a bias. Their code reduces with stride 2 in the first stage, by the number of its
+planes, which a module does not know. Here the stride is 2 wherever the map is larger than `large`,
+28 by default, which is the same at 224 pixels. The authors also take the stride out of ResNet's
+fourth stage. A mechanism cannot do so: the number of parameters is the authors', the number of
+multiply-adds is not. The authors draw all convolutions Kaiming normal, fan out; here those of both
+forms start as torch draws them. Over a single position the covariance is 0, and the gate the same
+for every image. The fusions of the two forms and the head of the paper's second network are left
+out here; the authors' basic blocks have no attention.
 
 The position form: as in the authors' code a ReLU stands before the last convolution, none behind
 the reduction, and the result is rectified (`rectify`), but not at `first` and `last`, which end no

@@ -1,4 +1,7 @@
-"""Gates are computed in fp32 under autocast too: a bf16 gate near 1 has steps of 0.004."""
+"""Gates are computed in fp32 under autocast too: a bf16 gate near 1 has steps of 0.004.
+
+The mechanisms' own weights are fp32 for that; layers in lower precision come from autocast.
+"""
 
 import torch
 

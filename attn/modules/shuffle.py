@@ -6,7 +6,8 @@ groups do not divide narrow layers (their code divides by zero); here the number
 largest divisor of half the channels that is at most `groups`. The shuffled branch is added to a
 shortcut that is not shuffled, as published. At `first` with three noise channels the question is
 confounded: R, B and noise 2 get channel gates, the others spatial gates, and the stem gets colours
-and noise in turn. Over a single position the spatial gates are the same for every image.
+and noise in turn. Over a single position the spatial gates are the same for every image. Basic
+blocks are not in the authors' code.
 """
 
 import torch

@@ -3,8 +3,10 @@
 There are two branches, 3x3 and 3x3 of dilation 2 (a 5x5's reach), each with normalisation and
 activation. As in the authors' Caffe layers neither of the two fully connected layers has a bias.
 Stride, groups and activation are those of the replaced convolution: for SKNet-50 the place is
-ResNeXt-50 32x4d (backbone.groups=32 backbone.width_per_group=4). Basic blocks and inverted
-residuals are not in the paper.
+ResNeXt-50 32x4d (backbone.groups=32 backbone.width_per_group=4). Basic blocks, in which the first
+of the two convolutions is replaced, and inverted residuals are not in the paper. The authors draw
+the fully connected layers with an sd of 0.01, so their shares start within a few hundredths of one
+half; here these layers start as torch draws them, and the shares with an sd of about 0.13.
 """
 
 import copy

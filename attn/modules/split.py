@@ -3,7 +3,9 @@
 The paper's figure and the authors' code agree. With cardinality 1 each of the `radix` splits sees
 its own slice of the input, as in their grouped convolution. Only the convolution is replaced:
 ResNeSt's deep stem, its average pooling for strides and its shortcuts are other changes. In a
-depthwise convolution, which is not in the paper, every split sees its own channel.
+depthwise convolution, which is not in the paper, every split sees its own channel; nor are basic
+blocks, in which the first of the two convolutions is replaced. The authors draw all convolutions
+Kaiming normal, fan out; here `fc1` and `fc2` start as torch draws them.
 """
 
 import copy
@@ -26,7 +28,8 @@ class Split(nn.Module):
     Score: the shares a, (B, radix, C): how much of each channel comes from each split; they add
     up to 1 (radix 1: a gate in (0, 1)), and tables show the last.
     Raises ValueError where radix, cardinality or reduction is below 1, where radix times
-    cardinality does not divide the channels, or where cardinality does not divide the hidden width.
+    cardinality does not divide the input's channels, or where cardinality does not divide the
+    output's or the hidden width.
     Raises CannotStand on a grouped convolution, and with several cardinalities on a depthwise one.
     """
 
@@ -87,9 +90,10 @@ def _check(conv, radix, cardinality, depthwise):
         )
     if not depthwise and conv.groups > 1:
         raise CannotStand(f"the convolution has {conv.groups} groups; choose a backbone with 1")
-    for width in (inside, channels):
-        if not depthwise and width % (radix * cardinality):
-            raise ValueError(
-                f"radix={radix} times cardinality={cardinality} does not divide {width} channels; "
-                "choose a divisor"
-            )
+    if not depthwise and inside % (radix * cardinality):
+        raise ValueError(
+            f"radix={radix} times cardinality={cardinality} does not divide {inside} channels; "
+            "choose a divisor"
+        )
+    if channels % cardinality:
+        raise ValueError(f"cardinality={cardinality} does not divide {channels} channels")

@@ -302,7 +302,8 @@ def gather_excite(m, x):
         z = x
         for conv, layer in zip(m.gather[::3], m.gather[1::3], strict=True):
             z = torch.stack(norm(list(halved(z, conv)), layer))
-            z = relu(z) if layer is not m.gather[-1] else z
+            last = layer is [*m.gather[1::3]][-1]
+            z = z if last and isinstance(m.mlp, nn.Identity) else relu(z)  # before SE's layers too
     if isinstance(m.mlp, nn.Sequential):
         z = torch.stack(linear([relu(h) for h in linear(list(z), m.mlp[0])], m.mlp[2]))
     _, height, width = x.shape

@@ -179,14 +179,53 @@ class Double(nn.Module):
         return 2 * x
 
 
-def test_refine_gates_the_branch_and_out_the_block():
-    block = BACKBONES["resnet20"]().eval().layer1[0]
-    x = torch.randn(2, 16, 8, 8)
-    branch = block.bn2(block.conv2(torch.relu(block.bn1(block.conv1(x)))))
+def basic(block, x):
+    y = block.bn2(block.conv2(torch.relu(block.bn1(block.conv1(x)))))
+    return y, block.downsample(x) if block.downsample else x
+
+
+def bottleneck(block, x):
+    y = torch.relu(block.bn1(block.conv1(x)))
+    y = block.bn3(block.conv3(torch.relu(block.bn2(block.conv2(y)))))
+    return y, block.downsample(x) if block.downsample else x
+
+
+def inverted(block, x):
+    return block.conv(x), x
+
+
+# A network, its block that adds a shortcut, the block's input, branch and shortcut, and what
+# follows the addition.
+ADDING = [
+    ("resnet20", lambda net: net.layer2[0], 16, basic, torch.relu),
+    ("resnet50", lambda net: net.layer1[0], 64, bottleneck, torch.relu),
+    ("mobilenet_v2", lambda net: net.features[3], 24, inverted, nn.Identity()),
+]
+adding = pytest.mark.parametrize(
+    ("name", "of", "width", "branch", "end"), ADDING, ids=[row[0] for row in ADDING]
+)
+
+
+@adding
+def test_refine_gates_the_branch_fuse_adds_and_out_gates_the_block(name, of, width, branch, end):
+    at_end = {"refine_at": "projection"} if name == "mobilenet_v2" else {}
+    block, x = of(BACKBONES[name](**at_end).eval()), torch.randn(2, width, 8, 8)
+    drawn(block)
+    y, shortcut = branch(block, x)
     block.seams.fill("refine", Double())
-    torch.testing.assert_close(block(x), torch.relu(2 * branch + x))
+    torch.testing.assert_close(block(x), end(2 * y + shortcut))
+    block.seams.fill("fuse", Sum())
+    torch.testing.assert_close(block(x), end(4 * y + 3 * shortcut))
     block.seams.fill("out", Double())
-    torch.testing.assert_close(block(x), 2 * torch.relu(2 * branch + x))
+    torch.testing.assert_close(block(x), 2 * end(4 * y + 3 * shortcut))
+
+
+def drawn(block):
+    """Gives the normalisations other factors than 1: else some of their places look alike."""
+    for norm in block.modules():
+        if isinstance(norm, nn.BatchNorm2d):
+            nn.init.uniform_(norm.weight, 0.5, 2)
+            nn.init.normal_(norm.bias)
 
 
 class Sum(nn.Module):
@@ -198,10 +237,6 @@ def test_fuse_takes_the_places_of_the_additions():
     resnet, mobilenet = BACKBONES["resnet50"](), BACKBONES["mobilenet_v2"]()
     assert len(places(resnet, "per_block", "fuse")) == 16
     assert len(places(mobilenet, "per_block", "fuse")) == 10
-    block, x = BACKBONES["resnet20"]().eval().layer2[0], torch.randn(2, 16, 8, 8)
-    branch = block.bn2(block.conv2(torch.relu(block.bn1(block.conv1(x)))))
-    block.seams.fill("fuse", Sum())
-    torch.testing.assert_close(block(x), torch.relu(2 * branch + 3 * block.downsample(x)))
 
 
 @pytest.mark.parametrize(
