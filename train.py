@@ -7,6 +7,7 @@ python train.py recipe=quick backbone=resnet20 seeds=2   minutes on a CPU
 
 import shlex
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import hydra
@@ -32,26 +33,47 @@ def main(cfg):
             workers.end_with_launcher()
         seeds, device = chosen_seeds(cfg), choose_device(cfg)
 
-        from attn.config.values import check_last_batch
-        from attn.data import check_count, load, subset
-        from attn.network import pretrained
         from attn.runs.folder import Run
         from attn.training import ahead
         from attn.training.launch import launch
 
         if (configuration := checked(cfg)) is None:
             return
-        pretrained.weights(configuration)  # fetched, or refused, before anything long starts
-        data = load(cfg.data.source, cfg.data.root)
-        configuration = check(cfg, data.fingerprint)
-        samples = subset(data.labels["train"], cfg.recipe.images)  # refused now, not later
-        check_last_batch(configuration, len(samples))
-        check_count(data.labels["test"], cfg.recipe.test_images)
+        configuration = with_data(cfg, configuration)
         runs = [Run(configuration, seed, Path(cfg.runs)) for seed in seeds]
         cell = sweep.number()
         compiling = ahead.compiling(configuration, cells.after(cell), device)
         with cli.stopped_by_sigterm():
             launch(runs, device, cfg.compile, compiling, cells, cell)
+
+
+def with_data(cfg, configuration):
+    """Returns the checked configuration with the fingerprint of this machine's data.
+
+    Raises UserError where the data, or pretrained weights, are missing or do not fit.
+    """
+    from attn.config.values import check_last_batch
+    from attn.data import check_count, load, subset
+    from attn.network import pretrained
+
+    pretrained.weights(configuration)
+    data = load(cfg.data.source, cfg.data.root)
+    samples = subset(data.labels["train"], cfg.recipe.images)
+    check_last_batch(configuration, len(samples))
+    check_count(data.labels["test"], cfg.recipe.test_images)
+    return check(cfg, data.fingerprint)
+
+
+def check_data_of_all(words: list[str]):
+    """Raises UserError where any cell asks for data that do not fit, before the first one trains.
+
+    The jobs of a launcher look at the data of their own machines.
+    """
+    if any(word.startswith("hydra/launcher=") for word in words):
+        return
+    for cfg in sweep.all_composed(cells.commands):
+        with suppress(Impossible):
+            with_data(cfg, check(cfg))
 
 
 def checked(cfg):
@@ -99,6 +121,7 @@ if __name__ == "__main__":
             if "device=cuda" not in words:
                 workers.start()
             cells = Cells(sweep.check_all(words))
+            check_data_of_all(words)
             find_code_in_jobs()
         main()
         if cells.commands:

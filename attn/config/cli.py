@@ -46,17 +46,16 @@ def expand_home(words: list[str]) -> list[str]:
 
 
 SWEEPS = ("-m", "--multirun")
-QUESTIONS = (  # Hydra's flags that ask for something else than to run, or how
+QUESTIONS = (  # Hydra's flags that ask for something else than to run
     *("-h", "--help", "--hydra-help", "--version", "-c", "--cfg", "--resolve", "-p", "--package"),
-    *("-r", "--run", "-sc", "--shell-completion", "-i", "--info", "--experimental-rerun"),
-    *("-cp", "--config-path", "-cn", "--config-name", "-cd", "--config-dir"),
+    *("-sc", "--shell-completion", "-i", "--info"),
 )
 
 
 def is_question(words: list[str]) -> bool:
     """Returns whether the command line asks Hydra for something else than to run.
 
-    Raises UserError for a flag that Hydra does not have.
+    Raises UserError for any other flag: a run is asked for by settings alone.
     """
     flags = [word.partition("=")[0] for word in words if word.startswith("-")]
     for flag in flags:

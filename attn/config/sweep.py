@@ -10,7 +10,7 @@ from hydra import compose
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from attn.config import catalogue, cli
 from attn.config.check import Impossible, check, check_device, choose_device, chosen_seeds
@@ -39,7 +39,8 @@ def split(words: list[str]) -> list[list[str]]:
 
 def composed(words: list[str]):
     """Returns the composed config of one cell, as main gets the config."""
-    return all_composed([words])[0]
+    with catalogue_open():
+        return compose("train", overrides=words)
 
 
 def configuration(*words: str) -> Config:
@@ -52,13 +53,7 @@ def configuration(*words: str) -> Config:
 
 
 def all_composed(every: list[list[str]]) -> list:
-    """Returns the composed config of each cell; the files of configs/ are read once."""
-    with catalogue_open():
-        return [compose("train", overrides=words) for words in every]
-
-
-def planned(every: list[list[str]]) -> list:
-    """Composes the config of each cell of a plan.
+    """Returns the composed config of each cell.
 
     Each choice of files is composed once, as composing is slow; the other words are then set one by
     one. Raises UserError where a value does not fit its key.
@@ -87,6 +82,9 @@ def _chooses_a_file(key: str) -> bool:
 def _set(cfg, key: str, value):
     try:
         OmegaConf.update(cfg, key, value)
+    except (ConfigAttributeError, ConfigKeyError):
+        group, _, _ = key.partition(".")
+        raise UserError(f"{key}={value}: {group}={cfg[group].name} has no such key") from None
     except OmegaConfBaseException as error:
         message, _, _ = str(error).partition("\n")
         raise UserError(f"{key}: {message}") from None
@@ -102,8 +100,7 @@ def check_all(words: list[str]) -> list[list[str]]:
     check_words(words)
     sweep, every = cli.is_sweep(words), split(words)
     if not sweep:
-        for word in parsed(words):
-            _check_single(word.get_key_element(), elements(word))
+        check_single(words)
     launcher = next((word for word in words if word.startswith("hydra/launcher=")), "")
     if "slurm" in launcher:
         check_slurm(_launcher(every[0]))
@@ -131,8 +128,13 @@ def _launcher(words: list[str]):
         return compose("train", overrides=words, return_hydra_config=True).hydra.launcher
 
 
-def _check_single(key: str, values: list[str]):
+def check_single(words: list[str]):
     """Raises UserError where a word has several values, over which only a sweep goes."""
+    for word in parsed(words):
+        _check_value(word.get_key_element(), elements(word))
+
+
+def _check_value(key: str, values: list[str]):
     listed = ",".join(values)
     if len(values) > 1 and key == "seeds":
         raise UserError(f"seeds={listed}: write seeds=[{re.sub(r'[][]', '', listed)}]")
@@ -189,8 +191,9 @@ def _check_one(cfg, elsewhere: bool = False):
 def running() -> str | None:
     """Returns the words of the sweep's cell that is running, or None outside of a sweep."""
     job = HydraConfig.get()
-    beside = ("seeds=", "device=", "runs=")  # with which a cell stays the same cell
-    words = [word for word in job.overrides.task if not word.startswith(beside)]
+    # With which a cell stays the same cell.
+    beside = ("seeds=", "device=", "runs=", "data.root=", "compile=", "strict=")
+    words = sorted(word for word in job.overrides.task if not word.startswith(beside))
     return " ".join(words) if job.mode == RunMode.MULTIRUN else None
 
 

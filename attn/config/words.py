@@ -16,11 +16,13 @@ from hydra.errors import HydraException
 
 from attn.config import catalogue
 from attn.config.catalogue import CONFIGS, GROUPS, choices, read
-from attn.config.schema import Data, Noise, Recipe, Train
+from attn.config.schema import PLACING, Data, Noise, Recipe, Train
 from attn.config.values import TAKES
 from attn.errors import UserError
 
 TYPED = {"recipe": Recipe, "data": Data, "data.noise": Noise}
+# Keys of a group's file that are chosen by other words: backbone=, location=, stages=.
+CHOSEN_ELSEWHERE = ("name", *PLACING)
 LAUNCHERS = {"slurm": "submitit_slurm"}  # those of configs/, and the plugin's that each refines
 SEEDS = "the seeds of a configuration train together: seeds=5 means seeds 0 to 4, seeds=[0,3] those"
 
@@ -145,11 +147,16 @@ def _types_of(overrides: list[Override]) -> dict:
     types = {}
     for prefix, schema in TYPED.items():
         hints = get_type_hints(schema).items()
-        types |= {f"{prefix}.{key}": hint for key, hint in hints if hint not in TYPED.values()}
+        types |= {
+            f"{prefix}.{key}": hint
+            for key, hint in hints
+            if hint not in TYPED.values() and key not in CHOSEN_ELSEWHERE
+        }
     chosen = _chosen({override.key_or_group: elements(override) for override in overrides})
     for group in ("backbone", "attention"):
         for choice in chosen[group]:
-            types |= {f"{group}.{key}": Any for key in read(group, choice)}
+            keys = [key for key in read(group, choice) if key not in CHOSEN_ELSEWHERE]
+            types |= {f"{group}.{key}": Any for key in keys}
     return types
 
 
@@ -176,7 +183,7 @@ def _unknown(key: str, types: dict, groups: dict) -> str:
     group = key.partition(".")[0]
     beside = sorted(k for k in types if k.partition(".")[0] == group and "." in k)
     known = beside or [*groups, *(k for k in types if "." not in k)]
-    every = [k for k in (*groups, *types) if not k.endswith(".name")]
+    every = [*groups, *types]
     ending = [k for k in every if k.rpartition(".")[2] == key.rpartition(".")[2]]
     near = ending or difflib.get_close_matches(key, every, n=1, cutoff=0.75)
     hint = f" Did you mean {near[0]}?" if near else ""
@@ -184,7 +191,6 @@ def _unknown(key: str, types: dict, groups: dict) -> str:
         hint = f" It is one of {', '.join(owners)}."
     if not groups and group in GROUPS:
         hint = " It is a word of train.py."
-    known = [k for k in known if not k.endswith(".name")]
     return f"{key}: there is no such key here.{hint} There are {', '.join(known) or 'none'}"
 
 

@@ -52,7 +52,12 @@ def load(source: str = "cifar10", root: str | None = None, fetch: bool = True) -
             print(f"{folder} is damaged ({error}): decoding again", file=sys.stderr)
             shutil.rmtree(folder, ignore_errors=True)
     _store(folder, found)
-    return _open(folder)
+    try:
+        return _open(folder)
+    except Damaged as error:  # whose owner is somebody else, for example
+        raise DataError(
+            f"{folder} is damaged ({error}) and cannot be replaced: delete it"
+        ) from None
 
 
 class Damaged(Exception):

@@ -113,6 +113,8 @@ def _read_tar(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
     with tarfile.open(path, "r|*") as tar:
         for member in _shown(path, tar):
             name = str(PurePosixPath(member.name))
+            images.pop(name, None)
+            links.pop(name, None)
             if member.issym():
                 target = posixpath.join(posixpath.dirname(name), member.linkname)
                 links[name] = posixpath.normpath(target)
@@ -122,19 +124,26 @@ def _read_tar(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
                 images[name] = _decode_image(f"{path}: {name}", tar.extractfile(member).read())
             elif member.isfile():
                 others.append(name)
-    for name, target in links.items():
-        reached = {
-            n: image for n, image in images.items() if n == target or n.startswith(f"{target}/")
-        }
-        if not reached:
+    while links:  # a link may lead to another, which comes behind it
+        found = {name: _reached(images, target) for name, target in links.items()}
+        found = {name: reached for name, reached in found.items() if reached}
+        if not found:
+            name, target = next(iter(links.items()))
             raise DataError(f"{path}: {_text(name)} is a link to {_text(target)}, no image there")
-        for n, image in reached.items():
-            linked = name + n.removeprefix(target)
-            if _is_image(path, linked):
-                images[linked] = image
-            else:
-                others.append(linked)
+        for name, reached in found.items():
+            target = links.pop(name)
+            for n, image in reached.items():
+                linked = name + n.removeprefix(target)
+                if _is_image(path, linked):
+                    images[linked] = image
+                else:
+                    others.append(linked)
     return images, others
+
+
+def _reached(images: dict[str, np.ndarray], target: str) -> dict[str, np.ndarray]:
+    """Returns the images that a link to a file or a folder leads to."""
+    return {n: image for n, image in images.items() if n == target or n.startswith(f"{target}/")}
 
 
 def decode_image_folder(path: Path):

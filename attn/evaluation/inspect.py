@@ -151,11 +151,14 @@ def _gate_of(network, means: dict, seam: str) -> str | None:
 def _pass(predictor: Predictor, order):
     """Returns {module: its scores summed class by class (classes, C)} and the final feature map.
 
-    The feature map (N, C, h, w) is taken before any attention that stands there.
+    The feature map (N, C, h, w) is taken before the attention that stands there; None without any.
     """
     labels, kept, sums = predictor.inputs.labels, [], {}
     features = predictor.network.seams.features
-    handle = features.register_forward_pre_hook(lambda module, args: kept.append(args[0]))
+    alone = isinstance(features, torch.nn.Identity)  # its maps would take gigabytes for nothing
+    handle = features.register_forward_pre_hook(
+        lambda module, args: None if alone else kept.append(args[0])
+    )
     try:
         with record(predictor.network) as scores:
             for samples in order.split(predictor.batch):
@@ -167,7 +170,7 @@ def _pass(predictor: Predictor, order):
                         sums[name] = sums.get(name, 0) + total
     finally:
         handle.remove()
-    return sums, torch.cat(kept)
+    return sums, torch.cat(kept) if kept else None
 
 
 def _rows(module: str, means: dict, images: int, lost: dict, sd) -> list[dict]:

@@ -14,7 +14,7 @@ import pandas as pd
 
 from attn import stats
 from attn.evidence.group import Group, by_pair, estimate_columns, one_configuration
-from attn.names import BLOCKS
+from attn.names import BLOCKS, ELSEWHERE
 
 MECHANISM = ["backbone", "data", "attention"]
 PREFIX = "blocks "
@@ -42,14 +42,21 @@ def gains(group: Group) -> list[tuple[dict, dict[frozenset, pd.Series], list[str
         alike = group.runs[(group.runs[["backbone", "data"]] == [*key[:2]]).all(axis=1)]
         without = one_configuration(alike[alike["location"] == "none"])
         plain = _accuracies(without)
-        if "all" in set(runs["stages"]):
-            sets["all"] = frozenset(BLOCKS.get(names["backbone"], ()))
+        if "all" in set(runs["stages"]) and (every := every_block(names)):
+            sets["all"] = every
         by_set = {
             blocks: (_accuracies(runs[runs["stages"] == text]) - plain).dropna()
             for text, blocks in sets.items()
         }
         found.append((names, by_set, [*without["run"], *runs["run"][runs["stages"].isin(sets)]]))
     return found
+
+
+def every_block(names: dict) -> frozenset:
+    """Returns the blocks of a backbone in which a mechanism can stand; empty where not known."""
+    backbone, _, options = names["backbone"].partition("+")
+    elsewhere = names["attention"].partition("+")[0] in ELSEWHERE or "refine_at=" in options
+    return frozenset() if elsewhere else frozenset(BLOCKS.get(backbone, ()))
 
 
 def _accuracies(runs: pd.DataFrame) -> pd.Series:
@@ -60,7 +67,7 @@ def table(group: Group) -> pd.DataFrame:
     """Returns a row for each block of each mechanism, with means and t-intervals over seeds."""
     rows = []
     for names, by_set, runs in gains(group):
-        every = frozenset(BLOCKS.get(names["backbone"], ()))
+        every = every_block(names)
         values = shapley(by_set, every)
         for block in sorted(frozenset().union(*by_set)):
             found = {
@@ -77,9 +84,13 @@ def table(group: Group) -> pd.DataFrame:
 
 
 def _lost(by_set: dict[frozenset, pd.Series], every: frozenset, block: int):
-    """Returns by seed what all blocks gain above all but one; empty where either is missing."""
+    """Returns by seed what all blocks gain above all but one; empty where either is missing.
+
+    every: all blocks; empty where they are not known.
+    """
     others = every - {block}
-    return (by_set[every] - by_set[others]).dropna() if {every, others} <= by_set.keys() else []
+    there = bool(every) and {every, others} <= by_set.keys()
+    return (by_set[every] - by_set[others]).dropna() if there else []
 
 
 def shapley(by_set: dict[frozenset, pd.Series], every: frozenset) -> pd.DataFrame:

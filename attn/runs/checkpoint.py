@@ -8,6 +8,7 @@ import hashlib
 import io
 import os
 import pickle
+from contextlib import suppress
 from pathlib import Path
 
 from attn.errors import RunError
@@ -45,27 +46,42 @@ def load(folder: Path, complain=print) -> dict | None:
     where a checkpoint with a right checksum holds something else, such as code, and where the list
     of checksums was lost.
     """
-    paths = [folder / name for name in COPIES if (folder / name).exists()]
+    copies = _copies(folder)
     checksums = _checksums(folder)
-    if paths and not checksums:
+    if copies and not checksums:
+        newest = next(iter(copies)).name
         raise RunError(
-            f"{folder / CHECKSUMS} is missing or empty, and says whether {paths[0].name} is whole: "
+            f"{folder / CHECKSUMS} is missing or empty, and says whether {newest} is whole: "
             "bring it back, or delete the folder to start again"
         )
-    for path in paths:
-        data = path.read_bytes()
+    for path, data in copies.items():
         if _checksum(data) in checksums:
             return _state(path, data)
-        instead = "nothing is left of the run" if path == paths[-1] else "taking the one before it"
+        last = path == [*copies][-1]
+        instead = "nothing is left of the run" if last else "taking the one before it"
         complain(f"{path} is damaged (its checksum is wrong); {instead}")
     return None
 
 
+def _copies(folder: Path) -> dict[Path, bytes]:
+    """Returns the contents of the checkpoints that are there, the newest first.
+
+    Whoever asks reads them before the list of checksums: a run that is saved meanwhile writes the
+    list first and drops nothing from it.
+    """
+    found = {}
+    for path in (folder / name for name in COPIES):
+        with suppress(FileNotFoundError):  # also in a moment between two copies
+            found[path] = path.read_bytes()
+    return found
+
+
 def discard_damaged(folder: Path):
     """Removes checkpoints that are not whole: `save` would put one in the place of a whole one."""
+    copies = _copies(folder)
     checksums = _checksums(folder)
-    for path in (folder / name for name in COPIES):
-        if path.exists() and _checksum(path.read_bytes()) not in checksums:
+    for path, data in copies.items():
+        if _checksum(data) not in checksums:
             path.unlink()
 
 
@@ -93,12 +109,9 @@ def epochs(folder: Path) -> int | None:
 
     None: there is no whole checkpoint, or an earlier version of this code wrote its checksum.
     """
+    copies = _copies(folder)
     checksums = _checksums(folder)
-    for name in COPIES:
-        try:
-            data = (folder / name).read_bytes()
-        except OSError:  # such as a moment between two copies
-            continue
+    for data in copies.values():
         done = checksums.get(_checksum(data))
         if done is not None:
             return int(done) if done.isdecimal() else None

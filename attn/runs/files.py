@@ -29,8 +29,9 @@ UNREADABLE = (
 
 def write(path: Path, data: bytes | str):
     """Replaces a file in one step: after a crash either the old file or the new file is there."""
-    handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=PARTIAL)
+    partial = None
     try:
+        handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=PARTIAL)
         with os.fdopen(handle, "wb") as file:
             file.write(data.encode() if isinstance(data, str) else data)
             file.flush()
@@ -38,7 +39,8 @@ def write(path: Path, data: bytes | str):
         os.chmod(partial, 0o644)  # mkstemp's files are private
         os.replace(partial, path)
     except BaseException as error:
-        Path(partial).unlink(missing_ok=True)
+        if partial:
+            Path(partial).unlink(missing_ok=True)
         if isinstance(error, OSError) and error.errno:
             error.filename = str(path)  # a full disk names no file
         raise

@@ -1,9 +1,9 @@
 """A run: one configuration with one seed, and the folder that holds all files of the run.
 
 The folder holds config.yaml, environment.json, metrics.csv, scores.csv where there is attention,
-predictions.npz, stem.csv, two checkpoints with checkpoint.sha256, events... and, written last,
-summary.json. A run without a summary is unfinished. Where a run failed, error.txt says why. An
-inspection adds its own files.
+predictions.npz, stem.csv, two checkpoints with checkpoint.sha256, events... and summary.json, which
+is written when all of these are there. A run without a summary is unfinished. Where a run failed,
+error.txt says why. An inspection adds its own files.
 """
 
 import fcntl
@@ -29,6 +29,8 @@ from attn.runs import checkpoint, environment, files, whole
 # Files that a run or an inspection leaves of its network after the last epoch.
 OF_THE_NETWORK = ("predictions.npz", "stem.csv")
 OF_THE_NETWORK += ("swap.csv", "frozen.csv", "importance.csv", "classes.csv", "maps.npz")
+
+LONGEST = 230  # characters of a folder's name before seed and hash; systems take 255 in all
 
 
 @dataclass
@@ -59,7 +61,7 @@ class Run:
             places.append(restriction(self.config.stages_text).replace(" ", ""))
         words = [labels["backbone"], *places, labels["data"], labels["recipe"]]
         # Without = and , the folder can be a value on the command line.
-        text = "-".join(words).replace("=", "").replace(",", "+")
+        text = "-".join(words).replace("=", "").replace(",", "+")[:LONGEST]
         return "-".join([re.sub(r"[^\w.+-]", "_", text), f"s{seed}", self.config.key])
 
     @property
@@ -77,15 +79,19 @@ class Run:
 
     @property
     def damage(self) -> str:
-        """Returns what is wrong with the run's files; empty for nothing."""
+        """Returns what is wrong with the run's files, with the remedy; empty for nothing."""
+        return str(self._damage or "")
+
+    @property
+    def _damage(self) -> whole.Damaged | None:
         try:
             if self.accuracy is not None:
                 whole.check_finished(self.folder)
             else:
                 whole.check_unfinished(self.folder, self.config.location != "none")
         except whole.Damaged as error:
-            return str(error)
-        return ""
+            return error
+        return None
 
     @property
     def accuracy(self) -> float | None:
@@ -182,7 +188,10 @@ class Run:
         state = checkpoint.load(self.folder, complain)
         if state is None:
             if self.accuracy is not None:  # nothing could be written again
-                raise RunError(f"{self.damage}; there is no whole {checkpoint.NAME}")
+                raise RunError(
+                    f"{self._damage.reason}, and there is no whole {checkpoint.NAME}: delete the "
+                    "folder to train it again"
+                )
             return None
         checkpoint.discard_damaged(self.folder)
         mark = state.get("run", {})
@@ -269,8 +278,16 @@ def note_skipped(root: Path, cell: str, reason: str | None):
 
 def skipped(root: Path) -> list[str]:
     """Returns the cells that sweeps recorded as impossible, each with the reason."""
-    notes = [json.loads(path.read_text()) for path in sorted((root / "_skipped").glob("*.json"))]
-    return [f"{note['cell']}: {note['reason']}" for note in notes]
+    found = []
+    for path in sorted((root / "_skipped").glob("*.json")):
+        try:
+            note = json.loads(path.read_text())
+            found.append(f"{note['cell']}: {note['reason']}")
+        except FileNotFoundError:  # a sweep has just found the cell possible
+            continue
+        except files.UNREADABLE:
+            print(f"{path} is damaged, and left out: delete it")
+    return found
 
 
 def revision() -> dict:

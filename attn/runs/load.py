@@ -106,6 +106,18 @@ def read_config(folder: Path) -> tuple[Config, int, int]:
     return config, seed, numerics
 
 
+def built(config: Config, seed: int):
+    """Returns a run's untrained network.
+
+    Raises RunError where this version of the code has no such network any more.
+    """
+    try:
+        return build(config, seed)
+    except (TypeError, ValueError) as error:
+        name = Run(config, seed, Path()).name
+        raise RunError(f"{name}: its network cannot be built any more ({error})") from None
+
+
 def predictor_of(config: Config, seed: int, state: dict, device) -> tuple[Predictor, Dataset]:
     """Returns the Predictor of a trained network on the test set, and the dataset.
 
@@ -119,7 +131,7 @@ def predictor_of(config: Config, seed: int, state: dict, device) -> tuple[Predic
             raise
         data = load(config.data.source)
     set_backends(config.recipe, config.strict)
-    network = build(config, seed)
+    network = built(config, seed)
     try:
         network.load_state_dict(state["network"])
     except RuntimeError as error:

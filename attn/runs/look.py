@@ -17,12 +17,11 @@ from attn.evaluation.freeze import freeze, means
 from attn.evaluation.inspect import files_of, inspect, swap
 from attn.evaluation.predict import Predictor, evaluate, fixed_test_order, score_rows
 from attn.names import POST_IMAGES
-from attn.network.build import build
 from attn.network.fold import fold
 from attn.network.scores import replaced
 from attn.network.seams import CannotStand
 from attn.runs import checkpoint, files
-from attn.runs.load import OTHER_DATA, predictor_of, read_config, read_run, training_of
+from attn.runs.load import OTHER_DATA, built, predictor_of, read_config, read_run, training_of
 
 FOLDED = "folded.pt"
 CLASSES_CSV = "classes.csv"  # the last file that an inspection leaves in a run folder
@@ -149,6 +148,9 @@ def inspect_all(root: Path, device: torch.device):
         if (path.parent / "summary.json").exists() and _lacks_files(path.parent, known)
     ]
     for folder in tqdm(waiting, desc="inspecting", unit="network"):
+        if not _may_keep(folder):
+            tqdm.write(f"not inspected: {folder.name}: its folder cannot be written to")
+            continue
         try:
             config, seed, state = read_run(folder)
             if error := missing.get((config.data.source, config.data.root)):
@@ -173,12 +175,12 @@ def _lacks_files(folder: Path, known: dict) -> bool:
     """
     try:
         config, _, _ = read_config(folder)
+        if config.location != "none" and config.key not in known:
+            known[config.key] = files_of(built(config, seed=0), config.recipe.size)
     except RunError:
         return True  # whoever inspects it is told why
     if config.location == "none":
         return False
-    if config.key not in known:
-        known[config.key] = files_of(build(config, seed=0), config.recipe.size)
     return any(not (folder / name).exists() for name in known[config.key])
 
 

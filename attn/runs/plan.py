@@ -14,7 +14,7 @@ def plan(words: list[str], fingerprint) -> tuple[list[Run], list[tuple[str, str]
     """
     runs, impossible = {}, []
     every = sweep.split(words)
-    for cell, cfg in zip(every, sweep.planned(every), strict=True):
+    for cell, cfg in zip(every, sweep.all_composed(every), strict=True):
         try:
             configuration = check(cfg, fingerprint(cfg))
         except Impossible as error:

@@ -30,10 +30,14 @@ SCORES = ("module", "channel", "epoch", "images", "mean")  # alone: of a mechani
 
 
 class Damaged(RunError):
-    """A run folder has a file that cannot be used.
+    """A run folder has a file that cannot be used; the message says what to do about it.
 
-    The message names the file, the reason and the remedy.
+    reason: the message without the remedy.
     """
+
+    def __init__(self, reason: str, remedy: str = ""):
+        super().__init__("; ".join(filter(None, (reason, remedy))))
+        self.reason = reason
 
 
 @contextmanager
@@ -44,7 +48,7 @@ def reading(file: str, remedy: str = DELETE):
     except (*UNREADABLE, yaml.YAMLError) as error:
         text = getattr(error, "strerror", None) or str(error)  # an OSError's without the path
         reason = " ".join(text.split()) or type(error).__name__
-        raise Damaged(f"its {file} is damaged ({reason}); {remedy}") from None
+        raise Damaged(f"its {file} is damaged ({reason})", remedy) from None
 
 
 def config_of(folder: Path) -> tuple[Config, dict]:

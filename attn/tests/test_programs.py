@@ -9,7 +9,9 @@ import statistics
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+import torch
 
 import attn
 from attn.config import sweep
@@ -17,6 +19,7 @@ from attn.config.catalogue import choices
 from attn.config.check import check
 from attn.data import load
 from attn.errors import UserError
+from attn.names import labels_in_order
 from attn.runs import whole
 from attn.runs.folder import Run
 from attn.tests.conftest import NOISY, ROOT, TINY, folders, program, rows
@@ -51,6 +54,21 @@ def test_train_makes_the_runs_of_an_experiment(trained):
         ("1", "2000"),
     }
     assert {row["channel"] for row in scores} == set("012345")
+    starts = [rows(folder / "scores.csv")[0]["mean"] for folder in folders(root)[:2]]
+    losses = [rows(folder / "metrics.csv")[0]["train_loss"] for folder in folders(root)]
+    assert len(set(starts)) == 2 and len(set(losses)) == 4  # each seed has a network of its own
+
+
+def test_a_runs_test_loss_and_accuracy_are_those_of_its_predictions(trained):
+    (folder, *_) = folders(trained[0])
+    with np.load(folder / "predictions.npz") as file:
+        logits = torch.tensor(file["logits"]).float()
+    labels = torch.tensor(labels_in_order(len(logits)))
+    last = rows(folder / "metrics.csv")[-1]
+    accuracy = (logits.argmax(1) == labels).double().mean().item()
+    assert accuracy == pytest.approx(float(last["test_accuracy"]), abs=2e-3)  # in half precision
+    loss = torch.nn.functional.cross_entropy(logits, labels).item()
+    assert loss == pytest.approx(float(last["test_loss"]), rel=1e-2)
 
 
 def test_tensorboard_gets_curves_scores_pictures_and_hparams(trained):
@@ -193,7 +211,7 @@ def test_a_plan_composes_every_cell_as_training_does():
     several = ["experiment=placement", "attention=se,bam", "location=none,per_stage", "seeds=[0,3]"]
     for words in (several, ["experiment=bottleneck", "recipe.lr=0.1"], ["experiment=stages"]):
         every = sweep.split(words)
-        assert sweep.planned(every) == sweep.all_composed(every)
+        assert sweep.all_composed(every) == [sweep.composed(cell) for cell in every]
 
 
 @pytest.mark.slow
@@ -242,7 +260,10 @@ def test_tab_completion_knows_the_choices():
         (["seeds=99999999999"], "at most 1000"),
         (["runs=README.md"], "runs=README.md: README.md is a file"),
         (["recipe.images="], "recipe.images=: it takes a whole number, or null"),
-        (["attention.kernel=3"], "There are attention.bias, attention.location"),
+        (["attention.kernel=3"], "There are attention.bias, attention.pools"),
+        (["attention.location=last"], "attention.location: there is no such key"),
+        (["backbone.name=resnet18"], "backbone.name: there is no such key"),
+        (["-cn", "eval"], "-cn: there is no such flag"),
         (["seed=0,1"], "seeds=5 means seeds 0 to 4"),
         (["location=middle"], "location=middle: choose one of"),
         (["attention=cbma"], "cbam_channel"),

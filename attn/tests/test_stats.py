@@ -88,12 +88,19 @@ def test_the_band_of_a_sweep_holds_92_percent_of_its_cells(rng):
     assert np.mean(inside) == pytest.approx(0.92, abs=0.02)
 
 
-def test_holm_is_the_closed_test_of_bonferroni():
+@pytest.mark.parametrize(
+    "p", [[0.012, 0.4, 0.001, 0.03], [0.01, 0.5, 0.0101], [0.02, 0.02, 0.021, 0.9]], ids=str
+)
+def test_holm_is_the_closed_test_of_bonferroni(p):
     """The adjusted p is the largest Bonferroni p of all subsets of hypotheses with this one."""
-    p = np.array([0.012, 0.4, 0.001, 0.03])
-    subsets = [[i for i in range(4) if mask >> i & 1] for mask in range(1, 16)]
-    closed = [max(len(s) * p[s].min() for s in subsets if i in s) for i in range(4)]
+    p = np.array(p)
+    every = range(len(p))
+    subsets = [[i for i in every if mask >> i & 1] for mask in range(1, 2 ** len(p))]
+    closed = [max(len(s) * p[s].min() for s in subsets if i in s) for i in every]
     assert stats.holm(p) == pytest.approx(np.minimum(1, closed))
+
+
+def test_a_hypothesis_without_a_p_counts_in_holms_adjustment():
     untested = stats.holm([0.02, math.nan, 0.04])
     assert untested[[0, 2]] == pytest.approx([0.06, 0.08]) and math.isnan(untested[1])
 

@@ -47,7 +47,7 @@ def launch(runs: list[Run], device, compiled: bool | None, beside, cells: Cells,
         print("\nStopped. The same command goes on from the last checkpoint.", file=sys.stderr)
         sys.exit(stopped_by(stop))  # an ordinary exception would let a sweep go on to its next cell
     cells.busy += busy
-    trained = len(left) > len(busy)  # here, and not by other processes
+    trained = len(left) > len(busy) + len(failed)  # here, and not by other processes
     for line in cells.end(runs, cell, time.perf_counter() - began if trained else 0):
         print(f"  {line}", flush=True)
     if failed:

@@ -51,9 +51,9 @@ class Progress:
         sys.stdout.flush()
 
     def _note(self, name, text):
-        """Shows a text once, however many runs have the same text."""
-        if text not in self.said:
-            self.said.add(text)
+        """Shows a text once; name: of which run it tells, empty for all."""
+        if (name, text) not in self.said:
+            self.said.add((name, text))
             self.say(f"{name}  {text}")
 
     def _start(self, run, epoch, done, total):

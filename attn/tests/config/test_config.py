@@ -1,5 +1,7 @@
 """The catalogue, the checks before anything long starts, labels and identity."""
 
+from dataclasses import asdict
+
 import pytest
 from omegaconf import OmegaConf
 
@@ -52,7 +54,21 @@ def test_without_words_it_is_the_posts_best_model():
         "recipe": "post",
     }
     assert made.location == "last" and made.attention["reduction"] == 1
-    assert (made.recipe.size, made.recipe.batch_size, made.recipe.epochs) == (112, 32, 20)
+    assert asdict(made.recipe) == {  # as configs/README.md has it
+        "name": "post",
+        "size": 112,
+        "images": None,
+        "test_images": None,
+        "epochs": 20,
+        "batch_size": 32,
+        "lr": 0.01,
+        "momentum": 0.9,
+        "weight_decay": 0.0,
+        "schedule": "constant",
+        "warmup": 0.0,
+        "augment": "none",
+        "precision": "bf16",
+    }
 
 
 def test_no_attention_and_no_location_are_the_one_baseline():

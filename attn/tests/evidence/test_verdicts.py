@@ -2,6 +2,7 @@
 
 import math
 import re
+import shutil
 from dataclasses import replace
 
 import pandas as pd
@@ -277,6 +278,11 @@ def test_an_interaction_is_a_difference_of_differences(tmp_path):
     one = judged(tmp_path, "recovery-is-of-the-noise")
     assert one.found.mean == pytest.approx(0.61 - 0.15, abs=0.05) and one.found.n == 10
     assert one.verdict == REPRODUCED and one.claim.primary and len(one.runs) == 40
+    for lost, row in enumerate(("c0", "c1", "c3", "c7")):  # a seed of each of the four rows
+        paths = [p for p in tmp_path.iterdir() if p.name.startswith(row)]
+        shutil.rmtree(next(path for path in paths if path.name.endswith(f"-{lost}")))
+        left = judged(tmp_path, "recovery-is-of-the-noise")
+        assert left.found.n == len(left.seeds) == 9 - lost and not math.isnan(left.found.mean)
 
 
 A = {"environment": "torch 2.14.1, AMD EPYC, AVX2, fp32 fused"}
@@ -330,11 +336,12 @@ def test_the_same_comparison_in_two_tables_has_one_p_and_says_so(tmp_path):
     assert cifar.text == "reproduced on short (the runs of se-gain)" and not gain.same_as
 
 
-def test_an_edited_yaml_does_not_mix_into_a_claim(tmp_path):
+@pytest.mark.parametrize("other", ["a9", "c9"])  # before and behind the one with the most runs
+def test_an_edited_yaml_does_not_mix_into_a_claim(tmp_path, other):
     pair_up(tmp_path, 0.0061)
     for seed in range(3):
-        run(tmp_path, seed, 0.1, configuration="c9")
-    run(tmp_path, 11, 0.1, configuration="c9")
+        run(tmp_path, seed, 0.1, configuration=other)
+    run(tmp_path, 11, 0.1, configuration=other)
     one = judged(tmp_path)
     assert one.found.n == 10 and one.found.mean == pytest.approx(0.61, abs=0.05)
     assert one.missing == ["RGB + 3 noise channels, seeds 11: of another configuration"]

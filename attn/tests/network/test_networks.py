@@ -104,8 +104,11 @@ def test_variants_of_a_seed_share_every_weight_that_they_can(backbone):
         assert all(name.startswith("seams.") for name in added)
     six, also_six = variants[2], variants[3]
     assert six[stem].shape[1] == 6 and six[stem].equal(also_six[stem])
-    other = weights("location=none", seed=1)
-    assert not other[stem].equal(plain[stem])
+    for words in (["location=none"], ["location=first", "data=rgb_noise"], ["location=last"]):
+        own, other = weights(*words), weights(*words, seed=1)
+        drawn = [name for name in own if own[name].ndim > 1]
+        assert any(name.startswith("seams.") for name in drawn) == (words != ["location=none"])
+        assert not any(own[name].equal(other[name]) for name in drawn)
 
 
 def attention_of(network):

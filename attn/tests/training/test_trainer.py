@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch._dynamo.utils import counters
 
+from attn.compute.kernels.library import without_kernels
 from attn.config.schema import Recipe
 from attn.config.sweep import configuration
-from attn.draws import permutation
+from attn.draws import Draws, permutation
 from attn.evaluation.predict import Predictor, evaluate, fixed_test_order
 from attn.network.build import build
 from attn.tests.trainers import SMALL, first_loss, train_epoch, trainer
@@ -35,6 +36,37 @@ def test_a_restored_trainer_goes_on_as_if_nothing_had_happened(few):
     for name, weight in whole.network.state_dict().items():
         assert second.network.state_dict()[name].equal(weight), name
     assert metrics["train_loss"] == whole.loss.item() / 80
+
+
+def test_two_epochs_are_those_of_a_plain_loop(few):
+    """Order, noise, crops, rate and weight decay are those of each epoch, not of the first."""
+    recipe = ["epochs=2", "schedule=linear", "warmup=0.3", "weight_decay=0.1", "augment=crop_flip"]
+    words = [f"recipe.{word}" for word in recipe]
+    config = configuration(*SMALL, "location=first", "data=rgb_noise", *words)
+    draws = Draws(1)
+    with without_kernels():
+        ours, plain = trainer(few, config, seed=1), build(config, 1, draws).train()
+        plain.to(memory_format=ours.inputs.memory_format)  # another one rounds otherwise
+        sgd = torch.optim.SGD(plain.parameters(), 0.0, config.recipe.momentum, weight_decay=0.1)
+        rates = learning_rates(config.recipe, 6)
+        for epoch in range(2):
+            loss, right = 0.0, 0
+            for batch in permutation(1, epoch, ours.samples).split(config.recipe.batch_size):
+                draws.at(epoch, batch)
+                x, labels = ours.inputs(batch, draws)
+                logits = plain(x)
+                batch_loss = torch.nn.functional.cross_entropy(logits, labels)
+                sgd.param_groups[0]["lr"], *rates = rates
+                sgd.zero_grad()
+                batch_loss.backward()
+                sgd.step()
+                loss += batch_loss.item() * len(batch)
+                right += (logits.argmax(1) == labels).sum().item()
+            found = train_epoch(ours, epoch)
+            assert found["train_loss"] == pytest.approx(loss / 80, rel=1e-4)
+            assert found["train_accuracy"] == pytest.approx(right / 80, abs=0.02)
+    for name, weight in plain.named_parameters():
+        torch.testing.assert_close(ours.network.get_parameter(name), weight, rtol=1e-3, atol=1e-4)
 
 
 def test_a_checkpoint_has_torchs_keys_and_counts_of_batches(few):
