@@ -93,6 +93,7 @@ def checked(cfg):
     if cell is not None:
         note_skipped(Path(cfg.runs), cell, reason)
     if reason:
+        cells.skipped += 1
         print(f"\n{cells.place(sweep.number())}skipped: {cell}: {reason}")
     return configuration
 
@@ -124,6 +125,8 @@ if __name__ == "__main__":
             check_data_of_all(words)
             find_code_in_jobs()
         main()
+        if cells.commands and cells.skipped == len(cells.commands):
+            sys.exit(f"none of the {cells.skipped} configurations can be built")
         if cells.commands:
             runs = [word for word in words if word.startswith("runs=")]
             print("\nnext: " + shlex.join(["python", "eval.py", *runs[-1:]]))

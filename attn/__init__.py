@@ -42,15 +42,11 @@ def build(*words: str, seed: int = 0):
     from attn.config.cli import register
     from attn.config.sweep import check_single, configuration
     from attn.config.words import check_words
-    from attn.errors import UserError
     from attn.network import pretrained
     from attn.network.build import build
 
     register()
     check_words(list(words))
     check_single(list(words))
-    for word in words:
-        if word.startswith("experiment="):
-            raise UserError(f"{word}: that is many networks; give backbone=, attention=, location=")
     made = configuration(*words)
     return build(made, seed, weights=pretrained.weights(made))

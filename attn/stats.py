@@ -250,15 +250,15 @@ def seeds_needed(sd: float, effect: float, sides: int = 2) -> int | None:
 def equals_of_best(values: pd.DataFrame) -> set:
     """Returns the columns whose mean is the best, or is not told apart from the best by a test.
 
-    values: seed x configuration. The tests are paired t-tests with the best configuration, adjusted
-    by Holm's method. The set is empty where a configuration has fewer than SMOKE seeds. A
-    configuration that shares fewer with the best takes no part.
+    values: seed x configuration, of which the seeds count that all configurations have. The tests
+    are paired t-tests with the best configuration, adjusted by Holm's method. The set is empty
+    where fewer than SMOKE seeds count.
     """
-    if values.empty or values.count().min() < SMOKE:
+    shared = values.dropna()
+    if len(shared) < SMOKE:
         return set()
-    best = values.mean().idxmax()
-    pairs = {other: (values[best] - values[other]).dropna() for other in values if other != best}
-    pairs = {other: pair for other, pair in pairs.items() if len(pair) >= SMOKE}
+    best = shared.mean().idxmax()
+    pairs = {other: shared[best] - shared[other] for other in shared if other != best}
     adjusted = holm([p_value(pair) for pair in pairs.values()])
     return {best} | {other for other, p in zip(pairs, adjusted, strict=True) if p >= ALPHA}
 

@@ -201,13 +201,19 @@ def what_it_takes(runs: list, on_cpu: bool) -> str:
         return "0 runs"
     done = sum(run.finished for run in runs)
     text = f"{len(runs)} runs, {done} done, "
-    known = known_seconds(runs[0].root)
-    try:
-        whole, rest = (seconds_of_all(runs, known, on_cpu, part) for part in (lambda _: 1, left))
-    except Unknown as error:
-        return f"{text}hours: unknown ({error})"
+    known, reason, timed = known_seconds(runs[0].root), "", []
+    for run in runs:
+        try:
+            seconds_of_a_run(run.config, known, on_cpu)
+            timed.append(run)
+        except Unknown as error:
+            reason = str(error)
+    if not timed:
+        return f"{text}hours: unknown ({reason})"
+    whole, rest = (seconds_of_all(timed, known, on_cpu, part) for part in (lambda _: 1, left))
     rest = f", {rest / 3600:.1f} of them left" if 0 < done < len(runs) else ""
-    return f"{text}about {whole / 3600:.1f} hours{rest}"
+    beside = f", without {len(runs) - len(timed)} runs ({reason})" if reason else ""
+    return f"{text}about {whole / 3600:.1f} hours here{rest}{beside}"
 
 
 def list_runs(words: list[str]):

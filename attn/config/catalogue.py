@@ -12,6 +12,7 @@ from attn.config.schema import Recipe, short_hash
 from attn.errors import UserError
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+GLOBAL = "# @package _global_"  # what Hydra asks for at the head of an experiment
 GROUPS = {
     "backbone": "the classifier",
     "attention": "the mechanism that re-weights features, or none",
@@ -128,6 +129,8 @@ def varied(experiment: str) -> dict:
     Raises UserError where the experiment does not say what it varies.
     """
     values = read("experiment", experiment)
+    if GLOBAL not in (CONFIGS / "experiment" / f"{experiment}.yaml").read_text():
+        raise UserError(f"configs/experiment/{experiment}.yaml: its first line must be `{GLOBAL}`")
     hydra = values.get("hydra") or {}
     params = (hydra.get("sweeper") or {}).get("params") or {}
     for group in GROUPS.keys() & values.keys():

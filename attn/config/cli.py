@@ -19,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from attn.config import catalogue
 from attn.config.help import explain
-from attn.config.schema import Eval, Train
+from attn.config.schema import Eval, Recipe, Train
 from attn.errors import FULL, Terminated, UserError, plain, stopped_by
 
 
@@ -60,9 +60,14 @@ def is_question(words: list[str]) -> bool:
     flags = [word.partition("=")[0] for word in words if word.startswith("-")]
     for flag in flags:
         if flag not in (*SWEEPS, *QUESTIONS):
-            key = flag.lstrip("-")
+            key = _whole_key(flag.lstrip("-"))
             raise UserError(f"{flag}: there is no such flag; a setting is written {key}=value")
     return any(flag not in SWEEPS for flag in flags)
+
+
+def _whole_key(key: str) -> str:
+    """Returns the key with its group in front where it is a recipe's, as in recipe.epochs."""
+    return f"recipe.{key}" if key in Recipe.__annotations__ else key
 
 
 def is_sweep(words: list[str]) -> bool:

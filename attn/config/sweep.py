@@ -129,13 +129,18 @@ def _launcher(words: list[str]):
 
 
 def check_single(words: list[str]):
-    """Raises UserError where a word has several values, over which only a sweep goes."""
+    """Raises UserError where a word has several values, over which only a sweep goes.
+
+    An experiment has several.
+    """
     for word in parsed(words):
         _check_value(word.get_key_element(), elements(word))
 
 
 def _check_value(key: str, values: list[str]):
     listed = ",".join(values)
+    if key == "experiment":
+        raise UserError(f"{key}={listed}: that is many configurations; name a single one")
     if len(values) > 1 and key == "seeds":
         raise UserError(f"seeds={listed}: write seeds=[{re.sub(r'[][]', '', listed)}]")
     if len(values) > 1:

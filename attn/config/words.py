@@ -60,6 +60,8 @@ def _parsed(parser: OverridesParser, word: str) -> Override:
         reasons = [line for line in str(error).splitlines() if line.startswith("HydraException")]
         hint = f": {reasons[0].partition(': ')[2]}" if reasons else ""
         quoted = f"such signs need quotes inside quotes: \"{key}='{value}'\""
+        if value.startswith("[") and not value.endswith("]"):
+            quoted = f"write the list without spaces, as in {key}=[1,2]"
         raise UserError(f"{word}: Hydra cannot read it{hint}; {quoted}") from None
     if not found:
         known = f" {', '.join(choices(key))}" if key in GROUPS else " nothing"
@@ -173,6 +175,10 @@ def varied(experiment: str) -> list[Override]:
     try:
         overrides = parsed([f"{k}={v}" for k, v in catalogue.varied(experiment).items()])
         _check_choices(overrides, GROUPS)
+        types = {key: hint for key, hint in get_type_hints(Train).items() if key not in GROUPS}
+        for key in (override.key_or_group for override in overrides):
+            if key.partition(".")[0] not in (*GROUPS, *types):
+                raise UserError(_unknown(key, types, GROUPS))
     except UserError as error:
         where = f"configs/experiment/{experiment}.yaml: "
         raise UserError(where + str(error).removeprefix(where)) from None
@@ -188,7 +194,7 @@ def _unknown(key: str, types: dict, groups: dict) -> str:
     near = ending or difflib.get_close_matches(key, every, n=1, cutoff=0.75)
     hint = f" Did you mean {near[0]}?" if near else ""
     if group in groups and (owners := _owners(group, key.partition(".")[2])):
-        hint = f" It is one of {', '.join(owners)}."
+        hint = f" These have it: {', '.join(owners)}."
     if not groups and group in GROUPS:
         hint = " It is a word of train.py."
     return f"{key}: there is no such key here.{hint} There are {', '.join(known) or 'none'}"

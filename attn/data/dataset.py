@@ -19,6 +19,7 @@ from attn.names import CLASSES
 
 ROOT = Path(__file__).resolve().parents[2]
 SPLITS = ("train", "test")
+REPEATS = 0.05  # the share of repeated images from which a person is told
 
 
 @dataclass
@@ -66,10 +67,12 @@ class Damaged(Exception):
 
 def _store(folder: Path, found):
     """Decodes beside the final folder, then renames the copy: another process may do the same."""
-    arrays = {}
+    arrays, digests = {}, {}
     for split, (images, labels) in found.decode().items():
-        order = _canonical(images, labels)
+        digests[split] = [hashlib.sha256(image.tobytes()).digest() for image in images]
+        order = _canonical(labels, digests[split])
         arrays[f"{split}-images"], arrays[f"{split}-labels"] = images[order], labels[order]
+    _warn_of_repeats(digests)
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".partial-"))
     try:
@@ -89,9 +92,24 @@ def _store(folder: Path, found):
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _canonical(images, labels):
+def _warn_of_repeats(digests: dict[str, list[bytes]]):
+    """Says where many images come twice, as where a folder holds copies of its files.
+
+    digests: the SHA-256 of each image, by split. CIFAR-10 itself repeats hardly any.
+    """
+    for split, every in digests.items():
+        twice = len(every) - len(set(every))
+        if twice > REPEATS * len(every):
+            print(
+                f"Mind: {twice:,} of {len(every):,} {split} images repeat others", file=sys.stderr
+            )
+    shared = len(set(digests["train"]) & set(digests["test"]))
+    if shared > REPEATS * len(digests["test"]):
+        print(f"Mind: {shared:,} test images are training images too", file=sys.stderr)
+
+
+def _canonical(labels, digests):
     """Returns the order by label, then by the pixels' SHA-256, whatever the order on disk is."""
-    digests = [hashlib.sha256(image.tobytes()).digest() for image in images]
     return np.array(sorted(range(len(labels)), key=lambda i: (labels[i], digests[i])), dtype=int)
 
 

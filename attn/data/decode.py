@@ -172,9 +172,18 @@ def files(path: Path) -> list[Path]:
     """Returns every file below the two splits' folders, through links to folders too."""
     found = []
     for split in SPLITS:
-        for folder, _, names in os.walk(path / split, followlinks=True):
+        for folder, below, names in os.walk(path / split, followlinks=True):
             found += [Path(folder, name) for name in names]
+            for name in below:
+                _refuse_loop(path, Path(folder), name)
     return sorted(found)
+
+
+def _refuse_loop(path: Path, folder: Path, name: str):
+    """Raises DataError where a folder in `folder` is a link to a folder that it lies in."""
+    if folder.resolve().is_relative_to((folder / name).resolve()):
+        where = _text((folder / name).relative_to(path).as_posix())
+        raise DataError(f"{path}: {where} is a link that leads back to where it lies: remove it")
 
 
 def _shown(path: Path, members):

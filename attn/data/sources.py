@@ -126,6 +126,9 @@ def _tables(root: Path) -> dict[str, list[Path]]:
     for split, paths in found.items():
         if not paths:
             raise DataError(f"{root} has no {split}*.parquet beside the other split's")
+        folders = sorted({path.parent.name for path in paths})
+        if len(folders) > 1:
+            raise DataError(f"{root} has {split}*.parquet in {' and '.join(folders)}: keep one")
     return found
 
 
@@ -166,13 +169,16 @@ def _top(path: Path) -> str | None:
     """Returns the folder of a tar's first member; None where the file is no whole tar."""
     try:
         with tarfile.open(path, "r|*") as tar:
-            return next((PurePosixPath(member.name).parts[0] for member in tar), None)
+            names = (PurePosixPath(member.name) for member in tar)
+            return next((name.parts[0] for name in names if not name.name.startswith(".")), None)
     except (tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, OSError, IndexError):
         return None
 
 
 def _is_tar_name(name: str) -> bool:
-    return name.endswith((".tar", ".tgz", ".txz")) or ".tar." in name
+    unfinished = name.endswith((".part", ".partial", ".crdownload", ".download"))
+    tar = name.endswith((".tar", ".tgz", ".txz")) or ".tar." in name
+    return tar and not unfinished and not name.startswith(".")
 
 
 def _key(*paths: Path) -> str:

@@ -81,15 +81,18 @@ class Table:
         The text is empty where they do not. Runs on image files count, and the title of their group
         names their source.
         """
+        size = group.other_size and f"another dataset of {group.other_size}"
         if group.recipe != self.recipe:
-            return group.recipe
-        if group.key[1] != self.recipe_key:
-            return f"another {group.recipe}"
-        if backbone != self.backbone:
-            return backbone
-        if group.source == "synthetic":
+            first = group.recipe
+        elif group.key[1] != self.recipe_key:
+            first = f"another {group.recipe}"
+        elif backbone != self.backbone:
+            first = backbone
+        elif group.source == "synthetic":
             return group.source
-        return group.other_size and f"another dataset of {group.other_size}"
+        else:
+            return size
+        return f"{first}, {size}" if size else first
 
     def row(self, model: str) -> Row:
         return next(row for row in self.rows if row.model == model)

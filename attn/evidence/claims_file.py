@@ -1,5 +1,6 @@
 """Loads configs/claims.yaml and checks every entry."""
 
+import math
 import re
 from dataclasses import MISSING, fields
 from pathlib import Path
@@ -25,6 +26,7 @@ from attn.names import INSIDE, LOCATIONS, restriction
 from attn.stats import DIRECTIONS, MOST_SEEDS, SMOKE
 
 CLAIMS = catalogue.CONFIGS / "claims.yaml"
+TEXTS = ("title", "statement", "fixed")  # which nothing but a reader reads
 
 
 def load(path: Path = CLAIMS) -> tuple[list[Table], list[Claim]]:
@@ -77,6 +79,8 @@ def _fill(kind, entry: dict, **made):
         if key not in known:
             raise ClaimError(f"{key}: choose keys of {', '.join(known)}")
     for name, one in known.items():
+        if name in TEXTS and name in entry and not (entry[name] and isinstance(entry[name], str)):
+            raise ClaimError(f"{name}={entry[name]}: it takes a text")
         if name not in entry and one.default is MISSING and one.default_factory is MISSING:
             raise ClaimError(f"{name} is missing")
     return kind(**entry | made)
@@ -241,10 +245,15 @@ def _interaction(entry, rows: dict) -> list[Row]:
 
 def _needs(claim: Claim, key: str, needed: bool):
     value = getattr(claim, key)
-    if needed and (value is None or value <= 0):
+    if needed and value is None:
+        raise ClaimError(f"{key} is missing: this claim takes a number above 0")
+    if needed and value <= 0:
         raise ClaimError(f"{key}={value}: this claim takes a number above 0")
+    compared = claim.control is not None and claim.published is not None
+    if key == "smallest" and needed and compared and value > abs(claim.target):
+        raise ClaimError(f"smallest={value}: the published effect, {claim.target:g}, is smaller")
 
 
 def _number(name: str, value):
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise ClaimError(f"{name}={value}: it takes a number")

@@ -171,13 +171,14 @@ def _settings_apart(runs: pd.DataFrame, folders: dict[str, Path]) -> dict[str, s
     """Returns, by configuration, the settings in which configurations of the same names differ.
 
     Such configurations exist where a YAML was edited between two runs, for example. They have the
-    same names altogether, or the same mechanism at two places, or the same backbone. The settings
-    are in the words that train.py takes.
+    same names altogether, or the same mechanism at two places, or the same backbone or noise. The
+    settings are in the words that train.py takes.
     """
     firsts = runs.drop_duplicates("configuration")
     known = {run.configuration: _settings(folders[run.run]) for run in firsts.itertuples()}
     words = {configuration: {} for configuration in known}
     places = (["backbone", "attention"], "attention."), (["backbone"], "backbone.")
+    places += ((["data"], "data.noise."),)
     for names, start in ((NAMES, ""), *places):
         for _, alike in firsts.groupby(names):
             mine = {key: known[key] for key in alike["configuration"]}

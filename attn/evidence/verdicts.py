@@ -84,6 +84,7 @@ def _measure(group: Group, backbone: str, runs: pd.DataFrame, claim: Claim) -> J
             judged.missing = [f"{claim.control.model} has no {_in_words(claim.metric)}"]
         return judged
     every = set().union(*(part["seed"] for part in chosen)) if measured else ()
+    every = range(min(every), max(every) + 1) if every else ()  # one in between is missing too
     judged.missing = [note for row in claim.rows for note in missing(group, backbone, row, every)]
     judged.missing += _unmeasured(claim, trained)
     if not measured:
@@ -127,14 +128,14 @@ def _unpaired(chosen: list[pd.DataFrame], paired: list[int]) -> list[str]:
 
 
 def _edited_between(chosen: list[pd.DataFrame]) -> list[str]:
-    """Returns a note on each setting in which rows of one mechanism, or of one backbone, differ."""
+    """Returns a note on each setting in which rows of one mechanism, backbone or dataset differ."""
     values = {}
     for row in (part.iloc[0] for part in chosen):
         settings = row.get("settings")
         for word in settings.split(", ") if isinstance(settings, str) else ():
             key, _, value = word.partition("=")
             group = key.partition(".")[0]
-            if group in ("attention", "backbone"):
+            if group in ("attention", "backbone", "data"):
                 values.setdefault((row[group], key), set()).add(value)
     return [
         f"{name}: {key} is {' and '.join(sorted(found))}, as its YAML was edited between runs"

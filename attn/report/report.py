@@ -33,6 +33,7 @@ def report(root: Path, out: Path, publish: bool = False):
     """
     if out.resolve() == PUBLISHED and not publish:
         raise RunError(f"out={out}: what is published there would go; publish=true keeps it")
+    _refuse_folder_of_others(out)
     definitions, claims = load()
     collected = collect(root)
     for reason in collected.left_out:
@@ -50,15 +51,28 @@ def report(root: Path, out: Path, publish: bool = False):
         print("\n" + textwrap.fill(f"== {section.group.title} ==", formats.WIDTH))
         say_accuracies(section, definitions)
     say_verdicts(parts_of(sections, claims))
+    if root not in (Path("runs"), PUBLISHED, Path("results")):
+        print(f"\nthe commands of claims that were not run take runs={root} besides")
     runs = sum(len(section.group.runs) for section in sections)
     print(f"\n{formats.counted(runs, 'run')}. Tables, figures and their data: {out}")
     print(f"all of it on one page: {out / 'report.html'}; to choose from: {out / 'explorer.html'}")
+
+
+def _refuse_folder_of_others(out: Path):
+    """Raises RunError where `out` holds what a report would replace, and is no report itself."""
+    pages = [path for path in (out / "report.html", out / "explorer.html") if path.exists()]
+    others = [*pages, *folders_of_groups(out)]
+    if others and not (out / "verdicts.csv").exists():
+        raise RunError(f"out={out}: {others[0].name} there would go; name an empty folder")
 
 
 def _write_all(groups: list[Group], root: Path, out: Path, publish: bool, definitions, claims):
     """Writes everything of the groups, and returns a section for each."""
     impossible = skipped(root)
     if publish:
+        for group in groups:
+            if "+" in group.recipe:
+                print(f"publishes a recipe with other numbers, {group.recipe}")
         groups = _joined(groups, published(out))
         impossible = sorted({*impossible, *_read_skipped(out)})
     (out / "skipped.json").unlink(missing_ok=True)
@@ -71,6 +85,7 @@ def _write_all(groups: list[Group], root: Path, out: Path, publish: bool, defini
         names.append(group.name)
     for stale in folders_of_groups(out):
         if stale.name not in names:  # of runs that are gone, or in a folder of another name
+            print(f"removed: {stale}, whose runs are not in {root}")
             shutil.rmtree(stale)
     remake = remake_of(root, publish)
     # From the files alone, as whoever makes them again from published ones has.

@@ -101,7 +101,8 @@ def stated(claim: Claim) -> str:
     """Returns what a claim says, where its number lies by that, and the published number."""
     known = claim.published is not None
     number = f", published {_value(claim, claim.target)}" if known else ""
-    return f"{claim.statement} Claimed: {claimed(claim)}, bound {bound(claim)}{number}"
+    said = f"{claim.statement} Claimed: {claimed(claim)}, bound {bound(claim)}{number}"
+    return f"{said}. Fixed: {claim.fixed.rstrip('.')}"
 
 
 def bound(claim: Claim) -> str:

@@ -181,14 +181,14 @@ def test_status_knows_what_a_run_takes_from_what_is_published(status, tmp_path):
     words = ["recipe=quick", "backbone=resnet20", "seeds=2", f"runs={tmp_path}"]
     runs = runs_of(status, "experiment=accuracy", *words)
     # Two at 1.5 hours without attention, two at 2.5 hours with it.
-    assert status["what_it_takes"](runs, on_cpu=True) == "4 runs, 0 done, about 8.0 hours"
+    assert status["what_it_takes"](runs, on_cpu=True) == "4 runs, 0 done, about 8.0 hours here"
     assert status["time_left"](runs, on_cpu=True) == "time left: about 8 h 0 min"
     # A GPU's are known by the backbone alone: four at 36 seconds.
     assert status["time_left"](runs, on_cpu=False) == "time left: about 2 min 24 s"
     (tmp_path / "results" / "quick" / "recipe-search.csv").write_text(SEARCHED)
     status["known_seconds"].cache_clear()
     searched = runs_of(status, "experiment=accuracy", *words, "backbone=resnet18")
-    assert status["what_it_takes"](searched, on_cpu=True) == "4 runs, 0 done, about 2.0 hours"
+    assert status["what_it_takes"](searched, on_cpu=True) == "4 runs, 0 done, about 2.0 hours here"
     other = runs_of(status, "experiment=accuracy", *words, "backbone=resnet56")
     text = "no run of recipe quick with backbone resnet56 on a CPU is published"
     assert status["what_it_takes"](other, True) == f"4 runs, 0 done, hours: unknown ({text})"
@@ -204,7 +204,7 @@ def test_runs_that_are_finished_here_say_more_than_published_ones(status, tmp_pa
     first.folder.mkdir()
     (first.folder / "summary.json").write_text(json.dumps(done))
     text = status["what_it_takes"](runs, on_cpu=True)
-    assert text == "4 runs, 1 done, about 0.8 hours, 0.6 of them left"
+    assert text == "4 runs, 1 done, about 0.8 hours here, 0.6 of them left"
 
 
 def test_a_plan_composes_every_cell_as_training_does():
@@ -240,6 +240,9 @@ def test_an_impossible_cell_stops_a_single_run_and_is_skipped_in_a_sweep(tmp_pat
     report = program("eval.py", f"runs={tmp_path}")
     assert "1 cell skipped as impossible; the page has why" in report.stdout
     assert "stages=[1]" in (tmp_path / "_report" / "report.html").read_text()
+    none = program("train.py", "-m", *words, "stages=[1],[7]")
+    assert none.returncode == 1 and "none of the 2 configurations can be built" in none.stderr
+    assert "next:" not in none.stdout
 
 
 def test_tab_completion_knows_the_choices():
@@ -264,6 +267,9 @@ def test_tab_completion_knows_the_choices():
         (["attention.location=last"], "attention.location: there is no such key"),
         (["backbone.name=resnet18"], "backbone.name: there is no such key"),
         (["-cn", "eval"], "-cn: there is no such flag"),
+        (["--epochs", "3"], "--epochs: there is no such flag; a setting is written recipe.epochs="),
+        (["stages=[1,", "2]"], "write the list without spaces, as in stages=[1,2]"),
+        (["-m", "recipe.test_images=20,20000"], "test_images=20000: the test set has 2000 images"),
         (["seed=0,1"], "seeds=5 means seeds 0 to 4"),
         (["location=middle"], "location=middle: choose one of"),
         (["attention=cbma"], "cbam_channel"),
@@ -356,5 +362,9 @@ def test_the_library_refuses_wrong_words_as_the_programs_do(tmp_path):
         attn.build("backbone=resnet21")
     with pytest.raises(UserError, match="attentoin: there is no such key here"):
         attn.build("attentoin=se")
+    with pytest.raises(UserError, match="experiment=noise: that is many configurations"):
+        attn.build("experiment=noise")
+    with pytest.raises(UserError, match="attention=se,cbam: several values"):
+        attn.build("attention=se,cbam")
     with pytest.raises(UserError, match="nothing-here: there is no such run folder"):
         attn.load_run(tmp_path / "nothing-here")

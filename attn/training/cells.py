@@ -10,12 +10,12 @@ class Cells:
     """The cells of a command line, and what is known of those that have trained so far.
 
     commands: the words of each cell. busy: the names of the runs that other processes train. said:
-    the notes that were shown.
+    the notes that were shown. skipped: how many cells could not be built.
     """
 
     def __init__(self, commands: list[list[str]] = ()):
         self.commands, self.process = commands, os.getpid()
-        self.busy, self.said = [], set()
+        self.busy, self.said, self.skipped = [], set(), 0
         self.seconds = []  # of each cell that trained
 
     def place(self, cell: int | None) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from PIL import Image
 
 from attn.evidence.claims import Table, values_of
 from attn.evidence.group import CONFIGURATION, Group
@@ -197,6 +198,5 @@ def _noise_panel(axis, rows: pd.DataFrame, metric: str):
 def as_png(channel: np.ndarray) -> bytes:
     """Returns one input channel (S, S) uint8 as a grey PNG file."""
     buffer = io.BytesIO()
-    options = {"cmap": "gray", "format": "png", "metadata": {"Software": None}}
-    plt.imsave(buffer, channel, vmin=0, vmax=255, **options)
+    Image.fromarray(channel).save(buffer, "png")  # of a byte a pixel: noise does not compress
     return buffer.getvalue()

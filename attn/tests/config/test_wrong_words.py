@@ -121,6 +121,9 @@ def test_three_hundred_wrong_command_lines_end_in_one_line(tmp_path, monkeypatch
             ["attention=se", "blocks=[2]", "stages=[1]"],
             "with stages=[1]; choose stages or blocks",
         ),
+        (["-m", "experiment=noise,accuracy"], "one at a time; each is a sweep of its own"),
+        (["-m", "experiment=glob(*)"], "one at a time; each is a sweep of its own"),
+        (["attention=eca", "attention.reduction=8"], "here. These have it: aff, bam, cbam"),
         (["hydra/sweeper=optuna"], "a sweeper that tunes would choose on the test set"),
         (["hydra/launcher=none"], "hydra/launcher=none: choose one of basic"),
         (["hydra.run.dir=/proc/x"], "hydra.run.dir=/proc/x: /proc cannot be written to"),
@@ -139,6 +142,10 @@ def test_what_no_single_run_can_mean_ends_in_one_line(tmp_path, words, message):
         (PARAMS + "attention: halve", "wrong.yaml: attention=halve: choose one of aff, "),
         (PARAMS + "attention: glob(z*)", "wrong.yaml: attention=glob(z*): it finds none; there is"),
         (PARAMS + "location: a=b", "wrong.yaml: location=a=b: Hydra cannot read it"),
+        (
+            PARAMS + "atention: se",
+            "wrong.yaml: atention: there is no such key here. Did you mean att",
+        ),
     ],
 )
 def test_a_mistake_in_an_experiment_is_named_with_its_file(tmp_path, monkeypatch, text, message):
@@ -147,6 +154,14 @@ def test_a_mistake_in_an_experiment_is_named_with_its_file(tmp_path, monkeypatch
     for module in (catalogue, words):
         monkeypatch.setattr(module, "CONFIGS", configs)
     assert message in refusal(["experiment=wrong"])
+
+
+def test_an_experiment_without_its_first_line_is_refused(tmp_path, monkeypatch):
+    configs = shutil.copytree(catalogue.CONFIGS, tmp_path / "configs")
+    (configs / "experiment" / "wrong.yaml").write_text(f"{PARAMS}location: first\n")
+    for module in (catalogue, words):
+        monkeypatch.setattr(module, "CONFIGS", configs)
+    assert "wrong.yaml: its first line must be `# @package" in refusal(["experiment=wrong"])
 
 
 def test_an_experiment_may_vary_a_group_by_a_function(tmp_path, monkeypatch):

@@ -59,6 +59,10 @@ def test_links_count_as_what_they_lead_to(tmp_path):
             (links / split / name).symlink_to(folder / split / name)
     assert load(root=str(links)).fingerprint == expected.fingerprint
     cat = folder / "train" / "cat"
+    (cat / "self").symlink_to(folder)
+    with pytest.raises(DataError, match="train/cat/self is a link that leads back to where it"):
+        load(root=str(folder))
+    (cat / "self").unlink()
     (cat / "1.png").unlink()
     (cat / "1.png").symlink_to("0.png")  # in a tar too
     same = [load(root=str(path)) for path in (folder, packed(tmp_path / "a.tar", folder))]

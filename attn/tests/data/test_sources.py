@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import os
+import shutil
 import socket
 import tarfile
 
@@ -208,12 +209,24 @@ def test_foreign_and_missing_members_are_named(tmp_path):
         load(root=str(path))
 
 
-def test_parquet_files_of_one_name_in_two_folders_are_two_files(tmp_path):
+def test_parquet_files_in_two_folders_are_refused(tmp_path):
     root = tables(tmp_path / "rows", pictures())
+    shutil.copytree(root / "plain_text", root / "copy")
+    with pytest.raises(DataError, match=r"train\*.parquet in copy and plain_text: keep one"):
+        load(root=str(root))
+
+
+def test_copies_of_images_and_a_test_set_of_training_images_are_named(tmp_path, capsys):
+    root = tables(tmp_path / "rows", pictures())
+    (file,) = (root / "plain_text").glob("train*.parquet")
+    shutil.copy(file, file.with_name("train-again.parquet"))
     count = len(load(root=str(root)).labels["train"])
-    tables(tmp_path / "others", 255 - pictures())
-    (tmp_path / "others" / "plain_text").rename(root / "more")
-    assert len(load(root=str(root)).labels["train"]) == 2 * count
+    told = capsys.readouterr().err
+    assert f"{count // 2} of {count} train images repeat others" in told
+    (test,) = (root / "plain_text").glob("test*.parquet")
+    shutil.copy(file, test)
+    load(root=str(root))
+    assert "test images are training images too" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "remove", "source"])

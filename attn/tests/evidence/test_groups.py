@@ -14,7 +14,7 @@ from attn.evidence.collect import collect
 from attn.evidence.group import named
 from attn.evidence.verdicts import judge
 from attn.report.report import PUBLISHED, report
-from attn.tests.made_up import ATTENDED, SCORES, group_of, run
+from attn.tests.made_up import ATTENDED, SCORES, group_of, made_up_runs, run
 
 NOISE = next(table for table in load()[0] if table.id == "noise")
 
@@ -66,6 +66,15 @@ def test_tables_of_runs_that_are_gone_go_too(tmp_path):
         shutil.rmtree(folder)
     report(tmp_path, tmp_path / "out")
     assert not list(table.parent.glob("noise.*")) and kept.exists()
+
+
+def test_a_folder_that_holds_somebodys_page_is_refused(tmp_path):
+    made_up_runs(tmp_path / "runs")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "report.html").write_text("mine")
+    with pytest.raises(RunError, match=r"report\.html there would go; name an empty folder"):
+        report(tmp_path / "runs", tmp_path / "out")
+    assert (tmp_path / "out" / "report.html").read_text() == "mine"
 
 
 def test_a_folder_of_somebody_elses_stays_and_so_does_what_is_published(tmp_path):
