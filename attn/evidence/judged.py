@@ -68,7 +68,8 @@ class Judged:
     def command(self) -> str:
         """Returns the command that trains the claim's table, with this recipe and backbone.
 
-        Where the table is trained and nobody looked into its networks yet, the command does that.
+        Where the table is trained and its networks were not inspected yet, it is the command that
+        inspects them.
         """
         if self.uninspected:
             return INSPECT

@@ -72,8 +72,8 @@ class Run:
     def finished(self) -> bool:
         """Returns whether the run has a summary, and every file of it is whole.
 
-        Where it is not, the run is claimed again: what the checkpoint can tell is written again,
-        and what it cannot tell is named.
+        Where it is not, the run is claimed again: files that follow from the checkpoint are written
+        again, and others are named.
         """
         return self.accuracy is not None and not self.damage
 

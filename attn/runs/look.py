@@ -34,7 +34,7 @@ class Look:
     taken: the class (N,) that each test image is taken for, in the dataset's order. scores: rows of
     `attn.evaluation.predict.score_rows`; empty without attention. picture: the input channels
     (C, S, S) uint8 of one image. kept: the folder that holds the files of the inspection. folded:
-    the network without its gates; the reason why they cannot be folded; None without scores.
+    the network without its gates; the reason why they cannot be folded; None without attention.
     """
 
     run: str
@@ -87,6 +87,8 @@ def look_into(path: Path, device: torch.device, aside: Path) -> Look:
         found = functools.cache(lambda: means(training_of(config, predictor, data)))
         inspect_run(kept, predictor, found)
         folded = _fold(predictor, found(), order[: predictor.batch])
+    elif config.location != "none":
+        folded = f"{config.attention['name']} has no gate, so nothing can be frozen"
     return Look(
         run=folder.name,
         epochs=f"{state['run']['epochs']} of {config.recipe.epochs} epochs",

@@ -10,10 +10,14 @@ import gc
 import json
 import os
 import runpy
+import select
+import signal
 import subprocess
 import sys
 import traceback
 from pathlib import Path
+
+LIMIT = 900  # seconds that a program may take
 
 
 def run(words: list[str], environment: dict, root: Path, out: Path) -> subprocess.CompletedProcess:
@@ -22,6 +26,11 @@ def run(words: list[str], environment: dict, root: Path, out: Path) -> subproces
     asked = {"words": words, "environment": environment, "paths": [str(path) for path in paths]}
     server.stdin.write(json.dumps(asked) + "\n")
     server.stdin.flush()
+    ready, _, _ = select.select([server.stdout], [], [], LIMIT)
+    if not ready:
+        os.killpg(server.pid, signal.SIGKILL)
+        _server.cache_clear()
+        raise TimeoutError(f"{' '.join(words)} has not ended after {LIMIT} s")
     status = int(server.stdout.readline())
     return subprocess.CompletedProcess(words, status, *(path.read_text() for path in paths))
 
@@ -29,7 +38,8 @@ def run(words: list[str], environment: dict, root: Path, out: Path) -> subproces
 @functools.cache
 def _server(root: Path) -> subprocess.Popen:
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    return subprocess.Popen([sys.executable, "-m", "attn.tests.forked"], cwd=root, **pipes)
+    command = [sys.executable, "-m", "attn.tests.forked"]
+    return subprocess.Popen(command, cwd=root, start_new_session=True, **pipes)
 
 
 def _next() -> dict:

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 import yaml
 
+import attn
 from attn.errors import RunError
 from attn.evaluation.inspect import Inspection
 from attn.report.network import report_checkpoint
@@ -103,6 +105,15 @@ def test_eval_of_one_checkpoint(trained, tmp_path):
         assert int(counted["so often"]) == max(counts.values())
     for name in ("confusion", "places", "layers", "scores-input", "scores-classes"):
         assert (out / f"{name}.png").stat().st_size > 10_000
+    folded = attn.build("backbone=resnet20", "attention=none", "data=rgb_noise").eval()
+    folded.load_state_dict(torch.load(out / "folded.pt"))
+    with torch.no_grad():
+        x, labels = attn.load_run(folder).inputs(torch.arange(2000))
+        right = (folded(x).argmax(1) == labels).double().mean().item()
+    (frozen, *_) = rows(folder / "frozen.csv")
+    assert frozen["module"] == "all" and 100 * right == pytest.approx(
+        float(frozen["frozen"]), abs=0.5
+    )
     (folder / "checkpoint.pt").write_bytes(b"damaged")
     again = program("eval.py", f"checkpoint={folder}", f"runs={tmp_path}")
     assert again.returncode == 1 and "no whole checkpoint.pt there" in again.stderr
