@@ -62,7 +62,8 @@ def _refuse_folder_of_others(out: Path):
     """Raises RunError where `out` holds what a report would replace, and is no report itself."""
     pages = [path for path in (out / "report.html", out / "explorer.html") if path.exists()]
     others = [*pages, *folders_of_groups(out)]
-    if others and not (out / "verdicts.csv").exists():
+    ours = out / "verdicts.csv", out / ".lock"  # the latter of a report that is being made
+    if others and not any(path.exists() for path in ours):
         raise RunError(f"out={out}: {others[0].name} there would go; name an empty folder")
 
 
