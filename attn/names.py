@@ -43,7 +43,7 @@ MECHANISMS = (
 CONTROLS = ("static", "random", "mlp", "constant", "gain")  # what a gate must beat
 EVERY_GATE = "all"  # in frozen.csv: the row of all gates at once
 # The blocks that attention at the end of the residual branch can stand in, counted from 1.
-# `refine_at` and mechanisms at other seams stand in other blocks.
+# With `refine_at`, and at other seams, mechanisms stand in other blocks.
 BLOCKS = {
     "mobilenet_v2": range(2, 18),  # the first does not expand
     "resnet18": range(1, 9),
@@ -52,7 +52,7 @@ BLOCKS = {
     "resnet56": range(1, 28),
     "resnet110": range(1, 55),
 }
-ELSEWHERE = ("sk", "split", "bam", "aff", "iaff")  # stand at other seams of a block
+AT_OTHER_SEAMS = ("sk", "split", "bam", "aff", "iaff")
 # Where attention may stand: at an end of the network, by the seam there, or inside of it.
 ENDS = {"first": "input", "last": "features"}
 INSIDE = ("per_block", "per_stage")

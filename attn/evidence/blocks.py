@@ -14,7 +14,7 @@ import pandas as pd
 
 from attn import stats
 from attn.evidence.group import Group, by_pair, estimate_columns, one_configuration
-from attn.names import BLOCKS, ELSEWHERE
+from attn.names import AT_OTHER_SEAMS, BLOCKS
 
 MECHANISM = ["backbone", "data", "attention"]
 PREFIX = "blocks "
@@ -55,7 +55,7 @@ def gains(group: Group) -> list[tuple[dict, dict[frozenset, pd.Series], list[str
 def every_block(names: dict) -> frozenset:
     """Returns the blocks of a backbone in which a mechanism can stand; empty where not known."""
     backbone, _, options = names["backbone"].partition("+")
-    elsewhere = names["attention"].partition("+")[0] in ELSEWHERE or "refine_at=" in options
+    elsewhere = names["attention"].partition("+")[0] in AT_OTHER_SEAMS or "refine_at=" in options
     return frozenset() if elsewhere else frozenset(BLOCKS.get(backbone, ()))
 
 

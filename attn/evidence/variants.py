@@ -1,4 +1,4 @@
-"""What configurations are called, and what tells those of the same names apart."""
+"""Names configurations, and says what tells those of the same names apart."""
 
 from collections import Counter
 

@@ -10,11 +10,13 @@ import json
 import os
 import platform
 import re
+import subprocess
 from pathlib import Path
 
 from attn.runs import files
 
 NAME = "environment.json"
+ROOT = Path(__file__).resolve().parents[2]
 AMX = "AVX512_CORE_AMX"
 # oneDNN's names, the highest first, and what a processor must have for them.
 INSTRUCTION_SETS = {
@@ -148,3 +150,22 @@ def of_older(run: dict) -> str:
     mode = run.get("mode")
     mode = f" {mode}" if isinstance(mode, str) else ""  # which the first runs did not have
     return f"{UNKNOWN}: {run['device']}, {run['precision']}{mode}"
+
+
+def revision() -> dict:
+    """Returns the code's commit, and whether the working tree differs from that commit.
+
+    Without git both are None.
+    """
+
+    def git(*words):
+        done = subprocess.run(
+            ["git", *words], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    try:
+        commit, status = git("rev-parse", "HEAD"), git("status", "--porcelain")
+    except OSError:  # no git on this machine
+        commit = status = None
+    return {"commit": commit, "dirty": None if status is None else bool(status)}

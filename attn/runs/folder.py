@@ -12,7 +12,6 @@ import json
 import os
 import re
 import socket
-import subprocess
 import time
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -288,21 +287,3 @@ def skipped(root: Path) -> list[str]:
         except files.UNREADABLE:
             print(f"{path} is damaged, and left out: delete it")
     return found
-
-
-def revision() -> dict:
-    """Returns the code's commit, and whether the working tree differs from that commit.
-
-    Without git both are None.
-    """
-    top = Path(__file__).resolve().parents[2]
-
-    def git(*words):
-        done = subprocess.run(["git", *words], cwd=top, capture_output=True, text=True, check=False)
-        return done.stdout.strip() if done.returncode == 0 else None
-
-    try:
-        commit, status = git("rev-parse", "HEAD"), git("status", "--porcelain")
-    except OSError:  # no git on this machine
-        commit = status = None
-    return {"commit": commit, "dirty": None if status is None else bool(status)}

@@ -12,7 +12,7 @@ from attn.draws import Draws
 from attn.evaluation.predict import fixed_test_order, split_inputs
 from attn.network import pretrained
 from attn.network.build import outline
-from attn.runs.folder import revision
+from attn.runs.environment import revision
 from attn.training.trainer import Trainer
 
 

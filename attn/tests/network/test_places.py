@@ -8,7 +8,7 @@ from torch import nn
 from attn.backbones import BACKBONES
 from attn.config.catalogue import read
 from attn.modules import MECHANISMS
-from attn.names import BLOCKS, CONTROLS, ENDS
+from attn.names import AT_OTHER_SEAMS, BLOCKS, CONTROLS, ENDS
 from attn.network.build import multiply_adds
 from attn.network.place import attach, places
 from attn.network.seams import CannotStand
@@ -131,6 +131,12 @@ def test_the_blocks_of_every_backbone_are_known(name):
     network = BACKBONES[name]()
     every = places(network, "per_block", "refine")
     assert places(network, "per_block", "refine", blocks=list(BLOCKS[name])) == every
+
+
+def test_the_mechanisms_at_other_seams_are_known():
+    """Their blocks are others; a table of blocks says nothing of all of them."""
+    others = {name for name, kind in MECHANISMS.items() if kind.seam != "refine"}
+    assert others == set(AT_OTHER_SEAMS)
 
 
 def test_blocks_are_counted_through_all_stages():

@@ -117,3 +117,16 @@ def test_a_damaged_file_is_named_and_its_epochs_are_not_recorded(tmp_path, conte
     assert text.startswith(f"{path} is ") and "what epochs 1 to 3 were computed in is not" in text
     begun = environment.summary(tmp_path)["environment"]
     assert begun == f"not recorded; then {environment.describe(PARTS)}"
+
+
+def test_a_run_knows_its_commit_and_whether_the_tree_differs_from_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(environment, "ROOT", tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert environment.revision() == {"commit": None, "dirty": None}
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b"]
+    for words in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "first"]):
+        subprocess.run([*git, *words], cwd=tmp_path, check=True)
+    found = environment.revision()
+    assert len(found["commit"]) == 40 and found["dirty"] is False
+    (tmp_path / "new.py").touch()
+    assert environment.revision() == {"commit": found["commit"], "dirty": True}
