@@ -1,16 +1,18 @@
 """Runs that may be compared, as the data files that all tables, figures and verdicts come from."""
 
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from attn.errors import RunError
 from attn.evidence.variants import NAMES, variants
 from attn.names import SOURCES, of_final_features, of_input_channels
 from attn.runs.environment import of_older
-from attn.runs.files import read_arrays, write_arrays, write_csv
-from attn.runs.whole import results
+from attn.runs.files import UNREADABLE, read_arrays, write_arrays, write_csv
+from attn.runs.whole import results, why
 from attn.stats import Estimate
 
 KEY = ["recipe", "recipe_key", "source", "fingerprint", "numerics"]  # never mixed in a table
@@ -135,14 +137,18 @@ class Group:
 
     @classmethod
     def read(cls, folder: Path) -> "Group":
+        """Reads the data files of a folder. Raises RunError where a file is damaged."""
         frames, arrays = {}, {}
         for name in FRAMES:
             path = folder / f"{name}.csv"
-            frames[name] = read_csv(path) if path.exists() else pd.DataFrame()
+            with published_file(path):
+                frames[name] = read_csv(path) if path.exists() else pd.DataFrame()
         for name in ARRAYS:
-            if (folder / f"{name}.npz").exists():
-                arrays[name] = read_arrays(folder / f"{name}.npz")
-        return cls(folder.name, **frames, **arrays)
+            path = folder / f"{name}.npz"
+            with published_file(path):
+                arrays[name] = read_arrays(path) if path.exists() else {}
+        with published_file(folder):  # a column may be missing
+            return cls(folder.name, **frames, **arrays)
 
     def without(self, runs: set[str]) -> "Group":
         """Returns the group without the data of some runs.
@@ -248,8 +254,22 @@ def published(root: Path) -> list[Group]:
 
 def folders_of_groups(root: Path) -> list[Path]:
     """Returns the folders of root that hold a group; a runs.csv of other columns is not ours."""
-    paths = sorted(root.glob("*/runs.csv"))
-    return [path.parent for path in paths if {*KEY} <= set(pd.read_csv(path, nrows=0))]
+    folders = []
+    for path in sorted(root.glob("*/runs.csv")):
+        with published_file(path):
+            if {*KEY} <= set(pd.read_csv(path, nrows=0)):
+                folders.append(path.parent)
+    return folders
+
+
+@contextmanager
+def published_file(path: Path):
+    """Raises RunError where the block cannot read a file of published data."""
+    try:
+        yield
+    except UNREADABLE as error:
+        remedy = f"git checkout {path} brings a committed file back"
+        raise RunError(f"{path} is damaged ({why(error)}); {remedy}") from None
 
 
 def named(groups: list[Group]) -> list[Group]:
@@ -270,4 +290,9 @@ def named(groups: list[Group]) -> list[Group]:
 
 
 def read_csv(path: Path) -> pd.DataFrame:
-    return pd.read_csv(path, dtype=TEXTS)
+    """Reads a frame. Raises ValueError where a line has no values, as the marks of a conflict."""
+    frame = pd.read_csv(path, dtype=TEXTS)
+    alone = frame[frame.iloc[:, 1:].isna().all(axis=1)]
+    if len(alone):
+        raise ValueError(f"a line has nothing but {alone.iloc[0, 0]!r}")
+    return frame

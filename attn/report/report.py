@@ -10,7 +10,7 @@ from attn.evidence import accuracies, scores
 from attn.evidence.claims import Table
 from attn.evidence.claims_file import load
 from attn.evidence.collect import collect
-from attn.evidence.group import Group, folders_of_groups, named, published
+from attn.evidence.group import Group, folders_of_groups, named, published, published_file
 from attn.report import formats, wording
 from attn.report.explorer import write_explorer
 from attn.report.figures import accuracy, channels, forest, inspection, layers, places
@@ -150,7 +150,8 @@ def _added(group: Group, older: Group) -> Group:
 
 def _read_skipped(out: Path) -> list[str]:
     path = out / "skipped.json"
-    return json.loads(path.read_text()) if path.exists() else []
+    with published_file(path):
+        return list(map(str, json.loads(path.read_text()))) if path.exists() else []
 
 
 def _draw(section: Section, definitions: list[Table], folder: Path) -> list[Path]:

@@ -46,9 +46,13 @@ def reading(file: str, remedy: str = DELETE):
     try:
         yield
     except (*UNREADABLE, yaml.YAMLError) as error:
-        text = getattr(error, "strerror", None) or str(error)  # an OSError's without the path
-        reason = " ".join(text.split()) or type(error).__name__
-        raise Damaged(f"its {file} is damaged ({reason})", remedy) from None
+        raise Damaged(f"its {file} is damaged ({why(error)})", remedy) from None
+
+
+def why(error: Exception) -> str:
+    """Returns what an error says, in one line; an OSError's text without the path."""
+    text = getattr(error, "strerror", None) or str(error)
+    return " ".join(text.split()) or type(error).__name__
 
 
 def config_of(folder: Path) -> tuple[Config, dict]:

@@ -321,7 +321,7 @@ def test_a_sweep_says_where_it_is_what_came_out_and_what_to_do_next(tmp_path):
     said = program("train.py", *words).stdout
     places = [line.partition(":")[0] for line in said.splitlines() if line.startswith("cell")]
     assert places == [f"cell {n} of 4" for n in (1, 2, 3, 4)]
-    assert "cell 4 of 4: skipped: recipe=quick" in said and "location=last attention=sk: " in said
+    assert "cell 4 of 4: skipped: attention=sk backbone=resnet20 " in said
     assert "finished before: 2 of 2" in said  # no attention is the same with se and with sk
     found = [json.loads(path.read_text()) for path in tmp_path.glob("*-none-*/summary.json")]
     values = [100 * summary["test_accuracy"] for summary in found]

@@ -12,6 +12,7 @@ import pytest
 from matplotlib.testing.compare import compare_images
 
 from attn.data import load as load_data
+from attn.errors import RunError
 from attn.evidence.claims_file import load
 from attn.evidence.collect import collect
 from attn.evidence.group import FRAMES, Group, named, published
@@ -231,3 +232,33 @@ def test_data_files_come_back_as_they_were(tmp_path):
             if len(frame):
                 pd.testing.assert_frame_equal(frame, other, check_dtype=False)
         assert back.key == group.key and back.pictures.keys() == group.pictures.keys()
+
+
+def _in_conflict(path):
+    head, first, *rest = path.read_text().splitlines(keepends=True)
+    path.write_text("".join([head, "<<<<<<< HEAD\n", first, *rest]))
+
+
+def _without_a_column(path):
+    pd.read_csv(path).drop(columns="seed").to_csv(path, index=False)
+
+
+@pytest.mark.parametrize(
+    ("file", "damage", "reason"),
+    [
+        ("runs.csv", lambda path: path.write_text(""), r"runs\.csv is damaged \(No columns"),
+        ("epochs.csv", _in_conflict, r"epochs\.csv is damaged \(a line has nothing but '<<<<<<< "),
+        ("runs.csv", _without_a_column, r"post is damaged \('seed'\)"),
+        ("pictures.npz", lambda path: path.write_bytes(path.read_bytes()[:-40]), "pictures.npz is"),
+        ("../skipped.json", lambda path: path.write_text(""), r"skipped\.json is damaged"),
+    ],
+)
+def test_a_damaged_file_of_published_data_is_named(tmp_path, file, damage, reason):
+    made_up_runs(tmp_path / "runs")
+    out = tmp_path / "out"
+    collect(tmp_path / "runs").groups[0].write(out / "post")
+    for other in ("skipped.json", "verdicts.csv"):  # of the report that wrote it
+        (out / other).write_text("[]")
+    damage(out / "post" / file)
+    with pytest.raises(RunError, match=reason):
+        report(out, out, publish=True)
