@@ -21,9 +21,12 @@ from attn.data.dataset import SPLITS
 from attn.errors import DataError
 from attn.names import CLASSES
 
+FOLDER = CIFAR10.base_folder  # cifar-10-batches-py
 BINARY_MD5 = "c32a1d4ab5d03f1284b67883e8d87530"  # of cifar-10-binary.tar.gz
 RECORD = 1 + 3 * 32 * 32  # bytes
 OTHER_COLOURS = ("CMYK", "YCbCr", "LAB", "HSV")
+# What reading a tar that is truncated, damaged or something else may raise.
+BROKEN = (tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, OSError)
 EIGHT_BITS = ("RGB", "RGBA", "L", "LA", "P", "PA", "1")  # Pillow's modes
 
 
@@ -36,11 +39,35 @@ def check_md5(name: str, data: bytes, expected: str):
         )
 
 
-def decode_batches(read: Callable[[str], bytes]):
-    """Decodes the official pickles, whose MD5 has been compared, so unpickling them is safe."""
+def decode_archive(path: Path):
+    """Decodes the official archive, also where a browser or a person has packed it anew.
+
+    Raises DataError, with the MD5 of the whole file, where it does not hold the official pickles.
+    """
+    try:
+        with tarfile.open(path) as tar:
+            return _decode_pickles(path, lambda name: tar.extractfile(f"{FOLDER}/{name}").read())
+    except (*BROKEN, KeyError, DataError):
+        check_md5(str(path), path.read_bytes(), CIFAR10.tgz_md5)
+        raise
+
+
+def decode_batches(folder: Path):
+    """Decodes the folder that the official archive holds."""
+    return _decode_pickles(folder, lambda name: (folder / name).read_bytes())
+
+
+def _decode_pickles(place: Path, read: Callable[[str], bytes]):
+    """Decodes the official pickles. Their MD5 is compared first, so unpickling them is safe."""
+
+    def checked(name: str, md5: str) -> dict:
+        data = read(name)
+        check_md5(str(place / name), data, md5)
+        return pickle.loads(data, encoding="latin1")
+
     decoded = {}
     for split, files in zip(SPLITS, (CIFAR10.train_list, CIFAR10.test_list), strict=True):
-        parts = [pickle.loads(read(name), encoding="latin1") for name, _ in files]
+        parts = [checked(name, md5) for name, md5 in files]
         images = np.concatenate([part["data"] for part in parts]).reshape(-1, 3, 32, 32)
         labels = np.concatenate([np.array(part["labels"], np.int64) for part in parts])
         decoded[split] = images, labels
@@ -102,7 +129,7 @@ def decode_image_tar(path: Path):
     """
     try:
         return _decode_images(path, *_read_tar(path))
-    except (tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, OSError) as error:
+    except BROKEN as error:
         raise DataError(f"{path} is truncated or damaged: {error}") from None
 
 

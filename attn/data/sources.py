@@ -5,14 +5,12 @@ searched, and then CIFAR-10 is fetched.
 """
 
 import hashlib
-import lzma
 import os
 import shutil
 import socket
 import sys
 import tarfile
 import tempfile
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -22,7 +20,9 @@ from torchvision.datasets.utils import download_url
 
 from attn.data.dataset import ROOT, SPLITS
 from attn.data.decode import (
-    check_md5,
+    BROKEN,
+    FOLDER,
+    decode_archive,
     decode_batches,
     decode_binary,
     decode_image_folder,
@@ -33,7 +33,6 @@ from attn.data.decode import (
 from attn.errors import DataError, DataMissing
 
 ARCHIVE = "cifar-10-python.tar.gz"
-FOLDER = CIFAR10.base_folder  # cifar-10-batches-py
 OWN_COPY = f"""Bring your own copy (the host is slow):
   - {ARCHIVE} (MD5 {CIFAR10.tgz_md5}), or the folder {FOLDER} unpacked from it, or
   - the binary version's cifar-10-binary.tar.gz, or
@@ -171,7 +170,7 @@ def _top(path: Path) -> str | None:
         with tarfile.open(path, "r|*") as tar:
             names = (PurePosixPath(member.name) for member in tar)
             return next((name.parts[0] for name in names if not name.name.startswith(".")), None)
-    except (tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, OSError, IndexError):
+    except (*BROKEN, IndexError):
         return None
 
 
@@ -192,30 +191,15 @@ def _state(found: os.stat_result) -> tuple[int, ...]:
 
 
 def _archive(path: Path) -> Source:
-    def decode():
-        check_md5(str(path), path.read_bytes(), CIFAR10.tgz_md5)
-        with tarfile.open(path) as tar:
-            return decode_batches(lambda name: tar.extractfile(f"{FOLDER}/{name}").read())
-
-    return Source("archive", _key(path), decode)
+    return Source("archive", _key(path), lambda: decode_archive(path))
 
 
 def _batches(folder: Path) -> Source:
-    expected = dict(CIFAR10.train_list + CIFAR10.test_list)
-    absent = [name for name in expected if not (folder / name).is_file()]
+    paths = [folder / name for name, _ in CIFAR10.train_list + CIFAR10.test_list]
+    absent = [path.name for path in paths if not path.is_file()]
     if absent:
         raise DataError(f"{folder} lacks {', '.join(absent)}: unpack {ARCHIVE} again")
-
-    def read(name):
-        data = (folder / name).read_bytes()
-        check_md5(str(folder / name), data, expected[name])
-        return data
-
-    return Source(
-        "archive",
-        _key(*(folder / name for name in expected)),
-        lambda: decode_batches(read),
-    )
+    return Source("archive", _key(*paths), lambda: decode_batches(folder))
 
 
 def _folder_key(root: Path) -> str:
