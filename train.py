@@ -33,13 +33,15 @@ def main(cfg):
             workers.end_with_launcher()
         seeds, device = chosen_seeds(cfg), choose_device(cfg)
 
+        from attn.data import load
         from attn.runs.folder import Run
         from attn.training import ahead
         from attn.training.launch import launch
 
-        if (configuration := checked(cfg)) is None:
+        data = load(cfg.data.source, cfg.data.root)
+        if (configuration := checked(cfg, data.fingerprint)) is None:
             return
-        configuration = with_data(cfg, configuration)
+        check_fit(configuration, data)
         runs = [Run(configuration, seed, Path(cfg.runs)) for seed in seeds]
         cell = sweep.number()
         compiling = ahead.compiling(configuration, cells.after(cell), device)
@@ -47,21 +49,16 @@ def main(cfg):
             launch(runs, device, cfg.compile, compiling, cells, cell)
 
 
-def with_data(cfg, configuration):
-    """Returns the checked configuration with the fingerprint of this machine's data.
-
-    Raises UserError where the data, or pretrained weights, are missing or do not fit.
-    """
+def check_fit(configuration, data):
+    """Raises UserError where the data do not fit, or where pretrained weights are missing."""
     from attn.config.values import check_last_batch
-    from attn.data import check_count, load, subset
+    from attn.data import check_count, subset
     from attn.network import pretrained
 
     pretrained.weights(configuration)
-    data = load(cfg.data.source, cfg.data.root)
-    samples = subset(data.labels["train"], cfg.recipe.images)
+    samples = subset(data.labels["train"], configuration.recipe.images)
     check_last_batch(configuration, len(samples))
-    check_count(data.labels["test"], cfg.recipe.test_images)
-    return check(cfg, data.fingerprint)
+    check_count(data.labels["test"], configuration.recipe.test_images)
 
 
 def check_data_of_all(words: list[str]):
@@ -71,12 +68,15 @@ def check_data_of_all(words: list[str]):
     """
     if any(word.startswith("hydra/launcher=") for word in words):
         return
+    from attn.data import load
+
     for cfg in sweep.all_composed(cells.commands):
+        data = load(cfg.data.source, cfg.data.root)
         with suppress(Impossible):
-            with_data(cfg, check(cfg))
+            check_fit(check(cfg, data.fingerprint), data)
 
 
-def checked(cfg):
+def checked(cfg, fingerprint: str):
     """Returns the checked configuration, or None for an impossible cell of a sweep.
 
     An impossible cell is recorded and skipped.
@@ -85,7 +85,7 @@ def checked(cfg):
 
     cell = sweep.running()
     try:
-        configuration, reason = check(cfg), None
+        configuration, reason = check(cfg, fingerprint), None
     except Impossible as error:
         if cell is None:
             raise
