@@ -36,7 +36,7 @@ def corrupted(x, channels: int, draws: Draws):
     Half of the variance is the noise's.
     """
     turns = torch.arange(channels, device=x.device) % x.shape[1]
-    return (x[:, turns] + draw("gaussian", channels, x.shape[-1], draws)) / 2**0.5
+    return (x.index_select(1, turns) + draw("gaussian", channels, x.shape[-1], draws)) / 2**0.5
 
 
 def other_images(channels: int, samples, draws: Draws, total: int):

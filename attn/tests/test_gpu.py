@@ -9,7 +9,9 @@ import torch
 from torch._dynamo.utils import counters
 
 from attn.compute.precision import set_backends
+from attn.config.catalogue import choices
 from attn.config.sweep import configuration
+from attn.config.values import NOISES
 from attn.data import load
 from attn.modules import MECHANISMS
 from attn.network.build import build
@@ -27,7 +29,7 @@ GPU = ("backbone=mobilenet_v2", "location=first", "data=rgb_noise")
 @pytest.mark.parametrize("precision", ["bf16", "fp32"])
 @pytest.mark.parametrize(
     "words",
-    [(), ("data.noise.kind=gaussian",), ("data.noise.kind=image", "recipe.augment=crop_flip")],
+    [(f"data.noise.kind={kind}", "recipe.augment=crop_flip") for kind in NOISES],
 )
 @captures
 def test_the_captured_step_is_the_eager_one(synthetic, precision, words):
@@ -128,7 +130,7 @@ def test_a_replayed_step_that_is_not_finite_is_named(synthetic):
         train_epoch(trainer(synthetic, config, "cuda"), 0)
 
 
-@pytest.mark.parametrize("kind", ["uniform", "gaussian", "image", "copy"])
+@pytest.mark.parametrize("kind", NOISES)
 def test_the_gpu_has_the_cpus_inputs_and_starts_where_it_does(synthetic, kind):
     config = configuration(*SMALL, *GPU, f"data.noise.kind={kind}", "recipe.images=30")
     cpu, gpu = trainer(synthetic, config), trainer(synthetic, config, "cuda")
@@ -169,7 +171,7 @@ def fail_a_capture():
     torch.cuda.empty_cache()  # where torch 2.11 would notice that a capture is under way
 
 
-@pytest.mark.parametrize("backbone", ["resnet18", "resnet50", "resnet56"])
+@pytest.mark.parametrize("backbone", choices("backbone"))
 @captures
 def test_every_backbone_is_captured(backbone, synthetic):
     config = configuration(*SMALL, f"backbone={backbone}", "attention=se", "recipe.size=32")

@@ -9,6 +9,7 @@ from attn.compute.graph import capture, restore
 from attn.compute.kernels.library import without_kernels
 from attn.config.catalogue import choices
 from attn.config.sweep import configuration
+from attn.config.values import NOISES, SCHEDULES
 from attn.draws import Draws
 from attn.evaluation.predict import Predictor, evaluate, fixed_test_order
 from attn.network.build import build
@@ -96,9 +97,9 @@ def test_every_mechanism(few, taped, mechanism):
 
 
 VARIANTS = [
-    ("data.noise.kind=gaussian",),
-    ("data.noise.kind=image", "recipe.augment=crop_flip"),
-    ("data.noise.size=4", "recipe.schedule=linear", "recipe.warmup=0.3", "recipe.momentum=0"),
+    *((f"data.noise.kind={kind}", "recipe.augment=crop_flip") for kind in NOISES),
+    *((f"recipe.schedule={schedule}", "recipe.warmup=0.3") for schedule in SCHEDULES),
+    ("data.noise.size=4", "recipe.momentum=0"),
 ]
 
 
@@ -110,7 +111,7 @@ def test_every_variant(few, taped, words):
 
 STEPS = [(f"attention={mechanism}",) for mechanism in choices("attention")]
 STEPS += [("backbone=mobilenet_v2", *NOISE, *words) for words in VARIANTS]
-STEPS += [(f"backbone={name}",) for name in ("resnet18", "resnet50")]
+STEPS += [(f"backbone={name}",) for name in choices("backbone")]
 
 
 @pytest.mark.parametrize("words", STEPS, ids=" ".join)
