@@ -7,6 +7,7 @@ from PIL import Image
 from scipy import stats
 
 from attn.config.schema import Noise
+from attn.data.augment import crop_and_flip
 from attn.data.inputs import MEAN, SD, Inputs
 from attn.data.resize import resize
 from attn.draws import Draws, uniform
@@ -137,6 +138,17 @@ def test_crops_and_flips_are_shifted_copies_of_the_image():
     assert len(found) > 20 and {flip for _, _, flip in found} == {False, True}
     assert {dy for dy, _, _ in found} == set(range(9))
     assert data(samples)[0].equal(inputs(8, 0, 32)(samples)[0])  # never in testing
+
+
+def test_half_of_the_images_are_flipped_and_every_shift_is_as_frequent():
+    count, draws = 4000, Draws(3)
+    draws.at(0, torch.arange(count))
+    line = torch.arange(1, 33, dtype=torch.uint8)  # 0 is the padding
+    cropped = crop_and_flip(line.expand(count, 1, 32, 32), draws)[:, 0, 16]
+    flipped = cropped[:, 15].int() > cropped[:, 16].int()
+    assert stats.binomtest(int(flipped.sum()), count).pvalue > 1e-3
+    shifts = cropped[:, 15].int() - 16 - flipped.int()  # from -4 to 4
+    assert stats.chisquare((shifts + 4).bincount(minlength=9)).pvalue > 1e-3
 
 
 def test_images_of_ones_own_are_taken_as_the_test_images_are():

@@ -120,6 +120,17 @@ def at_the_end(folder):
     path.write_text(path.read_text().replace("seams.input", "seams.features"))
 
 
+def test_an_unfinished_run_of_another_recipe_is_in_no_group(tmp_path):
+    for seed in range(2):
+        run(tmp_path, seed, 0.83)
+    for recipe in ("post", "short"):
+        config = configuration("data=rgb_noise", "location=none", f"recipe={recipe}")
+        values = asdict(config) | {"fingerprint": "f" * 64, "numerics": 1, "seed": 2}
+        (tmp_path / recipe).mkdir()
+        (tmp_path / recipe / "config.yaml").write_text(yaml.safe_dump(values))
+    assert group_of(tmp_path).unfinished["run"].tolist() == ["post"]
+
+
 def test_a_run_that_is_unfinished_here_stays_as_it_was_published(tmp_path):
     for seed in range(2):
         at_the_end(run(tmp_path / "there", seed, 0.8, scores=SCORES, **ATTENDED))

@@ -142,6 +142,15 @@ def test_scores_become_one_number_a_run(tmp_path):
     assert measured["score_gap"].tolist() == pytest.approx([0.9, -0.3])
 
 
+def test_parameters_are_added_to_the_network_of_the_same_data(tmp_path):
+    run(tmp_path, 0, 0.8, parameters=1000)
+    run(tmp_path, 0, 0.8, parameters=900, data="rgb", configuration="c8")
+    run(tmp_path, 0, 0.8, parameters=1050, **ATTENDED)
+    run(tmp_path, 0, 0.8, parameters=1000, **ATTENDED | {"data": "rgb", "configuration": "c9"})
+    added = with_metrics(group_of(tmp_path)).set_index("configuration")["added_parameters"]
+    assert added.to_dict() == {"c0": 0, "c1": 50, "c8": 0, "c9": 100}
+
+
 NORMS = (2.0, 1.0, 4.0, 0.5, 0.25, 0.125)
 
 
