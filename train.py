@@ -28,7 +28,7 @@ cells = Cells()
 @hydra.main(version_base="1.3", config_path="configs", config_name="train")
 def main(cfg):
     with one_line_errors():
-        if sweep.beside_others():
+        if sweep.beside_others() and cells.elsewhere():
             workers.take_gpu()
             workers.end_with_launcher()
         seeds, device = chosen_seeds(cfg), choose_device(cfg)
@@ -93,7 +93,6 @@ def checked(cfg, fingerprint: str):
     if cell is not None:
         note_skipped(Path(cfg.runs), cell, reason)
     if reason:
-        cells.skipped += 1
         print(f"\n{cells.place(sweep.number())}skipped: {cell}: {reason}")
     return configuration
 
@@ -103,12 +102,12 @@ def busy(words: list[str]) -> bool:
     if not any(word.startswith("hydra/launcher=") for word in words):
         return bool(cells.busy)
 
-    from attn.errors import DataMissing
+    from attn.errors import DataError
     from attn.runs.plan import fingerprint_of_data, plan
 
     try:
         runs, _, _ = plan([word for word in words if word not in cli.SWEEPS], fingerprint_of_data)
-    except DataMissing:  # the jobs' machines have the data, on which the runs' names depend
+    except DataError:  # the jobs' machines have the data, on which the runs' names depend
         return False
     return any(run.holder for run in runs)
 
@@ -125,8 +124,6 @@ if __name__ == "__main__":
             check_data_of_all(words)
             find_code_in_jobs()
         main()
-        if cells.commands and cells.skipped == len(cells.commands):
-            sys.exit(f"none of the {cells.skipped} configurations can be built")
         if cells.commands:
             runs = [word for word in words if word.startswith("runs=")]
             print("\nnext: " + shlex.join(["python", "eval.py", *runs[-1:]]))

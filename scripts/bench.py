@@ -7,7 +7,7 @@ Inductor's. The kernels in C, which a machine compiles once, are there before. A
 trained for a few epochs, and its whole time is reckoned from the time of the last epoch. A way that
 stands in the results, measured with the same code, is not measured again. --minutes N stops before
 a way if less time is left than the longest way took. --ways N stops after the first N ways. The
-next call goes on.
+next call goes on. Measurements of other words have a folder of their own, named by --out.
 """
 
 import argparse
@@ -58,7 +58,9 @@ def ways(device: str) -> dict:
     return first | together | {"strong": (strong, 1, 2)}
 
 
-def measure(program: str, seeds: int, epochs: int, words: list[str], left: float) -> dict | None:
+def measure(
+    program: str, seeds: int, epochs: int, words: list[str], left: float, on_gpu: bool
+) -> dict | None:
     """Measures one way; returns None where `left` seconds were not enough.
 
     Raises RuntimeError where the program fails.
@@ -73,7 +75,7 @@ def measure(program: str, seeds: int, epochs: int, words: list[str], left: float
             process = subprocess.Popen(
                 command, env=os.environ | cache, stdout=out, stderr=out, start_new_session=True
             )
-        memory = Memory(process.pid)
+        memory = Memory(process.pid, on_gpu)
         try:
             status = process.wait(left)
             wall = time.perf_counter() - began
@@ -88,15 +90,15 @@ def measure(program: str, seeds: int, epochs: int, words: list[str], left: float
         printed = Path(folder, "out").read_text()
         if status:
             raise RuntimeError(f"{' '.join(map(str, command))}\n{printed}")
-        took = _of_ours(Path(folder)) if program == "train.py" else _of_a_loop(printed)
+        took = _of_ours(Path(folder)) if program == "train.py" else _of_a_loop(printed, on_gpu)
     return {"wall_seconds": round(wall, 1), **took, "peak_mib": round(peak)}
 
 
-def _of_a_loop(printed: str) -> dict:
+def _of_a_loop(printed: str, on_gpu: bool) -> dict:
     """Returns the measurements of the last epoch that a plain loop printed."""
     last = json.loads([line for line in printed.splitlines() if line.startswith("{")][-1])
     rate = last["images"] / last["train_seconds"]
-    default = "fp32, convolutions in TF32" if torch.cuda.is_available() else "fp32"  # torch's own
+    default = "fp32, convolutions in TF32" if on_gpu else "fp32"  # torch's own
     mode = f"loop, {last.get('precision', default)}"
     return {"epoch_seconds": round(last["seconds"], 2), "images_per_second": rate, "mode": mode}
 
@@ -121,8 +123,8 @@ def _of_ours(folder: Path) -> dict:
 class Memory:
     """The most MiB that a session's processes had at once; on a GPU, of the device's memory."""
 
-    def __init__(self, session: int):
-        self.session, self.most, self.running = session, 0.0, True
+    def __init__(self, session: int, on_gpu: bool):
+        self.session, self.on_gpu, self.most, self.running = session, on_gpu, 0.0, True
         self.before = self._device()
         self.thread = threading.Thread(target=self._watch, daemon=True)
         self.thread.start()
@@ -134,12 +136,12 @@ class Memory:
 
     def _watch(self):
         while self.running:
-            now = self._device() - self.before if torch.cuda.is_available() else self._resident()
+            now = self._device() - self.before if self.on_gpu else self._resident()
             self.most = max(self.most, now)
             time.sleep(0.3)
 
     def _device(self) -> float:
-        if not torch.cuda.is_available():
+        if not self.on_gpu:
             return 0.0
         free, total = torch.cuda.mem_get_info()
         return (total - free) / 2**20
@@ -187,10 +189,10 @@ def code() -> str:
     return digest.hexdigest()[:10]
 
 
-def measured(way, cfg, words, left, program, seeds, epochs) -> dict | None:
+def measured(way, cfg, words, left, on_gpu, program, seeds, epochs) -> dict | None:
     """Returns a row of the results, or None where the time was up."""
     epochs, all_epochs = epochs or cfg.recipe.epochs, cfg.recipe.epochs
-    took = measure(program, seeds, epochs, words, left)
+    took = measure(program, seeds, epochs, words, left, on_gpu)
     if took is None:
         return None
     whole = took["wall_seconds"] + (all_epochs - epochs) * took["epoch_seconds"]
@@ -222,11 +224,15 @@ def main():
     # Else the first way alone would wait for these.
     load(cfg.data.source, cfg.data.root)
     why_missing()  # of the kernels in C
-    same = {"words": " ".join(words), "torch": torch.__version__, "code": code()}
+    on_gpu, how_computed = device.type == "cuda", ("compile=", "device=")
+    recorded = [word for word in words if not word.startswith(how_computed)]
+    same = {"words": " ".join(recorded), "torch": torch.__version__, "code": code()}
     same["capture"] = os.environ.get("ATTN_CAPTURE", "1")
     out = options.out / machine_name(device)
     path = out / "bench.csv"
     rows = pd.read_csv(path, dtype=str).to_dict("records") if path.exists() else []
+    if others := {row["words"] for row in rows} - {same["words"]}:
+        sys.exit(f"{path} is of other words, {others.pop()}: name another folder with --out")
     rows = [row for row in rows if same.items() <= row.items()]
     failed = []
     for way, how in list(ways(device.type).items())[: options.ways]:
@@ -235,7 +241,7 @@ def main():
         left = max(1, end - time.monotonic())
         longest = max((float(row["wall_seconds"]) for row in rows), default=0)
         try:
-            row = measured(way, cfg, words, left, *how) if left > longest else None
+            row = measured(way, cfg, words, left, on_gpu, *how) if left > longest else None
         except RuntimeError as error:  # the other ways are still worth measuring
             print(f"{way} FAILED: {error}")
             failed.append(way)

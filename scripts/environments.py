@@ -291,7 +291,8 @@ def main():
     device = choose_device(cfg)
     if device.type != "cpu":
         parser.error(f"device={cfg.device}: what varies here is a CPU's; leave the word out")
-    _decode(cfg)
+    for words, steps in every:
+        check_steps(words, steps)
     tables = []
     for words, steps in every:
         print(f"{steps} steps of {' '.join(words)}", flush=True)
@@ -303,14 +304,22 @@ def main():
         sys.exit("some failed")
 
 
-def _decode(cfg):
-    """Decodes the data, which the processes share; ends the program where that is not possible."""
-    from attn.data import load
+def check_steps(words: list[str], steps: int):
+    """Decodes the data, which the processes share, and counts the steps of a run.
 
+    Ends the program where there are no data, or fewer steps than are asked for.
+    """
+    from attn.data import load, subset
+
+    cfg = sweep.composed(words)
     try:
-        load(cfg.data.source, cfg.data.root)
+        labels = load(cfg.data.source, cfg.data.root).labels["train"]
+        images = len(subset(labels, cfg.recipe.images))
     except UserError as error:
         sys.exit(str(error))
+    most = cfg.recipe.epochs * -(-images // cfg.recipe.batch_size)
+    if steps > most:
+        sys.exit(f"--steps {steps}: {' '.join(words)} has {most} steps")
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ while [ $# -gt 0 ]; do
     shift $(($# < 2 ? $# : 2))
 done
 [[ "$seconds" =~ ^[1-9][0-9]*$ && "$seconds" -ge 12 ]] || { echo "gpu.sh --seconds $seconds: a whole number of at least 12" >&2 && exit 2; }
+[ -n "$out" ] || { echo "gpu.sh --out: name a folder" >&2 && exit 2; }
 
 if [ -z "${PYTHON:-}" ]; then
     environment requirements-dev.txt
@@ -40,7 +41,7 @@ phases=results/bench/gpu-phases.txt stamp=results/bench/gpu-tests.txt how=runs/_
 export TORCHINDUCTOR_CACHE_DIR=$PWD/runs/_inductor
 gpu=$("$PYTHON" -c 'import torch; print(torch.cuda.get_device_name(), "torch", torch.__version__)')
 end=$((seconds - seconds / 12)) # of this script's seconds; what is behind it is for stopping and packing
-failed=0
+failed=0 job=
 
 left() { echo $((end > SECONDS ? end - SECONDS : 0)); }
 least() { echo $(($1 < $(left) ? $1 : $(left))); }
@@ -49,7 +50,9 @@ say() { echo "gpu.sh: $1, after $SECONDS of $seconds s"; }
 
 limited() { # SECONDS COMMAND ...: as long as that, with a moment more for an end in order
     [ "$1" -gt 0 ] || return 124 # which timeout takes for no limit
-    timeout --signal=INT --kill-after=$((seconds / 60 + 1)) "$@"
+    timeout --signal=INT --kill-after=$((seconds / 60 + 1)) "$@" &
+    job=$!
+    wait "$job" # which a signal ends, while bash waits for a command in front to end first
 }
 
 listed() { # every small file of every run, then the checkpoints of unfinished runs while they fit
@@ -80,7 +83,7 @@ pack() {
     rmdir "$new"
 }
 trap pack EXIT # whatever ends this script, what was made comes back
-trap 'exit 130' INT TERM
+trap 'kill -INT "$job" 2>/dev/null; wait; exit 130' INT TERM
 
 note() { # NAME STATUS BEGAN RUNS-BEFORE: a line of what a phase made, in a file that comes back
     local made=$(($(finished) - $4)) rate mode last
@@ -164,7 +167,7 @@ read -r capture compile <"$how"
 export ATTN_CAPTURE=$capture
 tables 2 && {
     # Early and short: it decides how seeds should train together, while there is a GPU to go on with.
-    [ "$(left)" -lt $((seconds / 9)) ] || measured stacked.md ||
+    [ "$(left)" -lt $((seconds / 9)) ] || grep -qs '^| 10 ' results/bench/nvidia*/stacked.md ||
         phase "seeds as streams and stacked" $((seconds / 9)) "$PYTHON" scripts/stacked.py
     tables 5 && tables 10
 }

@@ -1,6 +1,7 @@
 """Times a step in both memory formats, which settles attn.compute.precision.MEMORY_FORMAT.
 
-python scripts/memory_format.py     -> results/bench/<machine>/formats.csv and formats.md
+python scripts/memory_format.py [words of train.py]
+    -> results/bench/<machine>/formats.csv and formats.md
 
 On a CPU the step runs on one thread, on a GPU it is captured. The images are drawn at random, as
 speed does not depend on them.
@@ -58,6 +59,9 @@ def milliseconds(cfg, data, device, form) -> float:
 def main():
     torch.set_num_threads(1)
     sweep.single(sys.argv[1:], __doc__)
+    for word in sys.argv[1:]:
+        if word.startswith(("backbone=", "recipe.size=", "recipe.precision=")):
+            raise SystemExit(f"{word}: every backbone, size and precision is timed; leave it out")
     data, rows = load("synthetic"), []
     for backbone, size, precision in itertools.product(NETWORKS, (32, 112), ("fp32", "bf16")):
         words = [f"backbone={backbone}", f"recipe.size={size}", f"recipe.precision={precision}"]

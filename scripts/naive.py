@@ -19,6 +19,7 @@ from attn.config import cli, sweep
 from attn.config.check import check, choose_device, chosen_seeds
 from attn.data import load, subset
 from attn.data.inputs import MEAN, SD
+from attn.evaluation.predict import fixed_test_order
 from attn.network.build import build
 from attn.training.schedule import learning_rates
 
@@ -36,7 +37,9 @@ class CIFAR10(torch.utils.data.Dataset):
 
 
 def loader(cfg, data, split, images, batch_size, **options):
-    chosen = Subset(CIFAR10(cfg, data, split), subset(data.labels[split], images).tolist())
+    labels = data.labels[split]
+    few = subset(labels, images) if split == "train" else fixed_test_order(len(labels))[:images]
+    chosen = Subset(CIFAR10(cfg, data, split), few.tolist())
     return DataLoader(chosen, batch_size, shuffle=split == "train", **options)
 
 

@@ -93,9 +93,9 @@ def _set(cfg, key: str, value):
 def check_all(words: list[str]) -> list[list[str]]:
     """Returns the command line of every cell, in the order of Hydra's sweeper.
 
-    Raises UserError, or an error of Hydra's, where any cell is wrong. The check comes before Hydra
-    makes a folder and before the first cell trains. Impossible cells of a sweep are left to the
-    sweep.
+    Raises UserError, or an error of Hydra's, where any cell is wrong or every cell is impossible.
+    The check comes before Hydra makes a folder and before the first cell trains. Some impossible
+    cells of a sweep are left to the sweep.
     """
     check_words(words)
     sweep, every = cli.is_sweep(words), split(words)
@@ -110,15 +110,20 @@ def check_all(words: list[str]) -> list[list[str]]:
         folder = word.key_or_group in ("hydra.run.dir", "hydra.sweep.dir")
         if folder and not word.is_sweep_override():
             cli.check_writable(Path(str(word.value())), word.input_line)
+    impossible = []
     for cfg in all_composed(every):
         cli.check_writable(Path(cfg.runs), f"runs={cfg.runs}")
         if not sweep:
             check_noise(cfg.data.noise)
         try:
             _check_one(cfg, elsewhere="slurm" in launcher)
-        except Impossible:
+        except Impossible as error:
             if not sweep:
                 raise
+            impossible.append(error)
+    if len(impossible) == len(every):
+        count = len(every)
+        raise UserError(f"none of the {count} configurations can be built; first: {impossible[0]}")
     return every
 
 

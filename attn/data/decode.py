@@ -21,7 +21,6 @@ from attn.data.dataset import SPLITS
 from attn.errors import DataError
 from attn.names import CLASSES
 
-FOLDER = CIFAR10.base_folder  # cifar-10-batches-py
 BINARY_MD5 = "c32a1d4ab5d03f1284b67883e8d87530"  # of cifar-10-binary.tar.gz
 RECORD = 1 + 3 * 32 * 32  # bytes
 OTHER_COLOURS = ("CMYK", "YCbCr", "LAB", "HSV")
@@ -46,7 +45,8 @@ def decode_archive(path: Path):
     """
     try:
         with tarfile.open(path) as tar:
-            return _decode_pickles(path, lambda name: tar.extractfile(f"{FOLDER}/{name}").read())
+            members = {PurePosixPath(member.name).name: member for member in tar if member.isfile()}
+            return _decode_pickles(path, lambda name: tar.extractfile(members[name]).read())
     except (*BROKEN, KeyError, DataError):
         check_md5(str(path), path.read_bytes(), CIFAR10.tgz_md5)
         raise

@@ -21,7 +21,6 @@ from torchvision.datasets.utils import download_url
 from attn.data.dataset import ROOT, SPLITS
 from attn.data.decode import (
     BROKEN,
-    FOLDER,
     decode_archive,
     decode_batches,
     decode_binary,
@@ -33,6 +32,7 @@ from attn.data.decode import (
 from attn.errors import DataError, DataMissing
 
 ARCHIVE = "cifar-10-python.tar.gz"
+FOLDER = CIFAR10.base_folder  # cifar-10-batches-py
 OWN_COPY = f"""Bring your own copy (the host is slow):
   - {ARCHIVE} (MD5 {CIFAR10.tgz_md5}), or the folder {FOLDER} unpacked from it, or
   - the binary version's cifar-10-binary.tar.gz, or
@@ -169,8 +169,9 @@ def _top(path: Path) -> str | None:
     try:
         with tarfile.open(path, "r|*") as tar:
             names = (PurePosixPath(member.name) for member in tar)
-            return next((name.parts[0] for name in names if not name.name.startswith(".")), None)
-    except (*BROKEN, IndexError):
+            whole = (name for name in names if name.parts and not name.name.startswith("."))
+            return next((name.parts[0] for name in whole), None)
+    except BROKEN:
         return None
 
 

@@ -73,6 +73,7 @@ def test_steps_are_trained_again_in_the_same_and_in_another_environment(
         (["--stpes", "3"], "unknown option --stpes"),
         (["--steps", "0"], "--steps 0: it takes a number from 1 on"),
         (["--python", "/nowhere"], "--python /nowhere: there is no such file"),
+        (["--steps", "11", "data.source=synthetic", "recipe.images=160"], "has 10 steps"),
         (["recipe.lrr=1"], "Did you mean recipe.lr?"),
         (["seeds=2"], "seeds=2: one seed is trained here"),
     ],

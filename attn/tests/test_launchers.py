@@ -1,6 +1,7 @@
 """Sweeps sent to Hydra's launchers: the tables of one machine, to the bit, whatever ends a job."""
 
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -98,6 +99,19 @@ def test_a_killed_launcher_leaves_no_worker_that_writes_on(tmp_path):
     process.wait()
     wait_for(lambda: not any(run.holder for run in runs), seconds=20)
     assert not any(run.finished for run in runs)
+
+
+@pytest.mark.slow
+def test_jobs_in_the_programs_own_process_outlive_the_shell_that_started_it(tmp_path):
+    """As joblib runs them where it may use one process: there the program is its own launcher."""
+    words = [*TINY, "recipe.epochs=8", "location=none,last", f"runs={tmp_path}"]
+    launcher = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=1"]
+    runs, _, _ = plan(words, fingerprint_of_data)
+    command = shlex.join([sys.executable, "train.py", "-m", *words, *launcher])
+    shell = f"{command} > {tmp_path / 'out'} 2>&1 & while [ ! -f {runs[0].folder}/metrics.csv ]; "
+    subprocess.run(["bash", "-c", f"{shell} do sleep 0.2; done"], cwd=ROOT, check=True, timeout=180)
+    assert not runs[0].finished
+    wait_for(lambda: all(run.finished for run in runs), seconds=180)
 
 
 @pytest.mark.slow

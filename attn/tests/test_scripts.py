@@ -119,6 +119,10 @@ elif "pytest" in words:
 elif "bench.py" in words:
     Path("results/bench/nvidia").mkdir(exist_ok=True)
     Path("results/bench/nvidia/bench.csv").touch()
+elif "stacked.py" in words:
+    Path("results/bench/nvidia").mkdir(exist_ok=True)
+    table = Path("results/bench/nvidia/stacked.md")
+    table.write_text("| 1 | 2 | 3 |\\n| 10 | 2 | 3 |\\n" if table.exists() else "| 1 | 2 | 3 |\\n")
 """
 CALL = 18  # seconds in place of 540
 
@@ -185,6 +189,33 @@ def test_three_calls_finish_what_takes_twice_as_long_as_hoped(copy, tmp_path):
     assert cut and "-m pytest" not in first[2]  # goes on from there on another machine
     assert "-m pytest" in second[2] + third[2]
     assert "_smoke" in second[2] and "runs/_how" not in first[1]  # another machine chooses anew
+    counts = [calls.count("stacked.py") for _, _, calls in (first, second, third)]
+    assert counts == [1, 1, 0]  # until all of its rows are there
+
+
+@pytest.mark.slow
+def test_gpu_script_that_is_ended_in_a_phase_packs_and_leaves_nothing_behind(copy, tmp_path):
+    shutil.rmtree(copy / "results" / "bench")
+    stand_in = copy / "stand-in"
+    how = {"python": sys.executable, "cost": 60, "fails": "", "hangs": ""}
+    stand_in.write_text(STAND_IN.format(**how))
+    stand_in.chmod(0o755)
+    process = subprocess.Popen(
+        ["bash", str(copy / "scripts" / "gpu.sh"), "--out", "packed"],
+        env=os.environ | {"PYTHON": str(stand_in)},
+        stdout=subprocess.DEVNULL,
+    )
+    checkpoint = copy / "runs" / "accuracy-none-s0" / "checkpoint.pt"
+    began = time.monotonic()
+    while not checkpoint.exists() and time.monotonic() - began < 60:
+        time.sleep(0.1)
+    process.terminate()
+    assert process.wait(timeout=10) == 130
+    with tarfile.open(copy / "packed" / "runs.tar.gz.00") as archive:
+        assert "runs/accuracy-none-s0//checkpoint.pt" in archive.getnames()
+    before = checkpoint.read_text()
+    time.sleep(1)
+    assert checkpoint.read_text() == before  # nothing trains on
 
 
 @pytest.mark.slow
@@ -246,6 +277,9 @@ def test_the_benchmark_measures_resumes_and_stops(tmp_path):
     assert after.startswith(before) and "together" in after  # what was measured stays
     assert "cpu" in folder.name and (folder / "bench.png").stat().st_size > 5000
     assert "times naive" in (folder / "bench.md").read_text()
+    other = program(*bench, "recipe.size=16")
+    assert other.returncode == 1 and "is of other words" in other.stderr
+    assert (folder / "bench.csv").read_text() == after
 
 
 @pytest.mark.slow

@@ -10,13 +10,17 @@ class Cells:
     """The cells of a command line, and what is known of those that have trained so far.
 
     commands: the words of each cell. busy: the names of the runs that other processes train. said:
-    the notes that were shown. skipped: how many cells could not be built.
+    the notes that were shown.
     """
 
     def __init__(self, commands: list[list[str]] = ()):
         self.commands, self.process = commands, os.getpid()
-        self.busy, self.said, self.skipped = [], set(), 0
+        self.busy, self.said = [], set()
         self.seconds = []  # of each cell that trained
+
+    def elsewhere(self) -> bool:
+        """Returns whether this is a process of a launcher's, and not that of the command line."""
+        return self.process != os.getpid()
 
     def place(self, cell: int | None) -> str:
         of = f" of {len(self.commands)}" if self.commands else ""
@@ -29,7 +33,7 @@ class Cells:
 
     def mark(self, cell: int | None) -> str:
         """Returns what stands before a run's lines where cells train beside each other."""
-        return "" if cell is None or self.process == os.getpid() else f"cell {cell + 1}  "
+        return f"cell {cell + 1}  " if cell is not None and self.elsewhere() else ""
 
     def end(self, runs: list, cell: int | None, seconds: float) -> list[str]:
         """Returns the accuracy of a cell's finished runs, their folders and the time left, as text.
@@ -54,7 +58,7 @@ class Cells:
         There are none outside of a sweep, nor in a job of a launcher that has sent this process a
         single cell.
         """
-        alone = cell is None or self.process != os.getpid()
+        alone = cell is None or self.elsewhere()
         return [] if alone else self.commands[cell + 1 :]
 
 

@@ -15,6 +15,8 @@ from attn.network.build import outline
 from attn.runs.environment import revision
 from attn.training.trainer import Trainer
 
+REVISION = revision()  # of the code that is imported now, whatever is committed while it trains
+
 
 class Shared:
     """The shared parts, made once for the runs that train together.
@@ -34,7 +36,7 @@ class Shared:
         self.test_order = fixed_test_order(len(data.labels["test"]))
         self.test_order_there = self.test_order.to(device)  # else every batch waits for a copy
         self.weights = pretrained.weights(config)
-        self.revision = revision()
+        self.revision = REVISION
         images = len(self.samples)
         self.compiled = is_compiled(compiled, device, config, images, outline(config))
         if self.compiled:
