@@ -4,37 +4,22 @@ import base64
 import html
 import re
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 import jinja2
 import pandas as pd
+from PIL import Image
 
-from attn.evidence.claims import command_words
+from attn.evidence.claims import Table, command_words
 from attn.evidence.judged import Judged
 from attn.names import restriction
 from attn.report import wording
-from attn.report.formats import counted, html_table, number
+from attn.report.formats import counted, html_table, interval, number
 from attn.runs.files import write
 from attn.stats import CONTRADICTED, INCONCLUSIVE, NO_VERDICT, NOT_RUN, REPRODUCED
 
 SETTING = ("backbone", "data", "location")
-CAPTIONS = {  # by the beginning of a figure's name
-    "claims": "Claims with two pairs or more: each seed's difference, their mean and 95% interval",
-    "confusion": "What each class is taken for",
-    "placement": "What attention gains, by its place",
-    "blocks": "What attention gains in one block",
-    "parameters": "Accuracy against parameters",
-    "noise": "Colours from noise by their scores, by kind and number of noise channels",
-    "scores-epochs": "Scores of the input channels over epochs",
-    "scores-layers": "Scores by place and channel",
-    "scores-ranked": "Scores of the final features, by rank",
-    "scores": "Scores of the input channels beside their pictures",
-    "gates-": "Gates over test images",
-    "health": "Gate health",
-    "classes": "Scores by class",
-    "importance": "What is lost without a channel, against its score",
-    "frozen": "What is lost with frozen gates",
-}
 
 
 def rendered(template: str, **values) -> str:
@@ -55,9 +40,10 @@ def write_page(sections, own: list[Judged], skipped: list[str], out: Path):
     counts = Counter(one.verdict for one in own)
     order = [REPRODUCED, CONTRADICTED, INCONCLUSIVE, NOT_RUN]
     order += [NO_VERDICT] if counts[NO_VERDICT] else []
+    tables = {one.claim.table.id: one.claim.table for one in own}
     text = rendered(
         "page.html",
-        published=_published(sections, {one.claim.table.id: one.claim.table for one in own}),
+        published=_published(sections, tables.values()),
         picture=_first_picture(sections),
         counts=[(word, counts[word]) for word in order],
         own=[_verdict(one) for one in own if one.found.n],
@@ -70,41 +56,38 @@ def write_page(sections, own: list[Judged], skipped: list[str], out: Path):
     write(out / "report.html", text)
 
 
-def _published(sections, tables: dict):
+def _published(sections, tables: Iterable[Table]):
     """Returns the published tables as HTML, with the accuracies of each section beside them."""
-    rows, results = [], {}
-    for table in tables.values():
+    rows = []
+    for table in tables:
         if any(row.published is not None for row in table.rows):
-            rows += [
-                {"table": table.title, "model": row.model, "published": row.published}
-                for row in table.rows
-            ]
-            for section in sections:
-                for here, texts in _accuracies(section, table).items():
-                    results.setdefault(here, {}).update(texts)
-    frame = pd.DataFrame(rows, columns=["table", "model", "published"])
-    for (title, backbone), texts in results.items():
-        here = zip(frame["table"], frame["model"], strict=True)
-        frame[f"{backbone}, {title}"] = [texts.get(key, "") for key in here]
-    frame["table"] = frame["table"].where(~frame["table"].duplicated(), "")
+            cells = _accuracies(sections, table)
+            for index, row in enumerate(table.rows):
+                title = "" if index else table.title
+                known = {"table": title, "model": row.model, "published": row.published}
+                rows.append(known | cells.get(row.model, {}))
+    frame = pd.DataFrame(rows, columns=list(dict.fromkeys(name for row in rows for name in row)))
+    others = frame.columns.difference(["published"])
+    frame[others] = frame[others].fillna("")
     return jinja2.filters.Markup(html_table(frame))
 
 
-def _accuracies(section, table) -> dict:
-    """Returns {(title, backbone): {(table, model): accuracy as text}} of a section."""
+def _accuracies(sections, table: Table) -> dict:
+    """Returns {model: {backbone and group: accuracies as text}} of a table's rows that were run."""
     found = {}
-    for shown in section.tables:
-        if shown.id == table.id:
-            for row in shown.frame.to_dict("records"):
-                if row["n"]:
-                    text = f"{row['accuracy, %']}, {row['95% interval']} (n={row['n']})"
-                    text = text.replace(",  (", " (")  # a single seed has no interval
-                    model, _, variant = row["model"].partition(" [")
-                    here = found.setdefault((section.group.title, row["backbone"]), {})
-                    other = here.get((table.title, model))
-                    text += f" [{variant}" if variant else ""
-                    here[table.title, model] = f"{other}; {text}" if other else text
-    return found
+    shown = [(section, one) for section in sections for one in section.tables if one.id == table.id]
+    for section, one in shown:
+        for row in one.numbers[one.numbers["n"] > 0].itertuples():
+            ends, model = interval(row.low, row.high), row.model.partition(" [")[0]
+            text = f"{number(row.mean)}{ends and f', {ends}'} (n={row.n})"
+            text += f", by seed {number(row.difference, sign=True)}" if row.pairs else ""
+            text += row.model.removeprefix(model)
+            column = f"{row.backbone}, {section.group.title}"
+            found.setdefault(model, {}).setdefault(column, []).append(text)
+    return {
+        model: {column: "; ".join(texts) for column, texts in cells.items()}
+        for model, cells in found.items()
+    }
 
 
 def _first_picture(sections) -> dict | None:
@@ -167,6 +150,7 @@ def _verdict(one: Judged) -> dict:
         "word": one.text,
         "statement": claim.statement,
         "source": claim.source,
+        "fixed": claim.fixed.rstrip("."),
         "setting": setting,
         "about": _about(one),
         "metric": ("difference, " if claim.control else "") + claim.metric.replace("_", " "),
@@ -275,10 +259,8 @@ def _figure(path: Path) -> dict:
 
     The page is a single file, and so holds the picture itself.
     """
-    if path.stem.endswith("-epochs"):  # of any table, whatever its name begins with
-        caption = "Accuracy over epochs"
-    else:
-        caption = next(text for start, text in CAPTIONS.items() if path.stem.startswith(start))
+    with Image.open(path) as picture:
+        caption = picture.info["Title"]
     return {"name": path.stem, "caption": caption, "data": png_data(path.read_bytes())}
 
 

@@ -19,11 +19,12 @@ from attn.stats import NOT_RUN
 class Shown:
     """A table as it is written and put on the page.
 
-    `behind` holds (label, names of its runs) for each row that has runs.
+    `behind` holds (label, names of its runs) for each row of numbers that has runs.
     """
 
     id: str
     title: str
+    numbers: pd.DataFrame
     frame: pd.DataFrame  # in words
     caption: str
     behind: list[tuple[str, list[str]]] = field(default_factory=list)
@@ -68,7 +69,7 @@ def _write(folder: Path, entry: Entry, group: Group, frame, remake: str) -> Show
     caption = f"{entry.caption} {origin}"
     write_csv(folder / f"{entry.id}.csv", frame.drop(columns="runs"), float_format="%.6g")
     write(folder / f"{entry.id}.md", f"### {title}\n\n{formats.markdown(words)}\n{caption}\n")
-    return Shown(entry.id, title, words, caption, [pair for pair in behind if pair[1]])
+    return Shown(entry.id, title, frame, words, caption, [pair for pair in behind if pair[1]])
 
 
 def label_of(row: dict) -> str:

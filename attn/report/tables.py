@@ -26,6 +26,11 @@ def _commands(group: Group, table: Table, backbones: list[str]) -> str:
     """Returns the commands that train a table's rows, and where published numbers count."""
     lines = []
     for backbone in backbones:
+        if not table.elsewhere(group, backbone):
+            lines.append(
+                "One run of ours: the 95% prediction interval for one more run, against which a "
+                "published run is held."
+            )
         own = (group.recipe, backbone) == (table.recipe, table.backbone)
         command = table.command() if own else table.command(group.recipe, backbone)
         lines.append(f"`{command}` trains the rows of {backbone}.")
@@ -70,10 +75,10 @@ ACCURACY = [
 ]
 ACCURACIES = (
     "Top-1 test accuracy in percent after the last epoch; sd and Student's t-intervals over seeds. "
-    "To baseline: differences to {baseline}, over the seeds that both have in one environment; "
-    "means of rows with other seeds do not compare. Of the best epoch: the mean of each run's "
-    "highest test accuracy, which is chosen on the test set. One run of ours: the 95% prediction "
-    "interval for one more run, against which a published run is held. Bold, where every row that "
+    "To baseline: differences to {baseline}, over the seeds that both have in one environment, "
+    "whose number stands beside it where it is not n; means of rows with other seeds do not "
+    "compare. Multiply-adds: of one image. Of the best epoch: the mean of each run's "
+    "highest test accuracy, which is chosen on the test set. Bold, where every row that "
     f"was run has at least {stats.SMOKE} seeds: the best, and what is not told apart from it. "
     "Training: mean seconds of a run; of runs that train together on a GPU, their shares."
 )
@@ -119,7 +124,7 @@ ENTRIES = [
             "vectors of its instruction set, precision and mode (fused: with this project's "
             "kernels for a CPU). One seed gives other last bits in another environment, and so "
             "another run: a difference is taken between runs of one environment only, seed by "
-            "seed."
+            "seed. Runs: all that were computed there; the accuracy is of the n without attention."
         ),
     ),
     Entry(
@@ -178,9 +183,11 @@ ENTRIES = [
         ],
         caption=(
             "AUC: the share of pairs of a colour and a noise channel whose mean scores over the "
-            "whole test set are in the right order, a number a run (1 perfect, 0.5 none); its mean"
-            " and t-interval over seeds. Precision at 3: the share of colours among the three "
-            "channels of the highest scores."
+            "whole test set are in the right order, a number a run (1 perfect, 0.5 none); its mean "
+            "and t-interval over seeds. Precision at 3: the share of colours among the three "
+            "channels of the highest scores. The last columns: means of runs' scores, over the "
+            "whole test set. All equal: every run has this value, and an interval would be of no "
+            "width."
         ),
     ),
     Entry(
@@ -211,13 +218,13 @@ ENTRIES = [
         ],
         caption=(
             "A colour and a noise channel exchange their contents, in each of the first 1,000 "
-            "images of the fixed test order, and the network scores its input channels again. Mean"
-            " scores over pairs of a colour and a noise channel, then over runs. Follows content: "
-            "how far the two scores move towards each other's usual ones, as a share of the way: 1"
-            " if a score goes with what a channel holds, 0 if it stays with the channel's place; "
-            "of a run's means over pairs, t-interval over runs. Undefined: runs in which the "
-            "colours' mean usual score is not above the noise channels' by 0.01. It takes trained "
-            "networks, as `python eval.py checkpoint=all` looks into them."
+            "images of the fixed test order, and the network scores its input channels again. Mean "
+            "scores over pairs of a colour and a noise channel, then over runs. Follows content: "
+            "how far the two scores move towards each other's usual ones, as a share of the way: 1 "
+            "if a score goes with what a channel holds, 0 if it stays with the channel's place; of "
+            "a run's means over pairs, t-interval over runs. Undefined: runs in which the colours' "
+            "mean usual score is not above the noise channels' by 0.01. It takes trained networks, "
+            "as `python eval.py checkpoint=all` looks into them."
         ),
     ),
     Entry(
@@ -241,10 +248,10 @@ ENTRIES = [
             "Spearman's correlation of a channel's score with the accuracy lost when the channel "
             "is permuted among test images (2,000 at `first`, else all); also of score x the "
             "channel's sd, and of the sd alone, since a gate depends on its input's scale. Over "
-            "several runs the mean and t-interval of theirs, of one run its own interval. n: runs."
-            " At `first` the channels are standardised: their sds are nearly equal, and a gate "
-            "that ranks every colour above every noise channel has about 0.77 already, in whatever"
-            " order the colours are."
+            "several runs the mean and t-interval of theirs, of one run its own interval. n: runs. "
+            "Channels: as many were permuted, evenly spaced among all. At `first` the channels are "
+            "standardised: their sds are nearly equal, and a gate that ranks every colour above "
+            "every noise channel has about 0.77 already, in whatever order the colours are."
         ),
     ),
     Entry(
@@ -263,14 +270,14 @@ ENTRIES = [
             numbers("points lost there", "worst_lost", sign=True),
         ],
         caption=(
-            "Every gate is replaced by its own mean over 5,000 training images: channel by channel,"
-            " and position by position where the gate has positions. Accuracy on the whole test "
-            "set; t-interval over runs, of a single run over its test images. Variance between "
-            "images: the share of a gate's variance over images, channels and positions that is "
-            "between images, mean over gates. The last columns: the gate that is missed most where "
-            "each is frozen alone, on 2,000 test images. Gates that are constants (`static`, "
-            "`constant`) are the control: they lose nothing. `python eval.py checkpoint=all` "
-            "freezes trained networks."
+            "Every gate is replaced by its own mean over 5,000 training images: channel by "
+            "channel, and position by position where the gate has positions. Accuracy on the whole "
+            "test set; t-interval over runs, of a single run over its test images. Variance "
+            "between images: the share of a gate's variance over images, channels and positions "
+            "that is between images, mean over gates. The last columns: the gate that is missed "
+            "most where each is frozen alone, on 2,000 test images. Gates that are constants "
+            "(`static`, `constant`) are the control: they lose nothing. `python eval.py "
+            "checkpoint=all` freezes trained networks."
         ),
     ),
     Entry(
@@ -280,14 +287,18 @@ ENTRIES = [
         columns=[
             as_it_is("part"),
             as_it_is("n"),
-            *(numbers(name, name, 3) for name in ("first", "last", "moved", "spread", "saturated")),
-            *(numbers(f"loss at {name}", f"loss_{name}") for name in ("first", "last")),
+            numbers("untrained", "first", 3),
+            numbers("trained", "last", 3),
+            *(numbers(name, name, 3) for name in ("moved", "spread", "saturated")),
+            numbers("loss, first epoch", "loss_first"),
+            numbers("loss, last epoch", "loss_last"),
         ],
         caption=(
-            "first, last: the mean score, untrained (250 test images, batch statistics) and after "
-            "the last epoch (all test images); moved: how far a channel's mean score moved, either"
-            " way; spread: its sd over images; saturated: the share of scores below 0.05 or above "
-            "0.95. Means over channels, places and seeds."
+            "Part: what the scores are of. Untrained, trained: the mean score, before training "
+            "(250 test images, batch statistics) and after the last epoch (all test images); "
+            "moved: how far a channel's mean score moved, either way; spread: its sd over images; "
+            "saturated: the share of scores below 0.05 or above 0.95. Loss: the mean training loss "
+            "of an epoch. Means over channels, places and seeds."
         ),
     ),
 ]

@@ -37,10 +37,11 @@ LEGEND = {
     f"claimed or beyond, and half of it is at most {PRECISE:g} points wide (of scores and frozen "
     "gates the bound): too small or reversed, and not by a bad draw. Of “no worse”, the difference "
     "lies below minus the margin, with an interval as narrow",
-    "inconclusive": "neither. The seeds that it needs are the claim's minimum, or as many as find "
-    "an effect as large as the bound in four of five cases (of “no worse”, as many as find that a "
-    "difference of 0 is no worse), at the sd seen and before adjustment; of ten seeds that number "
-    "may be off by a factor of two or three. After its second look a claim asks for no more seeds",
+    "inconclusive": "neither, or fewer seeds than the claim's minimum. The seeds that it needs are "
+    "this minimum, or as many as find an effect as large as the bound in four of five cases (of "
+    "“no worse”, as many as find that a difference of 0 is no worse), at the sd seen and before "
+    "adjustment; of ten seeds that number may be off by a factor of two or three. After its second "
+    "look a claim asks for no more seeds",
     "smoke test": f"fewer than {SMOKE} seeds, which decide nothing",
 }
 

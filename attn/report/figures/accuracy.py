@@ -44,7 +44,8 @@ def over_epochs(group: Group, tables: list[Table], folder: Path) -> list[Path]:
             whole_numbers(panel)
             panel.grid()
         panels[0][0].set_ylabel("test accuracy, %")
-        heading, path = f"{table.title}\n{group.title}", folder / f"{table.id}-epochs.png"
+        heading = f"Accuracy over epochs: {table.title}\n{group.title}"
+        path = folder / f"{table.id}-epochs.png"
         paths.append(
             finish(
                 figure, heading, path, f"{explained}, from three seeds on. {OWN}{_tested(group)}"
@@ -186,18 +187,17 @@ def confusions(group: Group, tables: list[Table], folder: Path) -> list[Path]:
     published = [table for table in tables if any(row.published for row in table.rows)]
     for table in published:
         for backbone, runs in group.runs.groupby("backbone"):
-            found = [(label, _mean_confusion(group, mine)) for label, mine in _rows(table, runs)]
-            panels = [(label, counts) for label, counts in found if counts is not None]
+            panels = []
+            for label, mine in _rows(table, runs):
+                taken = [group.predictions[run] for run in mine["run"] if run in group.predictions]
+                if taken:
+                    counts = np.mean([confusion_of(classes) for classes in taken], 0)
+                    panels.append((f"{label} (n={len(taken)})", counts))
             if len(panels) > 1:  # as a table has several rows
                 path = folder / f"confusion-{table.id}-{backbone}.png"
                 heading = f"{table.title}: what classes are taken for, {backbone}\n{group.title}"
                 paths.append(_confusion_panels(panels, heading, path, ", means over runs"))
     return paths
-
-
-def _mean_confusion(group: Group, runs: pd.DataFrame) -> np.ndarray | None:
-    counts = [confusion_of(group.predictions[r]) for r in runs["run"] if r in group.predictions]
-    return np.mean(counts, 0) if counts else None
 
 
 def confusion_of(taken: np.ndarray) -> np.ndarray:

@@ -36,7 +36,7 @@ def of_claims(judged: list[Judged], heading: str, path: Path) -> list[Path]:
     place = {"loc": "lower left", "bbox_to_anchor": (0.01, 1), "bbox_transform": above}
     axes[0, 0].legend(handles=handles, ncols=4, **place)
     note = "An arrow: seeds, or an end of an interval, beyond the panel's edge."
-    return [finish(figure, heading, path, note)]
+    return [finish(figure, f"Claims with two pairs or more\n{heading}", path, note)]
 
 
 def _forest_panel(axis, judged: list[Judged], unit: str):

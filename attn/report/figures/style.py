@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 from matplotlib.ticker import MaxNLocator
 
 from attn.config.catalogue import choices
-from attn.names import MECHANISMS
+from attn.names import CONTROLS, MECHANISMS
 from attn.stats import CONTRADICTED, INCONCLUSIVE, NO_VERDICT, NOT_RUN, REPRODUCED
 
 # Paul Tol's muted colours, a mechanism each; where they are used up again with another marker.
@@ -19,6 +19,10 @@ MUTED = [
     "#332288",
 ]
 MARKERS = ["o", "s", "^", "v"]
+# The controls, which share a marker.
+CONTROL_COLOURS = dict(
+    zip(CONTROLS, ("#8C510A", "#543005", "#66A61E", "#E7298A", "#A6761D"), strict=True)
+)
 LINES = ["-", "--", ":", "-."]
 BASELINE = "#444444"
 # Okabe and Ito's: the input channels.
@@ -56,7 +60,9 @@ def look(attention: str) -> dict:
     """
     name = attention.partition("+")[0]
     added = [choice for choice in choices("attention") if choice not in (*MECHANISMS, "none")]
-    mechanisms = [*MECHANISMS, *added]
+    mechanisms = [name for name in (*MECHANISMS, *added) if name not in CONTROLS]
+    if name in CONTROLS:
+        return {"color": CONTROL_COLOURS[name], "marker": "D"}
     if name not in mechanisms:
         return {"color": BASELINE, "marker": "o"}
     cycle, hue = divmod(mechanisms.index(name), len(MUTED))
@@ -73,13 +79,17 @@ def whole_numbers(axis):
 
 
 def finish(figure, heading: str, path: Path, note: str = "") -> Path:
-    """Puts the heading above the figure and the note below it, writes it as PNG and closes it."""
+    """Puts the heading above the figure and the note below it, writes it as PNG and closes it.
+
+    The first line of the heading is the PNG file's title, which is its caption on the page.
+    """
     _set_lines(figure, figure.suptitle("", x=0.01, ha="left", fontsize=10), heading)
     if note:
         style = {"x": 0.01, "ha": "left", "fontsize": 8, "color": NUMBER}
         _set_lines(figure, figure.supxlabel("", **style), note, given=0)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
+    title, _, _ = heading.partition("\n")
+    figure.savefig(path, metadata={"Title": title})
     plt.close(figure)
     return path
 

@@ -25,6 +25,7 @@ const choose = (name, value) => {
 seen.given = location.hash;
 seen.drawn = rows().length;
 seen.names = rows().map((row) => row.querySelector(".name").firstChild.textContent);
+seen.numbers = rows().map((row) => row.querySelector(".number").textContent);
 seen.open = document.querySelectorAll(".more").length;
 seen.text = document.querySelector(".more")?.textContent ?? "";
 seen.pictures = [...document.images].filter((image) => image.naturalWidth).length;
@@ -87,6 +88,8 @@ def test_it_draws_filters_and_keeps_the_choice_in_the_address(page, width):
     assert (
         "se blocks 1+4 at per_block" in seen["names"] and seen["names"].count("no attention") == 2
     )
+    assert seen["numbers"][0] == "83.00%n=3, +2.00"
+    assert sum("n=3," not in number for number in seen["numbers"]) == 2  # without attention
     assert seen["native"] and seen["wide"] <= 0
     assert (seen["filtered"], seen["opened"], seen["again"]) == (2, 1, 1)
     assert (seen["focused"], seen["expanded"]) == ("BUTTON", "true")

@@ -179,7 +179,7 @@ def test_four_rows_of_one_mechanism_look_different():
 
 
 def test_two_mechanisms_of_one_colour_have_lines_of_their_own():
-    rows = [("", pd.DataFrame({"attention": [name]})) for name in ("cbam_channel", "constant")]
+    rows = [("", pd.DataFrame({"attention": [name]})) for name in ("cbam_channel", "gc")]
     first, second = accuracy._styles(rows)
     assert first["color"] == second["color"] and first["linestyle"] != second["linestyle"]
 
