@@ -1,9 +1,9 @@
 """A run: one configuration with one seed, and the folder that holds all files of the run.
 
 The folder holds config.yaml, environment.json, metrics.csv, scores.csv where there is attention,
-predictions.npz, stem.csv, two checkpoints with checkpoint.sha256, events... and summary.json, which
-is written when all of these are there. A run without a summary is unfinished. Where a run failed,
-error.txt says why. An inspection adds its own files.
+predictions.npz, stem.csv, checkpoint.pt with checkpoint.sha256, events... and summary.json, last of
+all. A run without a summary is unfinished, and keeps the checkpoint before its last one too. Where
+a run failed, error.txt says why. An inspection adds its own files.
 """
 
 import fcntl
