@@ -40,7 +40,8 @@ def build(*words: str, seed: int = 0):
     wrong, with the choices.
     """
     from attn.config.cli import register
-    from attn.config.sweep import check_single, configuration
+    from attn.config.sweep import check_single, composed, configuration
+    from attn.config.values import check_noise
     from attn.config.words import check_words
     from attn.network import pretrained
     from attn.network.build import build
@@ -49,4 +50,5 @@ def build(*words: str, seed: int = 0):
     check_words(list(words))
     check_single(list(words))
     made = configuration(*words)
+    check_noise(composed(list(words)).data.noise)
     return build(made, seed, weights=pretrained.weights(made))

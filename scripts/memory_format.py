@@ -35,7 +35,7 @@ STEPS = 6
 
 def milliseconds(cfg, data, device, form) -> float:
     """Returns the median milliseconds of STEPS steps, after an epoch that is not timed."""
-    set_backends(cfg.recipe, cfg.strict)
+    set_backends(cfg.recipe.precision, cfg.strict)
     draws, samples = Draws(0), subset(data.labels["train"], cfg.recipe.images)
     images, labels = data.images["train"][samples], data.labels["train"][samples]
     inputs = Inputs(images, labels, cfg.recipe.size, cfg.data.noise, device, form)

@@ -131,7 +131,7 @@ def main():
     if len(samples) < least:
         raise SystemExit(f"recipe.images={cfg.recipe.images}: the measurement takes {least:,}")
     torch.set_num_threads(1)
-    set_backends(cfg.recipe, cfg.strict)
+    set_backends(cfg.recipe.precision, cfg.strict)
     inputs, samples = split_inputs(cfg, data, "train", device), samples.to(device)
     out = ROOT / "results" / "bench" / machine_name(device)
     out.mkdir(parents=True, exist_ok=True)

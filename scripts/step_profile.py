@@ -51,7 +51,7 @@ def naive_step(cfg, data, device):
 
 
 def our_step(cfg, data, device, compiled=False):
-    set_backends(cfg.recipe, cfg.strict)
+    set_backends(cfg.recipe.precision, cfg.strict)
     draws, samples = Draws(0), subset(data.labels["train"], cfg.recipe.images)
     inputs = split_inputs(cfg, data, "train", device)
     trainer = Trainer(build(cfg, 0, draws), inputs, samples, cfg.recipe, draws, compiled)

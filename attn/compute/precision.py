@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from attn.compute.kernels.layers import has_amx, has_kernel
-from attn.config.schema import Config, Recipe
+from attn.config.schema import Config
 
 
 def computed_in(network: nn.Module, device: torch.device, allowed: str) -> tuple[str, str]:
@@ -49,16 +49,16 @@ def autocast(device: torch.device, precision: str):
     return torch.autocast(device.type, torch.bfloat16, enabled, cache_enabled=False)
 
 
-def set_backends(recipe: Recipe, strict: bool):
-    """Sets torch's backends to what the recipe says, where torch's defaults say something else.
+def set_backends(precision: str, strict: bool):
+    """Sets torch's backends to what a run computes in, where torch's defaults say something else.
 
     torch's "fp32" convolutions on a GPU are TF32 unless torch is told otherwise. strict: the same
     command gives the same bits, so torch takes only deterministic kernels, and chooses none of the
     kernels by timing.
     """
     # Inductor reads these older names, and torch refuses a mixture with the newer ones.
-    torch.backends.cuda.matmul.allow_tf32 = recipe.precision == "tf32"
-    torch.backends.cudnn.allow_tf32 = recipe.precision == "tf32"
+    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    torch.backends.cudnn.allow_tf32 = precision == "tf32"
     torch.backends.cudnn.benchmark = not strict
     torch.backends.cudnn.deterministic = strict
     torch.use_deterministic_algorithms(strict)

@@ -46,7 +46,8 @@ def with_defaults(words: list[str]) -> list[str]:
     """
     if "hydra/launcher=joblib" not in words:
         return words
-    values = {"n_jobs": max(1, len(visible_gpus())), "batch_size": 1}
+    gpus = [] if "device=cpu" in words else visible_gpus()
+    values = {"n_jobs": max(1, len(gpus)), "batch_size": 1}
     keys = {word.partition("=")[0] for word in words}
     added = {f"hydra.launcher.{name}": value for name, value in values.items()}
     return words + [f"{key}={value}" for key, value in added.items() if key not in keys]

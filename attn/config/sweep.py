@@ -102,6 +102,8 @@ def check_all(words: list[str]) -> list[list[str]]:
     if not sweep:
         check_single(words)
     launcher = next((word for word in words if word.startswith("hydra/launcher=")), "")
+    if launcher and not sweep and launcher != "hydra/launcher=basic":
+        raise UserError(f"{launcher}: only a sweep goes to a launcher; add -m")
     if "slurm" in launcher:
         check_slurm(_launcher(every[0]))
     if "submitit_local" in launcher and choose_device(composed(every[0])).type == "cuda":
@@ -149,10 +151,10 @@ def _check_value(key: str, values: list[str]):
     if len(values) > 1 and key == "seeds":
         raise UserError(f"seeds={listed}: write seeds=[{re.sub(r'[][]', '', listed)}]")
     if len(values) > 1:
-        raise UserError(
-            f"{key}={listed}: several values; add -m to sweep over them. A list is {key}=[{listed}]"
-            f", a text with commas is '{key}=\"{listed}\"'"
-        )
+        hint = f"; a list is {key}=[{listed}]" if key in ("stages", "blocks") else ""
+        if key in ("runs", "data.root") or key.startswith("hydra"):
+            hint = f"; a text with commas is '{key}=\"{listed}\"'"
+        raise UserError(f"{key}={listed}: several values; add -m to sweep over them{hint}")
 
 
 def single(words: list[str], about: str):
@@ -167,6 +169,7 @@ def single(words: list[str], about: str):
     with cli.refusing():
         check_words(words)
         cfg = composed(words)
+        check_noise(cfg.data.noise)
         _check_one(cfg)
         return cfg
 

@@ -231,13 +231,16 @@ def _lost_at_features(predictor: Predictor, order, features):
     def end(features):
         return network.classify(network.seams.features(features))
 
-    right, lost = _right(predictor, end, features, labels), {}
+    def right_of_all() -> int:  # in batches: attention may take several times its input's memory
+        batches = (part.split(predictor.batch) for part in (features, labels))
+        return sum(_right(predictor, end, *batch) for batch in zip(*batches, strict=True))
+
+    right, lost = right_of_all(), {}
     partner = _partners(torch.arange(len(order), device=features.device), 0)
     for channel in evenly(list(range(features.shape[1])), CHANNELS):
         own = features[:, channel].clone()
         features[:, channel] = own[partner]
-        kept = _right(predictor, end, features, labels)
-        lost[channel] = 100 * (right - kept) / len(order)
+        lost[channel] = 100 * (right - right_of_all()) / len(order)
         features[:, channel] = own
     return len(order), lost, features.float().std((0, 2, 3))
 

@@ -1,5 +1,6 @@
 """torchvision's ImageNet weights as a start, on request: backbone.pretrained=true."""
 
+import pickle
 from pathlib import Path
 
 import torch
@@ -12,15 +13,19 @@ from attn.errors import DataError
 def weights(config: Config) -> dict | None:
     """Returns the backbone's state_dict, fetched once; None where the configuration asks for none.
 
-    Raises DataError where the state_dict cannot be fetched, with the place for a copy.
+    Raises DataError where the state_dict cannot be fetched or read, with the place for a copy.
     """
     if not config.backbone.get("pretrained"):
         return None
     chosen = torchvision.models.get_model_weights(config.backbone["name"]).DEFAULT
+    place = Path(torch.hub.get_dir()) / "checkpoints" / Path(chosen.url).name
     try:
-        return chosen.get_state_dict(progress=False, check_hash=True)
-    except (OSError, RuntimeError) as error:  # no network; a broken download
-        place = Path(torch.hub.get_dir()) / "checkpoints" / Path(chosen.url).name
+        return chosen.get_state_dict(progress=False, check_hash=True, weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        if place.exists():
+            raise DataError(
+                f"backbone.pretrained=true: {place} is damaged; delete it, or bring a whole copy"
+            ) from None
         raise DataError(
             f"backbone.pretrained=true: {chosen.url} could not be fetched ({error}). "
             f"Put a copy at {place}, or leave pretrained=false."

@@ -130,7 +130,7 @@ def predictor_of(config: Config, seed: int, state: dict, device) -> tuple[Predic
         if config.data.root is None:
             raise
         data = load(config.data.source)
-    set_backends(config.recipe, config.strict)
+    set_backends(state.get("precision") or config.recipe.precision, config.strict)
     network = built(config, seed)
     try:
         network.load_state_dict(state["network"])

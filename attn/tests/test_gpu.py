@@ -26,6 +26,13 @@ captures = pytest.mark.skipif(
 GPU = ("backbone=mobilenet_v2", "location=first", "data=rgb_noise")
 
 
+@pytest.fixture(autouse=True)
+def backends_as_they_are():
+    """Puts back what a strict run sets, also after a test that fails."""
+    yield
+    set_backends("fp32", strict=False)
+
+
 @pytest.mark.parametrize("precision", ["bf16", "fp32"])
 @pytest.mark.parametrize(
     "words",
@@ -40,7 +47,6 @@ def test_the_captured_step_is_the_eager_one(synthetic, precision, words):
     eager.graphs = {}
     for epoch in range(2):
         assert train_epoch(captured, epoch) == train_epoch(eager, epoch)
-    set_backends(config.recipe, strict=False)
 
 
 @captures
@@ -96,7 +102,6 @@ def test_strict_is_the_same_to_the_bit_alone_together_and_resumed(synthetic, bac
     assert train_epoch(resumed, 2) == train_epoch(alone[0], 2)
     for name, value in alone[0].network.state_dict().items():
         assert resumed.network.state_dict()[name].equal(value), name
-    set_backends(config.recipe, strict=False)
 
 
 @captures
@@ -120,7 +125,6 @@ def test_a_captured_trainer_can_be_restored(synthetic):
     second = trainer(synthetic, config, "cuda")
     second.load_state_dict(first.state_dict())
     assert train_epoch(second, 1) == expected
-    set_backends(config.recipe, strict=False)
 
 
 @captures

@@ -258,7 +258,7 @@ def test_tab_completion_knows_the_choices():
         (["seeds=0,3"], "seeds=0,3: write seeds=[0,3]"),
         (
             ["attention=se,cbam"],
-            "attention=se,cbam: several values; add -m to sweep over them. A list is",
+            "attention=se,cbam: several values; add -m to sweep over them\n",
         ),
         (["seeds=99999999999"], "at most 1000"),
         (["runs=README.md"], "runs=README.md: README.md is a file"),

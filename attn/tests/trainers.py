@@ -15,7 +15,7 @@ SMALL += ("recipe.precision=fp32",)
 
 def trainer(data, config, device="cpu", seed=0, compiled=False):
     device, draws = torch.device(device), Draws(seed)
-    set_backends(config.recipe, config.strict)
+    set_backends(config.recipe.precision, config.strict)
     samples = subset(data.labels["train"], config.recipe.images)
     inputs = split_inputs(config, data, "train", device)
     network = build(config, seed, draws)

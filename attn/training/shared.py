@@ -30,7 +30,7 @@ class Shared:
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()  # from which advice follows where memory runs out
         self.data, self.device, self.recipe = data, device, config.recipe
-        set_backends(config.recipe, config.strict)
+        set_backends(config.recipe.precision, config.strict)
         self.samples = subset(data.labels["train"], config.recipe.images)
         self.inputs = {s: split_inputs(config, data, s, device) for s in ("train", "test")}
         self.test_order = fixed_test_order(len(data.labels["test"]))

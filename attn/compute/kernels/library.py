@@ -137,5 +137,7 @@ def _compile(compiler: str, flags: list[str], path: Path) -> Path:
 
 
 def _reason(error: Exception) -> str:
-    lines = (getattr(error, "stderr", None) or str(error)).splitlines()
+    said = getattr(error, "stderr", None) or str(error)
+    said = said.decode(errors="replace") if isinstance(said, bytes) else said
+    lines = said.splitlines()
     return next((line for line in lines if "error" in line), lines[0] if lines else repr(error))

@@ -202,11 +202,19 @@ def fresh():
 
 @pytest.mark.parametrize(
     ("compiler", "reason"),
-    [("false", "could not compile"), ("no-such-compiler", "no C compiler")],
+    [
+        ("false", "could not compile"),
+        ("broken", "cc: error: no such library"),
+        ("no-such-compiler", "no C compiler"),
+    ],
 )
-def test_without_a_compiler_torchs_kernels_train(fresh, monkeypatch, compiler, reason):
+def test_without_a_compiler_torchs_kernels_train(fresh, monkeypatch, tmp_path, compiler, reason):
+    broken = tmp_path / "broken"
+    broken.write_text("#!/bin/sh\necho 'cc: error: no such library' >&2\nexit 1\n")
+    broken.chmod(0o755)
     monkeypatch.setenv("CC", compiler)
-    monkeypatch.setattr(kernels.shutil, "which", lambda name: name if name == "false" else None)
+    known = {"false": "false", "broken": str(broken)}
+    monkeypatch.setattr(kernels.shutil, "which", known.get)
     assert reason in kernels.why_missing()
     network = BACKBONES["resnet20"](num_classes=10)
     assert not fuse(network)

@@ -108,6 +108,7 @@ def test_three_hundred_wrong_command_lines_end_in_one_line(tmp_path, monkeypatch
         (["runs='${nowhere}'"], "Interpolation key 'nowhere' not found"),
         (["data.noise.channels=1000000"], "=1000000: it must be from 0 to 256"),
         (["recipe.epochs=99999999999999999999999"], "it must be from 1 to 10,000"),
+        (["hydra/launcher=joblib"], "only a sweep goes to a launcher; add -m"),
         (["location=first,last"], "location=first,last: several values; add -m"),
         (["location=last,last"], "location=last,last: several values; add -m"),
         (["seeds=[0],[3]"], "write seeds=[0,3]"),

@@ -69,6 +69,17 @@ def test_pretrained_is_another_configuration_and_off_by_default():
     assert begun.labels["backbone"] == "mobilenet_v2+pretrained=True"
 
 
+@pytest.mark.parametrize("content", [b"", b"<html>not found</html>"])
+def test_a_damaged_copy_of_the_weights_is_named(monkeypatch, tmp_path, content):
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    url = torchvision.models.get_model_weights("mobilenet_v2").DEFAULT.url
+    place = tmp_path / "checkpoints" / url.rpartition("/")[2]
+    place.parent.mkdir()
+    place.write_bytes(content)
+    with pytest.raises(DataError, match=r"mobilenet_v2-\w+\.pth is damaged; delete it"):
+        pretrained.weights(configuration(PRETRAINED))
+
+
 def test_weights_that_cannot_be_fetched_say_where_to_put_a_copy(monkeypatch):
     def no_network(self, **options):
         raise OSError("no route to host")

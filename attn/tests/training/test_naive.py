@@ -41,7 +41,7 @@ class Pair:
         how = "recipe.precision=fp32", f"strict={not compiled}"
         config = configuration("recipe=quick", *how, *words)
         self.recipe, self.device, draws = config.recipe, torch.device(device), Draws(0)
-        set_backends(config.recipe, config.strict)
+        set_backends(config.recipe.precision, config.strict)
         samples = subset(data.labels["train"], config.recipe.images)
         inputs = split_inputs(config, data, "train", self.device)
         ours = _without_dropout(build(config, 0, draws))
