@@ -14,6 +14,7 @@ import pandas as pd
 
 from attn import stats
 from attn.evidence.group import Group, by_pair, estimate_columns, one_configuration
+from attn.evidence.variants import attention_apart
 from attn.names import AT_OTHER_SEAMS, BLOCKS
 
 MECHANISM = ["backbone", "data", "attention"]
@@ -34,6 +35,7 @@ def gains(group: Group) -> list[tuple[dict, dict[frozenset, pd.Series], list[str
     """
     found = []
     inside = group.runs[group.runs["location"] == "per_block"]
+    inside = inside.assign(attention=attention_apart(inside))
     for key, runs in inside.groupby([*MECHANISM, "variant"]):
         names = dict(zip([*MECHANISM, "variant"], key, strict=True))
         sets = {s: numbers(s) for s in runs["stages"].unique() if s.startswith(PREFIX)}

@@ -110,6 +110,13 @@ class Table:
                 words += command_words(group, asked or own)
         return " ".join(["python train.py", *words])
 
+    def command_on(self, group, backbone: str) -> str:
+        """Returns the command that trains the table as the group's runs on a backbone were."""
+        if not self.elsewhere(group, backbone):
+            return self.command()
+        command = self.command(group.recipe, backbone)
+        return f"{command} data.source=synthetic" if group.source == "synthetic" else command
+
 
 @dataclass
 class Claim:

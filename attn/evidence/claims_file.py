@@ -193,7 +193,7 @@ def _claim(entry: dict, tables: dict) -> Claim:
     one_of("table", entry.get("table"), tables, ClaimError)
     table = tables[entry["table"]]
     rows = {row.model: row for row in table.rows}
-    made = {"table": table}
+    made = {"table": table, "interaction": []}
     for part in ("treatment", "control"):
         if part == "treatment" or entry.get(part) is not None:
             one_of(part, entry.get(part), rows, ClaimError)

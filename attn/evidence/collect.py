@@ -159,7 +159,7 @@ def _group(read: list[_Read], unfinished: pd.DataFrame) -> Group:
         if name not in ("runs", "unfinished")
     }
     arrays = {"pictures": {}}
-    for name in runs.sort_values("seed").drop_duplicates("configuration")["run"]:
+    for name in runs.sort_values("seed", ascending=False)["run"]:  # the lowest seed's count
         arrays["pictures"] |= by_name[name].pictures
     for name in ("predictions", "ranked"):
         found = {run: getattr(by_name[run], name) for run in runs["run"]}

@@ -74,7 +74,7 @@ class Judged:
         if self.uninspected:
             return INSPECT
         table = self.claim.table
-        return table.command() if self.own else table.command(self.group.recipe, self.backbone)
+        return table.command_on(self.group, self.backbone) if self.group else table.command()
 
     @property
     def place(self) -> str:

@@ -5,6 +5,7 @@ import pandas as pd
 from attn import stats
 from attn.config.catalogue import choices
 from attn.evidence.group import PAIR, Group, by_pair, one_configuration
+from attn.evidence.variants import attention_apart
 from attn.names import CONTROLS, LOCATIONS
 
 PLACES = [place for place in LOCATIONS if place != "none"]
@@ -24,6 +25,7 @@ def differences(group: Group) -> pd.DataFrame:
     for _, alike in group.runs.groupby(["backbone", "data"]):
         baseline = one_configuration(alike[alike["location"] == "none"])
         attended = alike[alike["location"] != "none"]
+        attended = attended.assign(attention=attention_apart(attended))
         for _, runs in attended.groupby(MECHANISM):
             places = [one_configuration(one) for _, one in runs.groupby("location")]
             shared = set.intersection(*(set(by_pair(p, "run").index) for p in (baseline, *places)))

@@ -1,5 +1,6 @@
 """Names configurations, and says what tells those of the same names apart."""
 
+import re
 from collections import Counter
 
 import pandas as pd
@@ -32,6 +33,16 @@ def variants(runs: pd.DataFrame) -> pd.Series:
         if alike["configuration"].nunique() > 1:
             words[alike.index] = alike["configuration"].map(_told_apart(alike))
     return words
+
+
+def attention_apart(runs: pd.DataFrame) -> pd.Series:
+    """Returns each run's mechanism, told from others of its name by its settings, as in se+a=4.
+
+    The mechanism's YAML was edited between such runs, which may stand at different places.
+    """
+    known = runs.get("settings", pd.Series("", index=runs.index)).fillna("")
+    changes = known.map(lambda text: ",".join(re.findall(r"attention\.(\w+=\S+?)(?=, |$)", text)))
+    return runs["attention"] + changes.map(lambda text: text and f"+{text}")
 
 
 def _told_apart(alike: pd.DataFrame) -> dict[str, str]:

@@ -42,7 +42,7 @@ def _rows(group: Group, pictures: dict) -> list[dict]:
                 "attention": row["attention"].partition("+")[0],
                 "name": called(row),
                 "seeds": [
-                    [int(run.seed), round(100 * run.test_accuracy, 2), run.environment, run.Index]
+                    [int(run.seed), round(100 * run.test_accuracy, 2), run.environment]
                     for run in mine.sort_values("seed").itertuples()
                 ],
                 **{key: _rounded(row[key]) for key in NUMBERS},

@@ -16,6 +16,7 @@ from attn.evidence.judged import Judged
 from attn.names import restriction
 from attn.report import wording
 from attn.report.formats import counted, html_table, interval, number
+from attn.report.tables import to_baseline
 from attn.runs.files import write
 from attn.stats import CONTRADICTED, INCONCLUSIVE, NO_VERDICT, NOT_RUN, REPRODUCED
 
@@ -80,7 +81,7 @@ def _accuracies(sections, table: Table) -> dict:
         for row in one.numbers[one.numbers["n"] > 0].itertuples():
             ends, model = interval(row.low, row.high), row.model.partition(" [")[0]
             text = f"{number(row.mean)}{ends and f', {ends}'} (n={row.n})"
-            text += f", by seed {number(row.difference, sign=True)}" if row.pairs else ""
+            text += f", by seed {to_baseline(row)}" if row.pairs else ""
             text += row.model.removeprefix(model)
             column = f"{row.backbone}, {section.group.title}"
             found.setdefault(model, {}).setdefault(column, []).append(text)

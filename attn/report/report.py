@@ -7,15 +7,24 @@ from pathlib import Path
 
 from attn.errors import RunError
 from attn.evidence import accuracies, scores
-from attn.evidence.claims import Table
+from attn.evidence.claims import ClaimError, Table
 from attn.evidence.claims_file import load
 from attn.evidence.collect import collect
-from attn.evidence.group import Group, folders_of_groups, named, published, published_file
+from attn.evidence.group import (
+    ARRAYS,
+    FRAMES,
+    Group,
+    folders_of_groups,
+    named,
+    published,
+    published_file,
+)
 from attn.report import formats, wording
 from attn.report.explorer import write_explorer
 from attn.report.figures import accuracy, channels, forest, inspection, layers, places
 from attn.report.page import write_page
 from attn.report.section import Section, own_verdicts, parts_of, write_tables, write_verdicts
+from attn.report.tables import ENTRIES
 from attn.report.terminal import say_accuracies, say_verdicts
 from attn.runs.files import one_at_a_time, write
 from attn.runs.folder import skipped
@@ -35,6 +44,7 @@ def report(root: Path, out: Path, publish: bool = False):
         raise RunError(f"out={out}: what is published there would go; publish=true keeps it")
     _refuse_folder_of_others(out)
     definitions, claims = load()
+    _refuse_names_of_files(definitions)
     collected = collect(root)
     for reason in collected.left_out:
         print(f"left out: {reason}")
@@ -56,6 +66,16 @@ def report(root: Path, out: Path, publish: bool = False):
     runs = sum(len(section.group.runs) for section in sections)
     print(f"\n{formats.counted(runs, 'run')}. Tables, figures and their data: {out}")
     print(f"all of it on one page: {out / 'report.html'}; to choose from: {out / 'explorer.html'}")
+
+
+def _refuse_names_of_files(definitions: list[Table]):
+    """Raises ClaimError where a table of configs/claims.yaml has the name of another file."""
+    for table in definitions:
+        if table.id in (*FRAMES, *ARRAYS, *(entry.id for entry in ENTRIES)):
+            raise ClaimError(
+                f"configs/claims.yaml: table {table.id}: a report has a file of that name; "
+                "give the experiment, and the table, another"
+            )
 
 
 def _refuse_folder_of_others(out: Path):
@@ -85,8 +105,8 @@ def _write_all(groups: list[Group], root: Path, out: Path, publish: bool, defini
         group.write(out / group.name)
         names.append(group.name)
     for stale in folders_of_groups(out):
-        if stale.name not in names:  # of runs that are gone, or in a folder of another name
-            print(f"removed: {stale}, whose runs are not in {root}")
+        if stale.name not in names:
+            print(f"removed: {stale}, whose runs are gone, or in a folder of another name")
             shutil.rmtree(stale)
     remake = remake_of(root, publish)
     # From the files alone, as whoever makes them again from published ones has.

@@ -31,8 +31,7 @@ def _commands(group: Group, table: Table, backbones: list[str]) -> str:
                 "One run of ours: the 95% prediction interval for one more run, against which a "
                 "published run is held."
             )
-        own = (group.recipe, backbone) == (table.recipe, table.backbone)
-        command = table.command() if own else table.command(group.recipe, backbone)
+        command = table.command_on(group, backbone)
         lines.append(f"`{command}` trains the rows of {backbone}.")
     if any(table.elsewhere(group, backbone) for backbone in backbones):
         lines.append(
@@ -42,7 +41,7 @@ def _commands(group: Group, table: Table, backbones: list[str]) -> str:
     return " ".join(lines)
 
 
-def _to_baseline(row) -> str:
+def to_baseline(row) -> str:
     """Returns a difference by seed as text.
 
     The text also counts the pairs where a seed of the row or of the baseline has no partner.
@@ -66,7 +65,7 @@ ACCURACY = [
     numbers("of the best epoch, %", "best_epoch"),
     where("published", numbers("published", "published")),
     where("published", intervals("one run of ours", "one_run")),
-    lambda frame: {"to baseline": [_to_baseline(row) for row in frame.itertuples()]},
+    lambda frame: {"to baseline": [to_baseline(row) for row in frame.itertuples()]},
     intervals("its 95% interval", "difference", sign=True),
     numbers("parameters", "parameters", 0),
     lambda frame: {"multiply-adds, M": [number(v) for v in frame["multiply_adds"] / 1e6]},
@@ -78,7 +77,8 @@ ACCURACIES = (
     "To baseline: differences to {baseline}, over the seeds that both have in one environment, "
     "whose number stands beside it where it is not n; means of rows with other seeds do not "
     "compare. Multiply-adds: of one image. Of the best epoch: the mean of each run's "
-    "highest test accuracy, which is chosen on the test set. Bold, where every row that "
+    "highest test accuracy, chosen on the test set, in which epochs that tested fewer images "
+    "count too. Bold, where every row that "
     f"was run has at least {stats.SMOKE} seeds: the best, and what is not told apart from it. "
     "Training: mean seconds of a run; of runs that train together on a GPU, their shares."
 )

@@ -90,7 +90,7 @@ def elsewhere(group: Group, backbone: str) -> str:
 def claimed(claim: Claim) -> str:
     """Returns where the difference, or the metric held against a number, lies by the claim."""
     if claim.direction == "no_worse":
-        text = f"> {-claim.margin:g}"
+        text = f"> {(claim.against or 0) - claim.margin:g}"
     elif claim.direction == "at_most":
         text = f"≤ {claim.margin:g}%"
     else:

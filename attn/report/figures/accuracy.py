@@ -1,6 +1,5 @@
 """The figures of accuracy: over epochs, against its cost, and by class."""
 
-from collections import Counter
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -13,10 +12,9 @@ from attn.evidence.claims import Table
 from attn.evidence.group import Group
 from attn.evidence.variants import called
 from attn.names import CLASSES, labels_in_order
-from attn.report.figures.style import LINES, finish, look, whole_numbers
+from attn.report.figures.style import finish, look, looks, whole_numbers
 
 LINEAR = 30  # parameters, up to which the scale of what is added is linear: it begins at 0
-FILLS = ["full", "none", "left", "top"]
 OWN = "Means are over each row's own seeds; the tables have differences by seed."
 FEW_EPOCHS = 2  # have no curve: what is told apart at their ends would run together between
 
@@ -27,6 +25,8 @@ def over_epochs(group: Group, tables: list[Table], folder: Path) -> list[Path]:
     Returns the paths of the figures.
     """
     paths = []
+    if group.epochs.empty:
+        return paths
     draw, explained = _curves, "Thin: a seed. Thick: their mean. Shaded: its 95% interval"
     if group.epochs["epoch"].nunique() <= FEW_EPOCHS:
         draw, explained = _points, "Dots: seeds. Large: their mean. Bar: its 95% interval"
@@ -59,26 +59,16 @@ def _rows(table: Table, runs: pd.DataFrame) -> list:
     return [(label, chosen) for label, chosen in found if len(chosen)]
 
 
-def _styles(rows) -> list[dict]:
-    """Returns a style for each row.
-
-    Rows of one colour, of which a mechanism's rows are, are told apart by their lines and markers.
-    """
-    counts, styles = Counter(), []
-    for _, runs in rows:
-        own = look(runs["attention"].iloc[0])
-        before = counts[own["color"]]
-        told = {"linestyle": LINES[before % len(LINES)], "fillstyle": FILLS[before % len(FILLS)]}
-        styles.append({**told, **own})
-        counts[own["color"]] += 1
-    return styles
+def _looks(rows) -> list[dict]:
+    return looks([runs["attention"].iloc[0] for _, runs in rows])
 
 
 def _tested(group) -> str:
     """Returns a line on how many images were tested; empty where the number is always the same."""
-    fewest, most = group.epochs["test_images"].min(), group.epochs["test_images"].max()
-    if fewest == most:
+    tested = group.epochs.get("test_images", pd.Series(dtype=int))
+    if tested.nunique() < 2:
         return ""
+    fewest, most = tested.min(), tested.max()
     return f" Last epoch: all {most:,} test images; before it: always the same {fewest:,}."
 
 
@@ -94,7 +84,7 @@ def _points(panel, epochs, rows):
 
     In each epoch the rows stand side by side. A row's seeds stand to the left of their mean.
     """
-    for i, (style, (label, runs)) in enumerate(zip(_styles(rows), rows, strict=True)):
+    for i, (style, (label, runs)) in enumerate(zip(_looks(rows), rows, strict=True)):
         wide = _by_epoch(epochs, runs)
         at = wide.index + 0.8 * (i - (len(rows) - 1) / 2) / len(rows)
         panel.plot(at - 0.1 / len(rows), wide, ".", color=style["color"], alpha=0.4)
@@ -108,7 +98,7 @@ def _points(panel, epochs, rows):
 
 
 def _curves(panel, epochs, rows):
-    for style, (label, runs) in zip(_styles(rows), rows, strict=True):
+    for style, (label, runs) in zip(_looks(rows), rows, strict=True):
         wide, (line, colour) = _by_epoch(epochs, runs), (style["linestyle"], style["color"])
         panel.plot(wide.index, wide, line, color=colour, linewidth=0.5, alpha=0.25)
         band = [stats.estimate(row.dropna()) for _, row in wide.iterrows()]
@@ -178,7 +168,7 @@ def _cost_point(axis, rank: int, row, added: int):
 
 
 def confusions(group: Group, tables: list[Table], folder: Path) -> list[Path]:
-    """Draws what each class is taken for, from the runs' stored logits.
+    """Draws what each class is taken for, from the runs' classes of the test images.
 
     There is a figure for each table with a published number and each backbone, with a panel for
     each row of the table.

@@ -12,7 +12,7 @@ from attn.evidence.claims import Table, values_of
 from attn.evidence.group import CONFIGURATION, Group
 from attn.evidence.variants import with_variant
 from attn.names import COLOURS, POST_IMAGES, channel_name, of_input_channels
-from attn.report.figures.style import channel_colour, finish, look, whole_numbers
+from attn.report.figures.style import channel_colour, finish, look, looks, whole_numbers
 
 # Scores over the post's number of images, and over the whole test set.
 FEW = {"shift": -0.12, "fmt": "o", "markerfacecolor": "white"}
@@ -39,7 +39,7 @@ def of_inputs(group: Group, tables: list[Table], folder: Path) -> list[Path]:
         what = with_variant(f"{words[1]} at first", first["variant"])
         title = f"{what}, {words[0]}, {words[2]}\n{group.title}"
         picture = group.pictures.get(f"example/{key}")
-        if picture is not None:
+        if picture is not None and len(picture) == mine["channel"].nunique():
             listed = ", ".join(map(str, sorted(runs["seed"])))
             seeds = f"From left to right: seeds {listed}." if len(runs) > 1 else f"Seed {listed}."
             final = mine[mine["epoch"] == mine["epoch"].max()]
@@ -151,15 +151,19 @@ def by_noise(separation: pd.DataFrame, title: str, folder: Path) -> list[Path]:
         size = (1.6 + 2.3 * len(kinds), 4.6)
         grid = {"sharex": True, "sharey": "row", "squeeze": False}
         figure, axes = plt.subplots(2, len(kinds), figsize=size, **grid)
+        names = list(rows.groupby(["attention", "variant"], sort=False).groups)
+        styles = dict(zip(names, looks([attention for attention, _ in names]), strict=True))
         for pair, (kind, mine) in zip(axes.T, kinds, strict=True):
             for axis, metric in zip(pair, ("noise_auc", "precision"), strict=True):
-                _noise_panel(axis, mine, metric)
+                _noise_panel(axis, mine, metric, styles)
             pair[0].set_title(kind, fontsize=9)
             pair[1].set_xlabel("noise channels")
         axes[0, 0].set_ylabel("AUC")
         axes[1, 0].set_ylabel("precision at 3")
         place = {"loc": "upper left", "bbox_to_anchor": (1, 1)}
-        axes[0, -1].legend(**place)
+        lines = [axis.get_legend_handles_labels() for axis in axes[0]]
+        named = {label: line for panel in lines for line, label in zip(*panel, strict=True)}
+        axes[0, -1].legend(named.values(), named.keys(), **place)
         note = "Bars: 95% intervals over seeds. Dotted: by chance."
         heading = f"Colours from noise by their scores: {backbone}\n{title}"
         paths.append(finish(figure, heading, folder / f"noise-{backbone}.png", note))
@@ -174,7 +178,7 @@ def _noise_of(data: str) -> dict:
     return {"count": values["noise.channels"], "kind": kind}
 
 
-def _noise_panel(axis, rows: pd.DataFrame, metric: str):
+def _noise_panel(axis, rows: pd.DataFrame, metric: str, styles: dict):
     for (attention, variant), mine in rows.groupby(["attention", "variant"], sort=False):
         mine = mine.sort_values("count")
         ends = [mine[metric] - mine[f"{metric}_low"], mine[f"{metric}_high"] - mine[metric]]
@@ -184,7 +188,7 @@ def _noise_panel(axis, rows: pd.DataFrame, metric: str):
             mine[metric],
             yerr=half,
             label=with_variant(attention, variant),
-            **look(attention),
+            **styles[attention, variant],
         )
     counts = sorted(set(rows["count"]))
     chance = [0.5 if metric == "noise_auc" else COLOURS / (COLOURS + count) for count in counts]

@@ -1,6 +1,5 @@
 """Draws the scores and the health of gates inside a network, and of its final features."""
 
-from collections import Counter
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -9,7 +8,7 @@ import pandas as pd
 
 from attn.evidence.group import CONFIGURATION, Group
 from attn.evidence.variants import called_with_data, with_variant
-from attn.report.figures.style import LINES, NOISE, finish, look
+from attn.report.figures.style import NOISE, finish, look, looks
 
 WIDE = 512  # pixels of a heat map's row
 
@@ -29,11 +28,9 @@ def by_rank(group: Group, folder: Path) -> list[Path]:
         size = (1.5 + 5.5 * len(panels), 4.4)
         figure, axes = plt.subplots(1, len(panels), figsize=size, squeeze=False, sharey=True)
         for axis, (data, rows) in zip(axes[0], panels, strict=True):
-            taken = Counter()  # lines of a colour, which several configurations may have
-            for _, alike in rows.groupby(CONFIGURATION, sort=False):
-                colour = look(alike["attention"].iloc[0])["color"]
-                style = {"color": colour, "linestyle": LINES[taken[colour] % len(LINES)]}
-                taken[colour] += 1
+            every = [alike for _, alike in rows.groupby(CONFIGURATION, sort=False)]
+            styles = looks([alike["attention"].iloc[0] for alike in every])
+            for alike, style in zip(every, styles, strict=True):
                 _ranks(axis, alike, group.ranked, style)
             axis.set_title(data)
             axis.set_xlabel("channel, by its score")
@@ -50,9 +47,10 @@ def by_rank(group: Group, folder: Path) -> list[Path]:
 def _ranks(axis, runs: pd.DataFrame, ranked: dict, style: dict):
     first = runs.iloc[0]
     name = f"{with_variant(first['attention'], first['variant'])} (n={len(runs)})"
+    line = {key: style[key] for key in ("color", "linestyle")}  # of so many points no markers
     for run in runs["run"]:
         scores = ranked[run].astype(float)
-        axis.plot(np.arange(1, len(scores) + 1), scores, linewidth=1, label=name, **style)
+        axis.plot(np.arange(1, len(scores) + 1), scores, linewidth=1, label=name, **line)
         name = None  # in the legend once
 
 

@@ -127,14 +127,13 @@ def _block_panel(axis, attention: str, rows):
     style, shapes = look(attention), {"alone": "o", "without": "s", "shapley": "D"}
     axis.axhline(0, color="0.6", linewidth=0.8)
     for offset, (name, label) in zip((-0.22, 0, 0.22), blocks.QUANTITIES.items(), strict=True):
-        n = rows[f"{name}_n"].max()
         half = (rows[f"{name}_high"] - rows[name]).fillna(0)
         fill = style["color"] if name == "shapley" else "white"
         points = {"fmt": shapes[name], "color": style["color"], "mfc": fill, "ms": 5, "capsize": 2}
-        axis.errorbar(
-            rows["block"] + offset, rows[name], yerr=half, label=f"{label} (n={n})", **points
-        )
+        axis.errorbar(rows["block"] + offset, rows[name], yerr=half, label=label, **points)
     whole_numbers(axis)
     axis.grid(axis="y")
     axis.set_ylabel("points")
-    axis.set_title(attention, fontsize=9)
+    counts = {label: rows[f"{name}_n"].max() for name, label in blocks.QUANTITIES.items()}
+    seeds = ", ".join(f"{label} n={count}" for label, count in counts.items())
+    axis.set_title(f"{attention}: {seeds}", fontsize=9)

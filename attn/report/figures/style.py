@@ -1,6 +1,7 @@
 """The look of every figure: a mechanism has one colour and marker, which all readers tell apart."""
 
 import textwrap
+from collections import Counter
 from pathlib import Path
 
 import matplotlib
@@ -24,6 +25,7 @@ CONTROL_COLOURS = dict(
     zip(CONTROLS, ("#8C510A", "#543005", "#66A61E", "#E7298A", "#A6761D"), strict=True)
 )
 LINES = ["-", "--", ":", "-."]
+FILLS = ["full", "none", "left", "top"]
 BASELINE = "#444444"
 # Okabe and Ito's: the input channels.
 CHANNELS = {"R": "#D55E00", "G": "#009E73", "B": "#0072B2"}
@@ -67,6 +69,20 @@ def look(attention: str) -> dict:
         return {"color": BASELINE, "marker": "o"}
     cycle, hue = divmod(mechanisms.index(name), len(MUTED))
     return {"color": MUTED[hue], "marker": MARKERS[cycle % len(MARKERS)]}
+
+
+def looks(attentions: list[str]) -> list[dict]:
+    """Returns a style for each of several rows, by the mechanism's name or label.
+
+    Rows of one colour, of which a mechanism's rows are, are told apart by their lines and markers.
+    """
+    counts, styles = Counter(), []
+    for own in map(look, attentions):
+        before = counts[own["color"]]
+        told = {"linestyle": LINES[before % len(LINES)], "fillstyle": FILLS[before % len(FILLS)]}
+        styles.append({**told, **own})
+        counts[own["color"]] += 1
+    return styles
 
 
 def channel_colour(name: str) -> str:

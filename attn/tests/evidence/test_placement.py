@@ -148,3 +148,14 @@ def test_a_mean_far_away_is_an_arrow_with_its_number(root, monkeypatch):
     panel = drawn[0][0].axes[-1]
     assert panel.get_xlim()[0] > -10
     assert [text.get_text().strip() for text in panel.texts] == ["\N{MINUS SIGN}14.5"]
+
+
+def test_places_of_a_mechanism_whose_yaml_was_edited_are_not_compared(root):
+    sweep(root)
+    group = group_of(root)
+    assert set(placement.table(group)["attention"]) == {"se"}
+    edited = group.runs["location"].map({"first": "attention.reduction=4, recipe.lr=1"})
+    group.runs["settings"] = edited.fillna("attention.reduction=8")
+    assert placement.table(group).empty
+    group.runs["settings"] = "attention.reduction=4"
+    assert set(placement.table(group)["attention"]) == {"se+reduction=4"}

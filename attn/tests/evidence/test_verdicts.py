@@ -96,7 +96,7 @@ ELSEWHERE = [
     ({"recipe": "quick"}, "recipe=quick backbone=mobilenet_v2"),
     ({"recipe": "post+lr=0.1"}, "recipe=post recipe.lr=0.1 backbone=mobilenet_v2"),
     ({"backbone": "resnet20"}, "recipe=post backbone=resnet20"),
-    ({"source": "synthetic"}, "recipe=post backbone=mobilenet_v2"),
+    ({"source": "synthetic"}, "recipe=post backbone=mobilenet_v2 data.source=synthetic"),
     ({"recipe_key": "edited"}, "recipe=post backbone=mobilenet_v2"),
 ]
 

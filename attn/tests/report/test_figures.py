@@ -172,15 +172,13 @@ def test_few_epochs_are_error_bars_side_by_side(tmp_path, monkeypatch, count):
 
 
 def test_four_rows_of_one_mechanism_look_different():
-    runs = pd.DataFrame({"attention": ["se"]})
-    styles = accuracy._styles([(str(i), runs) for i in range(4)])
-    assert len({(style["linestyle"], style["fillstyle"]) for style in styles}) == 4
-    assert len({style["fillstyle"] for style in styles}) == 4  # points have no lines
+    styles = style.looks(["se", "se+reduction=4", "se", "se"])
+    assert len({own["linestyle"] for own in styles}) == 4
+    assert len({own["fillstyle"] for own in styles}) == 4  # points have no lines
 
 
 def test_two_mechanisms_of_one_colour_have_lines_of_their_own():
-    rows = [("", pd.DataFrame({"attention": [name]})) for name in ("cbam_channel", "gc")]
-    first, second = accuracy._styles(rows)
+    first, second = style.looks(["cbam_channel", "gc"])
     assert first["color"] == second["color"] and first["linestyle"] != second["linestyle"]
 
 

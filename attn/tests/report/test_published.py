@@ -15,7 +15,7 @@ from attn.data import load as load_data
 from attn.errors import RunError
 from attn.evidence.claims_file import load
 from attn.evidence.collect import collect
-from attn.evidence.group import FRAMES, Group, named, published
+from attn.evidence.group import ARRAYS, FRAMES, Group, named, published
 from attn.report.explorer import write_explorer
 from attn.report.page import write_page
 from attn.report.report import remake_of, report
@@ -227,11 +227,15 @@ def test_data_files_come_back_as_they_were(tmp_path):
     for group in named(collect(tmp_path / "runs").groups):
         group.write(tmp_path / group.name)
         back = Group.read(tmp_path / group.name)
-        for name in ("runs", "epochs", "scores", "health", "stem"):
+        for name in FRAMES:
             frame, other = getattr(group, name), getattr(back, name)
             if len(frame):
-                pd.testing.assert_frame_equal(frame, other, check_dtype=False)
-        assert back.key == group.key and back.pictures.keys() == group.pictures.keys()
+                pd.testing.assert_frame_equal(frame, other, check_dtype=False, check_exact=True)
+        assert back.key == group.key
+        for name in ARRAYS:
+            arrays, others = getattr(group, name), getattr(back, name)
+            assert arrays.keys() == others.keys()
+            assert all(np.array_equal(others[key], array) for key, array in arrays.items())
 
 
 def _in_conflict(path):

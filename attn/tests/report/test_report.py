@@ -4,7 +4,7 @@ import json
 import math
 import re
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,7 @@ import yaml
 from attn.config.sweep import configuration
 from attn.errors import RunError
 from attn.evidence import accuracies, content, frozen, verdicts
+from attn.evidence.claims import ClaimError
 from attn.evidence.claims_file import load
 from attn.evidence.collect import collect
 from attn.evidence.group import Group, named
@@ -435,3 +436,12 @@ def test_damage_is_left_out_with_the_reason(tmp_path, capsys):
         assert f"its {file} is damaged ({reason}); delete the folder, and train.py" in printed
     assert printed.count("left out: ") == 3 + 2 + 1 + len(FILES) + len(cut) + 2 + len(WRONG)
     assert len(pd.read_csv(tmp_path / "out" / "post" / "runs.csv")) == 2
+
+
+def test_a_table_with_the_name_of_another_file_is_refused(tmp_path, monkeypatch):
+    made_up_runs(tmp_path)
+    for name in ("scores", "pictures", "blocks"):
+        renamed = [replace(NOISE, id=name)]
+        monkeypatch.setattr("attn.report.report.load", lambda tables=renamed: (tables, []))
+        with pytest.raises(ClaimError, match=f"table {name}: a report has a file of that name"):
+            report(tmp_path, tmp_path / "out")
