@@ -14,6 +14,7 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import traceback
 from pathlib import Path
 
@@ -76,6 +77,7 @@ def _become(asked: dict):
 
 def _end(status: int):
     """Ends as an interpreter does, but for the memory, whose release would take seconds."""
+    threading._shutdown()  # at which loky ends its workers; else they idle for five minutes
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()
