@@ -39,8 +39,9 @@ def build(*words: str, seed: int = 0):
     Returns a torch module, (B, C, S, S) -> (B, 10), untrained. Raises UserError where a word is
     wrong, with the choices.
     """
+    from attn.config.check import check
     from attn.config.cli import register
-    from attn.config.sweep import check_single, composed, configuration
+    from attn.config.sweep import check_single, composed
     from attn.config.values import check_noise
     from attn.config.words import check_words
     from attn.network import pretrained
@@ -49,6 +50,7 @@ def build(*words: str, seed: int = 0):
     register()
     check_words(list(words))
     check_single(list(words))
-    made = configuration(*words)
-    check_noise(composed(list(words)).data.noise)
+    cfg = composed(list(words))
+    check_noise(cfg.data.noise)
+    made = check(cfg)
     return build(made, seed, weights=pretrained.weights(made))

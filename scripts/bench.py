@@ -218,15 +218,17 @@ def main():
     if unknown := [word for word in words if word.startswith("-")]:
         parser.error(f"unknown option {unknown[0]}")
     end = time.monotonic() + 60 * options.minutes
-    device = choose_device(sweep.single(words, __doc__))
+    asked = sweep.single(words, __doc__)
+    device = choose_device(asked)
+    on_gpu = device.type == "cuda"
     words = WORDS[device.type] + words
     cfg = check(sweep.composed(words))
     # Else the first way alone would wait for these.
     load(cfg.data.source, cfg.data.root)
     why_missing()  # of the kernels in C
-    on_gpu, how_computed = device.type == "cuda", ("compile=", "device=")
-    recorded = [word for word in words if not word.startswith(how_computed)]
+    recorded = [word for word in words if not word.startswith(("compile=", "device="))]
     same = {"words": " ".join(recorded), "torch": torch.__version__, "code": code()}
+    same["compile"] = "auto" if asked.compile is None else str(asked.compile)
     same["capture"] = os.environ.get("ATTN_CAPTURE", "1")
     out = options.out / machine_name(device)
     path = out / "bench.csv"

@@ -94,7 +94,7 @@ def _write_scores(out: Path, title: str, frame: pd.DataFrame, picture):
     panels = [("", {m: np.sort(r["mean"])[::-1] for m, r in whole.groupby("module", sort=False)})]
     layers.heat_maps(panels, f"Scores by place and channel\n{title}", out / "layers.png")
     at_input = frame[frame["module"].map(of_input_channels)].assign(run="")
-    if at_input["channel"].nunique() == len(picture):
+    if at_input["channel"].nunique() == len(picture):  # a mechanism may score positions alone
         only = pd.DataFrame({"run": [""], "seed": [0], "attention": [""]})
         channels.of_input(picture, only, at_input, title, out / "scores-input.png")
 

@@ -39,7 +39,8 @@ def of_inputs(group: Group, tables: list[Table], folder: Path) -> list[Path]:
         what = with_variant(f"{words[1]} at first", first["variant"])
         title = f"{what}, {words[0]}, {words[2]}\n{group.title}"
         picture = group.pictures.get(f"example/{key}")
-        if picture is not None and len(picture) == mine["channel"].nunique():
+        scored = mine["channel"].nunique()  # 1 where a mechanism scores positions alone
+        if picture is not None and len(picture) == scored:
             listed = ", ".join(map(str, sorted(runs["seed"])))
             seeds = f"From left to right: seeds {listed}." if len(runs) > 1 else f"Seed {listed}."
             final = mine[mine["epoch"] == mine["epoch"].max()]
