@@ -4,6 +4,7 @@ import torch
 from scipy import stats
 
 from attn.config.sweep import configuration
+from attn.data import subset
 from attn.draws import (
     AUGMENT,
     DROPOUT,
@@ -18,8 +19,10 @@ from attn.draws import (
     philox,
     uniform,
 )
+from attn.evaluation.predict import fixed_test_order
 from attn.network.build import build
 from attn.tests.conftest import needs_gpu
+from attn.tests.trainers import SMALL, trainer
 
 # The known answers that come with the authors' Random123 library, philox4x32 of 10 rounds.
 KNOWN = [
@@ -63,6 +66,33 @@ def test_the_numbers_of_published_runs_stay():
     }
     found = {name: network.get_parameter(name).double().sum().item() for name in sums}
     assert found == pytest.approx(sums, rel=1e-4)
+
+
+def test_the_images_of_published_runs_stay():
+    labels = torch.arange(10).repeat_interleave(50)
+    chosen = [23, 33, 60, 87, 127, 132, 157, 170, 206, 239, 262, 293, 321, 343, 373, 385, 441, 448]
+    assert subset(labels, 20).tolist() == [*chosen, 465, 493]
+    assert fixed_test_order(10_000)[:6].tolist() == [9964, 4239, 691, 1293, 4817, 2097]
+
+
+def test_no_part_of_a_step_draws_the_numbers_of_another(few, monkeypatch):
+    asked, uniform_of = [], Draws.uniform
+
+    def listening(self, purpose, count):
+        asked.append(purpose)
+        return uniform_of(self, purpose, count)
+
+    monkeypatch.setattr(Draws, "uniform", listening)
+    words = ("location=none", "data=rgb_noise", "recipe.augment=crop_flip")
+    ours = trainer(few, configuration(*SMALL, "backbone=mobilenet_v2", *words))
+    ours.begin(0)
+    ours.advance(0)
+    assert asked == [AUGMENT, NOISE, DROPOUT]
+
+
+def test_mobilenets_dropout_keeps_its_rate():
+    network = build(configuration("location=none"), 0, Draws(0))
+    assert [(type(m), m.p) for m in network.modules() if hasattr(m, "p")] == [(Dropout, 0.2)]
 
 
 def test_uniform_does_not_depend_on_batch_or_order():

@@ -17,9 +17,11 @@ import attn
 from attn.config import sweep
 from attn.config.catalogue import choices
 from attn.config.check import check
+from attn.config.sweep import configuration
 from attn.data import load
 from attn.errors import UserError
 from attn.names import labels_in_order
+from attn.network.build import build
 from attn.runs import whole
 from attn.runs.folder import Run
 from attn.tests.conftest import NOISY, ROOT, TINY, folders, program, rows
@@ -175,6 +177,13 @@ def status(tmp_path, monkeypatch):
 def runs_of(script, *words):
     runs, _, _ = script["plan"](list(words), lambda cfg: "")
     return runs
+
+
+def test_status_counts_on_runs_side_by_side(status, tmp_path, monkeypatch):
+    monkeypatch.setattr("attn.training.workers.processors", lambda: 2)
+    words = ["recipe=quick", "backbone=resnet20", "seeds=3", f"runs={tmp_path}"]
+    runs = runs_of(status, "experiment=accuracy", *words)
+    assert status["what_it_takes"](runs, on_cpu=True) == "6 runs, 0 done, about 6.0 hours here"
 
 
 def test_status_knows_what_a_run_takes_from_what_is_published(status, tmp_path):
@@ -368,3 +377,19 @@ def test_the_library_refuses_wrong_words_as_the_programs_do(tmp_path):
         attn.build("attention=se,cbam")
     with pytest.raises(UserError, match="nothing-here: there is no such run folder"):
         attn.load_run(tmp_path / "nothing-here")
+
+
+def test_a_network_that_is_built_in_python_starts_from_the_seed_that_is_asked_for():
+    words = ("backbone=resnet20", "attention=none")
+    first, second = (attn.build(*words, seed=seed).fc.weight for seed in (0, 1))
+    assert not first.equal(second)
+    assert second.equal(build(configuration(*words), 1).fc.weight)
+
+
+def test_a_run_has_one_thread_whatever_the_machine_says(tmp_path):
+    """As many as OMP_NUM_THREADS says would give other last bits, and another environment."""
+    words = [*TINY, "recipe.epochs=1", f"runs={tmp_path}"]
+    done = program("train.py", *words, env=os.environ | {"OMP_NUM_THREADS": "2"})
+    assert done.returncode == 0, done.stderr
+    (path,) = tmp_path.glob("*/environment.json")
+    assert [there["threads"] for there in json.loads(path.read_text())] == [1]

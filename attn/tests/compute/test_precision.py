@@ -7,7 +7,7 @@ import torch
 
 from attn.compute.kernels.layers import has_amx
 from attn.compute.kernels.library import without_kernels
-from attn.compute.precision import computed_in, is_compiled
+from attn.compute.precision import computed_in, is_compiled, set_backends, untimed
 from attn.config.sweep import configuration
 from attn.evaluation.predict import Predictor
 from attn.network.build import build, outline
@@ -122,3 +122,20 @@ def test_the_benchmark_tells_machines_with_amx_from_those_without(amx, monkeypat
         amx(there)
         names.append(bench.machine_name(CPU))
     assert names[0].startswith("cpu-") and names[1] == names[0] + "-without-amx"
+
+
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
+def test_torchs_backends_compute_as_a_run_is_asked_to(precision, strict):
+    cudnn = torch.backends.cudnn
+    try:
+        set_backends(precision, strict)
+        allowed = torch.backends.cuda.matmul.allow_tf32, cudnn.allow_tf32
+        assert allowed == ((precision == "tf32"),) * 2
+        assert torch.are_deterministic_algorithms_enabled() == cudnn.deterministic == strict
+        assert cudnn.benchmark == (not strict)
+        with untimed():
+            assert not cudnn.benchmark
+        assert cudnn.benchmark == (not strict)
+    finally:
+        set_backends("fp32", strict=False)

@@ -447,3 +447,27 @@ def test_fewer_images_than_cifar10s_are_another_dataset(tmp_path):
     gain = next(one for one in judge(group, CLAIMS) if one.found.n)
     assert not gain.own and "another dataset of 40 training and 10,000 test images" in gain.text
     assert "40 training and 10,000 test images" in group.title
+
+
+def test_a_test_of_one_side_asks_for_fewer_seeds(tmp_path):
+    """Of a bottleneck that loses 0.15 points, where 0.3 would count."""
+    for seed in range(10):
+        last = {"location": "last", "data": "rgb", "attention": "cbam_channel"}
+        run(tmp_path, seed, 0.83, **last, configuration="c3")
+        narrow = last | {"attention": "cbam_channel+reduction=16"}
+        accuracy = round(0.8285 + 0.005 * (-1) ** seed, 4)
+        run(tmp_path, seed, accuracy, **narrow, configuration="c4")
+    one = judged(tmp_path, "bottleneck-is-enough")
+    assert one.verdict == INCONCLUSIVE
+    sd = one.found.sd
+    assert one.needs == stats.seeds_needed(sd, 0.3, sides=1) < stats.seeds_needed(sd, 0.3)
+
+
+def test_a_seed_between_others_that_no_row_has_is_missing(tmp_path):
+    pair_up(tmp_path, 0.0061)
+    for folder in tmp_path.glob("*-4"):
+        shutil.rmtree(folder)
+    one = judged(tmp_path)
+    assert one.found.n == 9
+    rows = ("RGB + 3 noise channels + attention at first", "RGB + 3 noise channels")
+    assert one.missing == [f"{row}, seeds 4: missing" for row in rows]

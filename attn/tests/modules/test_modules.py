@@ -6,9 +6,11 @@ from torch import nn
 
 import attn
 from attn.modules.cbam import ChannelAttention, SpatialAttention
+from attn.modules.convolution import like
 from attn.modules.gsop import averaged_by_products
 from attn.modules.se import SE
 from attn.network.scores import record
+from attn.tests.conftest import convolution
 
 
 def test_channel_attention_commutes_with_its_channels_and_ignores_the_order_of_pixels():
@@ -110,3 +112,8 @@ def test_means_over_bins_are_those_of_the_pooling_layer_where_a_run_is_strict(si
     weights = torch.randn_like(expected)
     grads = [torch.autograd.grad((y * weights).sum(), x)[0] for y in (found, expected)]
     torch.testing.assert_close(*grads)
+
+
+def test_a_convolution_in_place_of_another_is_drawn_as_torchvision_draws_it():
+    drawn = like(convolution(64)[0], 64, 64, groups=1).weight
+    assert drawn.std().item() == pytest.approx((2 / (9 * 64)) ** 0.5, rel=0.02)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from attn.modules import MECHANISMS
 from attn.modules.aff import AFF
 from attn.modules.cbam import ORDERS
 from attn.modules.split import Split
@@ -258,6 +259,16 @@ def gct(m, x):
     return torch.stack([gate * channel for gate, channel in zip(gates, x, strict=True)])
 
 
+def static(m, x):
+    return torch.stack([sigmoid(m.weight[0, c, 0, 0]) * channel for c, channel in enumerate(x)])
+
+
+def gain(m, x):
+    total = sum(m.weight[0, c, 0, 0] ** 2 for c in range(len(x)))
+    gains = [(len(x) / total) ** 0.5 * m.weight[0, c, 0, 0] for c in range(len(x))]
+    return torch.stack([g * channel for g, channel in zip(gains, x, strict=True)])
+
+
 def gc(m, x, fuse):
     (logits,) = linear(list(x), m.weights)
     shares = torch.exp(logits) / torch.exp(logits).sum()
@@ -380,7 +391,17 @@ CASES = [
     ("cbam", {"kernel": 3, "spatial_bn": False}, partial(cbam, order="channel_spatial")),
     ("shuffle", {"groups": 2}, shuffle),
     ("shuffle", {}, shuffle),
+    ("static", {}, static),
+    ("gain", {}, gain),
+    ("constant", {"value": 0.3}, lambda m, x: 0.3 * x),
 ]
+ELSEWHERE = {  # held against timm, the authors' code in words, or the mechanism that they share
+    *("se", "sk", "split", "coord", "random"),
+}
+
+
+def test_every_mechanism_is_held_against_its_equation():
+    assert {mechanism for mechanism, _, _ in CASES} | ELSEWHERE == set(MECHANISMS)
 
 
 @pytest.mark.parametrize("shape", [(5, 6), (30, 29)], ids=str)

@@ -81,6 +81,8 @@ def test_the_posts_networks_have_its_counts():
     assert count(build(last, 0), last)["parameters"] == 2_236_682 + 3_279_360
     noise = configuration("location=none", "data=rgb_noise")
     assert count(build(noise, 0), noise)["parameters"] == 2_237_546
+    short = configuration("recipe=short", "location=none")  # as its published runs.csv has it
+    assert count(build(short, 0), short)["multiply_adds"] == 24_461_312
 
 
 @pytest.mark.parametrize("backbone", KINDS)

@@ -7,10 +7,12 @@ from torch import nn
 
 from attn.backbones import BACKBONES
 from attn.config.catalogue import read
+from attn.config.sweep import configuration
 from attn.modules import MECHANISMS
 from attn.names import AT_OTHER_SEAMS, BLOCKS, CONTROLS, ENDS
-from attn.network.build import multiply_adds
+from attn.network.build import build, multiply_adds
 from attn.network.place import attach, places
+from attn.network.scores import by_channel
 from attn.network.seams import CannotStand
 from attn.tests.conftest import ROOT, Standing, numbers
 
@@ -318,3 +320,14 @@ def test_its_readme_says_what_each_mechanism_adds(mechanism):
     assert row[3].startswith(f"`{declared['location']}")
     seam = ENDS.get(declared["location"], kind.seam)
     assert row[3].endswith(f"`{seam}`")
+
+
+def test_blocks_of_one_width_start_from_values_of_their_own():
+    state = build(configuration("backbone=resnet20", "attention=se"), 0).state_dict()
+    one, other = (state[f"layer1.{block}.seams.refine.squeeze.weight"] for block in (0, 1))
+    assert one.shape == other.shape and not one.equal(other)
+
+
+def test_of_shares_the_last_path_counts():
+    shares = torch.tensor([[[0.9, 0.2], [0.1, 0.8]]])  # of one image, two paths, two channels
+    assert by_channel(shares).equal(torch.tensor([[0.1, 0.8]]))

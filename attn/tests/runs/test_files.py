@@ -140,3 +140,10 @@ def test_a_crash_at_any_write_of_a_checkpoint_leaves_one_to_load(tmp_path, monke
     monkeypatch.setattr(files.os, "replace", replace)
     checkpoint.save(tmp_path, state(3))
     assert loaded(tmp_path) == 3
+
+
+def test_a_file_keeps_the_columns_with_which_it_began(tmp_path):
+    path = tmp_path / "metrics.csv"
+    path.write_text("epoch,test_accuracy\n0,0.5\n")
+    files.append_rows(path, [{"epoch": 1, "test_loss": 2.0, "test_accuracy": 0.6}])
+    assert path.read_text() == "epoch,test_accuracy\n0,0.5\n1,0.6\n"

@@ -63,3 +63,11 @@ def test_a_run_without_memory_fails_in_one_line(synthetic, tmp_path, monkeypatch
     assert re.match(r"memory ran out: a run took \d+\.\d GiB until then, \d", heard[-1].reason)
     first, _, rest = (run.folder / "error.txt").read_text().partition("\n")
     assert first == run.failure == heard[-1].reason and "Traceback" in rest
+
+
+def test_a_containers_limit_is_less_than_the_machine_has(tmp_path, monkeypatch):
+    unlimited, limit = tmp_path / "unlimited", tmp_path / "limit"
+    unlimited.write_text("max\n")
+    limit.write_text(f"{2**20}\n")
+    monkeypatch.setattr(memory, "CGROUPS", (unlimited, limit, tmp_path / "nowhere"))
+    assert memory.available() == 2**20

@@ -63,6 +63,7 @@ def test_two_epochs_are_those_of_a_plain_loop(few):
                 loss += batch_loss.item() * len(batch)
                 right += (logits.argmax(1) == labels).sum().item()
             found = train_epoch(ours, epoch)
+            assert found["lr"] == pytest.approx(sgd.param_groups[0]["lr"].item())
             assert found["train_loss"] == pytest.approx(loss / 80, rel=1e-4)
             assert found["train_accuracy"] == pytest.approx(right / 80, abs=0.02)
     for name, weight in plain.named_parameters():
