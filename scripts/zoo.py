@@ -20,7 +20,7 @@ from tqdm import tqdm
 from attn.config import cli
 from attn.errors import UserError
 from attn.evaluation.predict import evaluate
-from attn.report.formats import markdown, plain
+from attn.formats import markdown, plain
 from attn.runs import files, zoo
 from attn.runs.load import CPU, OTHER_DATA, predictor_of, read_run
 from attn.runs.whole import Damaged, check_finished
@@ -39,7 +39,8 @@ In Python `attn.load_run("results/zoo/NAME")` is the network with its test image
 Weights of several dimensions are in half precision, all others in single precision. `weights.npz`
 is read without unpickling. The other files are the records of the run. All networks together stay
 below 12 MB: MobileNetV2 with attention at `last` would take 11 of them, and is left out.
-`python scripts/zoo.py` measures the accuracies below again.
+`python scripts/zoo.py` measures the accuracies below again. Each network is of one seed, so the
+differences between rows decide nothing.
 
 """
 

@@ -1,8 +1,8 @@
 """MobileNetV2 (Sandler et al. 2018, arXiv:1801.04381): torchvision's network, with seams.
 
-Attention on the residual branch has two published places here: `expansion`, after the depthwise
-step in the blocks that expand (coordinate attention, MobileNetV3), and `projection`, after the
-last normalisation (ECA-Net).
+Attention on the residual branch has two of the published places here: `expansion`, after the
+depthwise step in the blocks that expand (coordinate attention, MobileNetV3), and `projection`,
+after the last normalisation (ECA-Net).
 """
 
 from functools import partial

@@ -107,7 +107,7 @@ class Config:
 
     @property
     def title(self) -> str:
-        """Returns what people call the configuration."""
+        """Returns the configuration's name for people."""
         names, place = self.labels, self.location
         attention = "no attention" if place == "none" else f"{names['attention']} at {place}"
         if self.stages_text != "all":

@@ -3,8 +3,8 @@
 import sys
 
 from attn.config import cli
+from attn.formats import markdown
 from attn.network.mechanisms import show
-from attn.report.formats import markdown
 
 if __name__ == "__main__":
     with cli.stoppable():

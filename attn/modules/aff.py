@@ -1,11 +1,13 @@
 """AFF and iAFF: attentional feature fusion (Dai et al. 2021, arXiv:2009.14082).
 
-AFF's formula is w * X + (1 - w) * Y. The authors' code doubles both terms, so that AFF begins as X
-+ Y: that factor is `scale`, 2 by default. iAFF has no such factor in the paper or in the code. The
-contributed PyTorch port's iAFF uses its first global gate twice; here, as in the authors' MXNet
-code, the second step has its own global gate. The authors' CIFAR networks, whose blocks are
-pre-activation ones, have reduction 4 in every block, and their ResNet-50 has reduction 16 in the
-last two stages.
+AFF's formula is w * X + (1 - w) * Y. The authors' code doubles both terms, so that AFF is X + Y
+where w is one half, its mean at first: that factor is `scale`, 2 by default. iAFF has no such
+factor in the paper or in the code. The contributed PyTorch port's iAFF uses its first global gate
+twice; here, as in the authors' MXNet code, the second step has its own global gate. The authors'
+CIFAR ResNet, of pre-activation basic blocks, has reduction 4 in every block, and their networks of
+bottlenecks have reduction 16; their ResNet-50 has AFF in the last two stages, and by default a stem
+of three 3x3 convolutions and shortcuts with average pooling. They draw the weights by Xavier's
+rule, with biases of 0; here the layers start as torch draws them.
 """
 
 import torch

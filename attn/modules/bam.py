@@ -6,7 +6,8 @@ choose the form; the code's form (mul, hidden) is the default, the paper's form 
 paper's formulas of the two parts show no ReLU; here both parts have ReLUs in both forms. The
 authors' ResNet starts all biases at 0 and the spatial convolutions Kaiming normal, fan out (the
 last, of a single channel, with an sd of 1.4); here the layers start as torch draws them. On maps of
-8 x 8 and less the convolutions of dilation 4 see mostly padding.
+8 x 8 and less the convolutions of dilation 4 see mostly padding. MobileNetV2 is not among their
+networks; here BAM stands between its stages of other resolutions, as between ResNet's.
 """
 
 import torch

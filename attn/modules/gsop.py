@@ -12,8 +12,8 @@ for every image. The fusions of the two forms and the head of the paper's second
 out here; the authors' basic blocks have no attention.
 
 The position form: as in the authors' code a ReLU stands before the last convolution, none behind
-the reduction, and the result is rectified (`rectify`), but not at `first` and `last`, which end no
-residual branch. The authors' code divides and centres by the number of positions where the number
+the reduction, and the result is rectified (`rectify`), but not at `first` and `last`, which stand
+in no block. The authors' code divides and centres by the number of positions where the number
 of channels belongs; both agree at a width of 64. `divisor` chooses: the default is the covariance.
 """
 

@@ -2,8 +2,9 @@
 
 The paper divides the variance by the number of positions, the authors' code by that number less
 one; here it is the code's. The authors place the gate behind the block's 3x3 convolution and before
-its normalisation; here the gate stands where SE does. Their code has 0.0001 for CIFAR and 0.1 for
-ImageNet as `strength`, the paper's lambda. Over a single position the gate is sigmoid(0.5).
+its normalisation, in MobileNetV2 too; here the gate stands where SE does. Their code has 0.0001 for
+CIFAR and 0.1 for ImageNet as `strength`, the paper's lambda. Over a single position the gate is
+sigmoid(0.5).
 """
 
 import torch
@@ -16,7 +17,7 @@ from attn.network.scores import Scores
 class SimAM(nn.Module):
     """y = sigmoid(((x - m)^2 + 2 v + 2 l) / (4 (v + l))) * x; m, v: a channel's mean, variance.
 
-    Score: the gate, (B, C, H, W), in (0.62, 1): the further a position lies from its channel's
+    Score: the gate, (B, C, H, W), in [0.62, 1]: the further a position lies from its channel's
     mean, the more of it is kept.
     Raises ValueError where strength, which is l, is not above 0.
     """

@@ -31,7 +31,7 @@ def show(names: list[str], as_text):
     for name in names or MECHANISMS:
         print(describe(name))
     for quantity, frame in costs(names or list(MECHANISMS)).items():
-        print(f"{quantity} at the published place, 10 classes, {SIZE} x {SIZE}, cifar stem\n")
+        print(f"{quantity} at the mechanism's own place, 10 classes, {SIZE} x {SIZE}, cifar stem\n")
         print(as_text(frame))
 
 
@@ -49,7 +49,7 @@ def describe(name: str) -> str:
     lines = [
         f"{name}  ({paper[0] if paper else none})",
         f"  {' '.join(equation.split())}",
-        f"  stands at  {kind.seam}; published: {_place(values)}; may stand {_may_stand(kind)}",
+        f"  stands at  {kind.seam}; own place: {_place(values)}; may stand {_may_stand(kind)}",
         f"  numbers    {numbers}",
         f"  score      {' '.join(score[1].split()) if score else 'its docstring does not say'}",
     ]

@@ -5,7 +5,7 @@ no parameters, so a network with empty seams has exactly torchvision's state_dic
 
     input      before the stem
     conv       a 3x3 convolution with its normalisation and activation; a mechanism replaces all
-    refine     the end of the residual branch, before the addition
+    refine     before the addition, or behind a depthwise convolution (backbone.refine_at)
     fuse       the residual addition, in blocks that add
     out        after the block's last activation
     features   the final feature map, before pooling

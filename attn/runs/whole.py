@@ -64,7 +64,7 @@ def config_of(folder: Path) -> tuple[Config, dict]:
 def check_finished(folder: Path) -> dict:
     """Returns the summary of a finished run. Raises Damaged where a file of the run is not whole.
 
-    Files that earlier versions of this code did not write are not asked of their runs.
+    Runs of earlier versions of this code may lack files that those versions did not write.
     """
     with reading("summary.json", AGAIN):
         summary = _summary(folder)
