@@ -33,7 +33,8 @@ from attn.compute.precision import has_amx
 from attn.config import cli, sweep
 from attn.config.check import check, choose_device
 from attn.data import load
-from attn.report.figures.speed import report
+from attn.formats import markdown
+from attn.report.figures.speed import bars
 from attn.runs import files
 from attn.runs.environment import processor
 from attn.training.session import device_name
@@ -43,6 +44,15 @@ ROOT = Path(__file__).resolve().parents[1]
 WORDS = {
     "cpu": ["recipe=quick", "backbone=resnet20", "location=none"],
     "cuda": ["recipe=post", "location=last"],
+}
+COLUMNS = {
+    "way": "way",
+    "images_per_second": "images/s",
+    "seconds_per_run": "seconds a run",
+    "ratio": "times naive",
+    "peak_mib": "peak MiB",
+    "epochs_measured": "epochs measured",
+    "mode": "mode",
 }
 
 
@@ -259,6 +269,33 @@ def main():
         report(out)
     if failed:
         sys.exit(f"failed: {', '.join(failed)}")
+
+
+def report(folder: Path):
+    """Writes bench.md and bench.png beside bench.csv, and prints the table."""
+    rows = pd.read_csv(folder / "bench.csv").sort_values("seconds_per_run", ascending=False)
+    naive = rows.loc[rows["way"] == "naive", "seconds_per_run"]
+    rows["ratio"] = (naive.iloc[0] / rows["seconds_per_run"]).round(2) if len(naive) else None
+    first = rows.iloc[0]
+    caption = f"{first['device']}, `{first['words']}`, torch {first['torch']}"
+    table = markdown(rows[list(COLUMNS)].rename(columns=COLUMNS))
+    text = f"### Seconds a run: {folder.name}\n\n{caption}\n\n{table}\n{_notes(rows)}"
+    files.write(folder / "bench.md", text)
+    heading = f"Seconds a run, start to summary: {folder.name}\n{first['words']}"
+    bars(rows, heading, folder / "bench.png")
+    print(text)
+
+
+def _notes(rows) -> str:
+    notes = (
+        "A run's share of the whole command: start, compilation and every evaluation included.\n"
+    )
+    if (rows["epochs_measured"] < rows["epochs"]).any():
+        notes += (
+            f"Where fewer than {rows['epochs'].iloc[0]} epochs were measured the others are "
+            "reckoned at the last one's speed.\n"
+        )
+    return notes
 
 
 if __name__ == "__main__":

@@ -227,7 +227,7 @@ def shown(found: list[dict]) -> str:
     """Returns the rows of one configuration as a Markdown table under its words."""
     import pandas as pd
 
-    from attn.report.formats import markdown
+    from attn.formats import markdown
 
     lines = [
         {

@@ -23,8 +23,8 @@ from attn.config.check import check, choose_device
 from attn.data import load, subset
 from attn.data.inputs import Inputs
 from attn.draws import Draws
+from attn.formats import markdown
 from attn.network.build import build
-from attn.report.formats import markdown
 from attn.runs import files
 from attn.training.trainer import Trainer, run_epoch
 

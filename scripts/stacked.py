@@ -27,8 +27,8 @@ from attn.config.check import check, choose_device
 from attn.data import load, subset
 from attn.draws import ORDER, Draws, permutation
 from attn.evaluation.predict import split_inputs
+from attn.formats import markdown
 from attn.network.build import build
-from attn.report.formats import markdown
 from attn.runs import files
 from attn.training.trainer import Trainer
 

@@ -26,8 +26,8 @@ from attn.config.check import check, choose_device
 from attn.data import load, subset
 from attn.draws import Draws
 from attn.evaluation.predict import split_inputs
+from attn.formats import markdown
 from attn.network.build import build, outline
-from attn.report.formats import markdown
 from attn.runs import files
 from attn.training.trainer import Trainer
 

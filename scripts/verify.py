@@ -22,11 +22,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from attn.config import cli, sweep
 from attn.config.schema import NUMERICS
 from attn.errors import UserError
+from attn.evidence.claims import words_of
 from attn.evidence.collect import collect
 from attn.evidence.group import Group, published
 from attn.evidence.verify import OTHER, compared, inconsistent
-from attn.report.formats import counted
-from attn.report.page import words_of
+from attn.formats import counted
 from attn.training.cells import duration
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -11,6 +11,7 @@ from attn.config.labels import DEFAULTS
 from attn.config.schema import Recipe
 from attn.config.values import TAKES
 from attn.errors import UserError, one_of
+from attn.names import restriction
 
 PRECISE = 0.5  # points of accuracy
 METRICS = {  # what a difference is counted in
@@ -184,6 +185,35 @@ def command_words(group: str, label: str) -> list[str]:
     return [f"{group}={name}", *(f"{prefix}.{key}={value}" for key, value in pairs)]
 
 
+def command_of(run, seeds) -> str:
+    """Returns the command that trains a run's configuration with these seeds.
+
+    `run` is a row of runs.csv.
+    """
+    listed = ",".join(str(seed) for seed in sorted(set(seeds)))
+    return " ".join(["python train.py", *words_of(run), f"seeds=[{listed}]"])
+
+
+def words_of(run) -> list[str]:
+    """Returns the words that train.py takes for the configuration of a row of runs.csv."""
+    words = []
+    for group in ("backbone", "attention", "data", "recipe"):
+        words += command_words(group, run[group])
+        if group == "data" and run["location"] != "none":
+            words.append(f"location={run['location']}")
+    if place := restriction(run["stages"]).split():
+        key, value = place
+        listed = value if value == "between" else f"[{value.replace('+', ',')}]"
+        words.append(f"{key}={listed}")
+    if run.get("strict") == True:  # noqa: E712 (numpy's, or NaN where runs are older)
+        words.append("strict=true")
+    if run.get("source") == "synthetic":
+        words.append("data.source=synthetic")
+    if isinstance(run.get("settings"), str):
+        words += run["settings"].split(", ")
+    return words
+
+
 def values_of(group: str, text: str) -> dict:
     """Returns {key: value} of a group's label, as its YAML and the changes in the label say.
 
@@ -216,3 +246,21 @@ def _as_float(value):
         return value if isinstance(value, bool) else float(value)
     except (TypeError, ValueError):
         return value
+
+
+def noise_of(data: str) -> dict:
+    """Returns the number and the kind of the noise channels that a label of data names."""
+    values = values_of("data", data)
+    size = values["noise.size"]
+    kind = values["noise.kind"] if size is None else f"{values['noise.kind']}, size {size}"
+    return {"count": values["noise.channels"], "kind": kind}
+
+
+def published_scores(group, run, tables: list[Table]) -> list[float]:
+    """Returns the published scores for runs of their own experiment; empty for other runs."""
+    for table in tables:
+        if table.scores and not table.elsewhere(group, run["backbone"]):
+            row = table.row(table.scores["row"])
+            if all(run[key] == value for key, value in row.columns.items()):
+                return table.scores["values"]
+    return []

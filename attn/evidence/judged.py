@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -42,7 +43,7 @@ class Judged:
     missing: list[str] = field(default_factory=list)
     runs: list[str] = field(default_factory=list)
 
-    @property
+    @cached_property
     def elsewhere(self) -> str:
         """Returns how the experiment differs from the claim's own; empty where it does not."""
         return self.claim.table.elsewhere(self.group, self.backbone) if self.group else ""

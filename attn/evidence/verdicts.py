@@ -34,7 +34,7 @@ def judge(group: Group, claims: list[Claim]) -> list[Judged]:
 def _share_comparisons(judged: list[Judged]):
     """Gives claims that make the same comparison the least favourable of their p-values.
 
-    All but the first name the first in `same_as`.
+    In `same_as`, all but the first claim name the first.
     """
     alike = {}
     for one in judged:
@@ -47,6 +47,20 @@ def _share_comparisons(judged: list[Judged]):
         for one in claims:
             one.p_holm, one.p_small_holm = effect, small
             one.same_as = "" if one is claims[0] else claims[0].claim.id
+
+
+def of_own_experiments(judged: list[Judged], claims: list[Claim]) -> list[Judged]:
+    """Returns each claim's verdicts on its own experiment, from every group that has its runs.
+
+    Where no group has pairs of them, the verdict is that the experiment was not run, with what a
+    group knows of the reason.
+    """
+    own, result = [one for one in judged if one.own], []
+    for claim in claims:
+        mine = [one for one in own if one.claim.id == claim.id]
+        waiting = next((one for one in mine if one.missing), Judged(claim, claim.table.backbone))
+        result += [one for one in mine if one.found.n] or [waiting]
+    return result
 
 
 def missing(group: Group, backbone: str, row: Row, expected=()) -> list[str]:
@@ -155,9 +169,9 @@ def _test(judged: Judged, differences: np.ndarray):
 
 
 def _predicted(claim: Claim, values: list[pd.Series]) -> tuple[float, float]:
-    """Returns where one run of the treatment lies, or its difference to one run of the control.
+    """Returns the 95% prediction interval of one more run of the treatment less one of the control.
 
-    Where a claim has no control, the number that it takes instead is subtracted.
+    Where a claim has no control, the number that it is held against is subtracted.
     """
     if claim.control is None:
         low, high = stats.prediction(values[0])

@@ -65,10 +65,11 @@ def _alike(predictions: dict[str, np.ndarray]) -> dict[str, list[str]]:
 def compared(group: Group, run: str, again: Group, count: int = 1) -> tuple[str, str]:
     """Compares a published run with the same run trained anew; returns (verdict, reason).
 
-    count: how many runs are compared, of which all together are wrongly found different in one case
-    of twenty. In one environment every epoch's loss, the accuracy and each test image's class are
-    the same. In another environment the two accuracies are two draws: their difference lies in the
-    interval for the difference of two runs, by the sd that the other runs' seeds have in the group.
+    count: how many runs are compared; the chance that any of them is wrongly found different is 5%
+    for all together. In one environment every epoch's loss, the accuracy and each test image's
+    class are the same. In another environment the two accuracies are two draws: their difference
+    lies in the interval for the difference of two runs, by the sd that the other runs' seeds have
+    in the group.
     """
     row = group.runs.set_index("run").loc[run]
     found = again.runs.set_index("run")

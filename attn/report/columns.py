@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from attn.evidence.group import Group
-from attn.report.formats import BEST, interval, number
+from attn.formats import BEST, interval, number
 
 Column = Callable[[pd.DataFrame], dict[str, list]]
 # The columns of a frame that say of what a row is.

@@ -1,17 +1,20 @@
 """Writes explorer.html: every configuration that was run, to choose from, in a single file."""
 
+import io
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from PIL import Image
 
 from attn import stats
 from attn.evidence import accuracies
+from attn.evidence.claims import command_of
 from attn.evidence.group import Group
 from attn.evidence.scores import end_scores
 from attn.evidence.variants import called
 from attn.names import channel_name
-from attn.report.figures.channels import as_png
-from attn.report.page import command_of, png_data, rendered
+from attn.report.page import png_data, rendered
 from attn.runs.files import write
 
 
@@ -78,4 +81,11 @@ def _scores(own: pd.DataFrame) -> list[list]:
 def _pictures(group: Group, configuration: str) -> list[str]:
     """Returns the input channels of one test image as the data of PNG files; none if not kept."""
     channels = group.pictures.get(f"example/{configuration}", ())
-    return [png_data(as_png(channel)) for channel in channels]
+    return [png_data(_as_png(channel)) for channel in channels]
+
+
+def _as_png(channel: np.ndarray) -> bytes:
+    """Returns one input channel (S, S) uint8 as a grey PNG file."""
+    buffer = io.BytesIO()
+    Image.fromarray(channel).save(buffer, "png")  # of a byte a pixel: noise does not compress
+    return buffer.getvalue()

@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from attn.evidence import content
+from attn.evidence.classes import by_class, confusion_of
 from attn.evidence.collect import SEEN
+from attn.formats import markdown
 from attn.names import CLASSES, SOURCES, channel_name, of_input_channels
 from attn.report.figures import accuracy, channels, inspection, layers
-from attn.report.formats import markdown
 from attn.runs import files
 from attn.runs.whole import reading
 
@@ -25,33 +25,18 @@ def report_checkpoint(look, out: Path) -> Path:
     out = out / f"checkpoint-{look.run}"
     out.mkdir(parents=True, exist_ok=True)
     print(f"\n{title}\n\ntest accuracy {look.accuracy:.2%}\n")
-    counts = accuracy.confusion_of(look.taken)
+    counts = confusion_of(look.taken)
     _write(out / "classes", f"Accuracy by class: {title}", by_class(counts))
     frame = pd.DataFrame(counts, columns=CLASSES)
     frame.insert(0, "class", CLASSES)
     _write(out / "confusion", f"Classes (rows) and what they are taken for: {title}", frame)
-    accuracy.confusion(counts, title, out / "confusion.png")
+    heading = f"Classes, and what they are taken for\n{title}"
+    accuracy.confusion([("", counts)], heading, out / "confusion.png")
     if look.scores:
         _write_scores(out, title, pd.DataFrame(look.scores), look.picture)
         _draw_inspection(look.kept, out, title)
     print(f"tables and figures: {out}")
     return out
-
-
-def by_class(confusion: np.ndarray) -> pd.DataFrame:
-    """Returns each class's images, its accuracy in percent, and what it is most often taken for."""
-    images, right = confusion.sum(1), confusion.diagonal()
-    wrong = confusion - np.diag(right)
-    other = [CLASSES[row.argmax()] if row.any() else "" for row in wrong]
-    return pd.DataFrame(
-        {
-            "class": CLASSES,
-            "images": images,
-            "accuracy": 100 * right / images.clip(1),
-            "most often taken for": other,
-            "so often": wrong.max(1),
-        }
-    )
 
 
 def _draw_inspection(folder: Path, out: Path, title: str):
@@ -91,8 +76,7 @@ def _write_scores(out: Path, title: str, frame: pd.DataFrame, picture):
     summary["spread over images"] = whole.groupby("module", sort=False)["sd"].mean().to_numpy()
     _write(out / "places", f"Scores by place, whole test set: {title}", summary)
     layers.by_place(whole, title, out / "places.png")
-    panels = [("", {m: np.sort(r["mean"])[::-1] for m, r in whole.groupby("module", sort=False)})]
-    layers.heat_maps(panels, f"Scores by place and channel\n{title}", out / "layers.png")
+    layers.heat_maps([("", whole)], f"Scores by place and channel\n{title}", out / "layers.png")
     at_input = frame[frame["module"].map(of_input_channels)].assign(run="")
     if at_input["channel"].nunique() == len(picture):  # a mechanism may score positions alone
         only = pd.DataFrame({"run": [""], "seed": [0], "attention": [""]})

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import jinja2
 import pandas as pd
+from markupsafe import Markup
 from PIL import Image
 
-from attn.evidence.claims import Table, command_words
+from attn.evidence.claims import Claim, Table, command_of
 from attn.evidence.judged import Judged
-from attn.names import restriction
+from attn.evidence.verdicts import of_own_experiments
+from attn.formats import counted, html_table, interval, number
 from attn.report import wording
-from attn.report.formats import counted, html_table, interval, number
 from attn.report.tables import to_baseline
 from attn.runs.files import write
 from attn.stats import CONTRADICTED, INCONCLUSIVE, NO_VERDICT, NOT_RUN, REPRODUCED
@@ -32,12 +33,18 @@ def rendered(template: str, **values) -> str:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters |= {"code": code, "number": number}
+    environment.filters |= {
+        "code": code,
+        "counted": counted,
+        "number": number,
+        "published": wording.published,
+    }
     return environment.get_template(template).render(**values)
 
 
-def write_page(sections, own: list[Judged], skipped: list[str], out: Path):
+def write_page(sections, claims: list[Claim], skipped: list[str], out: Path):
     """Writes report.html, a self-contained file with the PNG files of the folders beside it."""
+    own = of_own_experiments([one for section in sections for one in section.judged], claims)
     counts = Counter(one.verdict for one in own)
     order = [REPRODUCED, CONTRADICTED, INCONCLUSIVE, NOT_RUN]
     order += [NO_VERDICT] if counts[NO_VERDICT] else []
@@ -48,7 +55,7 @@ def write_page(sections, own: list[Judged], skipped: list[str], out: Path):
         picture=_first_picture(sections),
         counts=[(word, counts[word]) for word in order],
         own=[_verdict(one) for one in own if one.found.n],
-        waiting=[_waiting(one) for one in own if not one.found.n],
+        waiting=[one for one in own if not one.found.n],
         sections=[_section(section) for section in sections],
         skipped=skipped,
         legend=wording.LEGEND,
@@ -67,10 +74,7 @@ def _published(sections, tables: Iterable[Table]):
                 title = "" if index else table.title
                 known = {"table": title, "model": row.model, "published": row.published}
                 rows.append(known | cells.get(row.model, {}))
-    frame = pd.DataFrame(rows, columns=list(dict.fromkeys(name for row in rows for name in row)))
-    others = frame.columns.difference(["published"])
-    frame[others] = frame[others].fillna("")
-    return jinja2.filters.Markup(html_table(frame))
+    return Markup(html_table(pd.DataFrame(rows)))
 
 
 def _accuracies(sections, table: Table) -> dict:
@@ -79,16 +83,16 @@ def _accuracies(sections, table: Table) -> dict:
     shown = [(section, one) for section in sections for one in section.tables if one.id == table.id]
     for section, one in shown:
         for row in one.numbers[one.numbers["n"] > 0].itertuples():
-            ends, model = interval(row.low, row.high), row.model.partition(" [")[0]
+            named = (
+                own.model for own in table.rows if f"{row.model} [".startswith(f"{own.model} [")
+            )
+            ends, model = interval(row.low, row.high), max(named, key=len)
             text = f"{number(row.mean)}{ends and f', {ends}'} (n={row.n})"
             text += f", by seed {to_baseline(row)}" if row.pairs else ""
             text += row.model.removeprefix(model)
-            column = f"{row.backbone}, {section.group.title}"
-            found.setdefault(model, {}).setdefault(column, []).append(text)
-    return {
-        model: {column: "; ".join(texts) for column, texts in cells.items()}
-        for model, cells in found.items()
-    }
+            cells, column = found.setdefault(model, {}), f"{row.backbone}, {section.group.title}"
+            cells[column] = "; ".join(filter(None, [cells.get(column), text]))
+    return found
 
 
 def _first_picture(sections) -> dict | None:
@@ -100,22 +104,18 @@ def _first_picture(sections) -> dict | None:
 
 def code(text: str):
     """Returns text as HTML, with every `word` between backticks as code."""
-    parts = html.escape(text).split("`")
-    odd = [f"<code>{part}</code>" if i % 2 else part for i, part in enumerate(parts)]
-    return jinja2.filters.Markup("".join(odd))
+    return Markup(re.sub("`(.*?)`", r"<code>\1</code>", html.escape(text)))
 
 
 def _section(section) -> dict:
     group = section.group
     others = [one for one in section.judged if not one.own and one.found.n]
     return {
-        "name": group.name,
-        "title": group.title,
+        "group": group,
         "verdicts": [_verdict(one) for one in others],
         "tables": [_table(table, group) for table in section.tables],
         "figures": [_figure(path) for path in section.figures],
         "runs": group.runs.to_dict("records"),
-        "count": counted(len(group.runs), "run"),
         "unfinished": group.unfinished.to_dict("records"),
         "summary": _summary(group),
     }
@@ -135,51 +135,20 @@ def _summary(group) -> str:
 
 
 def _verdict(one: Judged) -> dict:
-    """Returns the fields that the card of a verdict shows."""
+    """Returns a verdict, and what its card says beside it."""
     claim = one.claim
-    words = wording.shown([one]).iloc[0]
     against = claim.control.model if claim.control else f"{claim.against:g}"
     setting = f"{claim.table.title}: {claim.treatment.model}, against {against}"
     if claim.interaction:
         setting += ", less {}, against {}".format(*(row.model for row in claim.interaction))
+    (words,) = wording.shown([one]).to_dict("records")
     return {
-        **words[["n", "difference", "claimed", "bound", "published", "r", "P"]],
-        "number": one.number,
-        "interval": words["95% interval"],
-        "p": words["p (Holm)"],
-        "kind": one.verdict.replace(" ", "-"),
-        "word": one.text,
-        "statement": claim.statement,
-        "source": claim.source,
-        "fixed": claim.fixed.rstrip("."),
+        "judged": one,
+        "words": words,
         "setting": setting,
-        "about": _about(one),
-        "metric": ("difference, " if claim.control else "") + claim.metric.replace("_", " "),
-        "smoke": counted(one.found.n, "seed") if one.smoke else "",
         "seeds": wording.seeds_of(one),
         "behind": _behind(one),
-        "missing": one.missing,
     }
-
-
-def _waiting(one: Judged) -> dict:
-    """Returns the fields that the page shows of a claim that was not run."""
-    claim = {"statement": one.claim.statement, "source": one.claim.source}
-    return claim | {
-        "command": one.command,
-        "published": wording.published(one),
-        "missing": one.missing,
-    }
-
-
-def _about(one: Judged) -> str:
-    """Returns the network and the title of the group on which a claim was judged.
-
-    Where the network is not that of the claim, the claim's network is named beside it.
-    """
-    table = one.claim.table
-    other = "" if one.backbone == table.backbone else f" in place of {table.backbone}"
-    return f"{one.backbone}{other}, {one.group.title}"
 
 
 def _behind(one: Judged) -> list[tuple]:
@@ -202,10 +171,10 @@ def _table(table, group) -> dict:
     shown = frame.drop(columns={*alike, *empty, "missing"} & set(frame))
     return {
         "id": f"{group.name}-{table.id}",
-        "title": table.title.partition(": recipe ")[0],
+        "title": table.title,
         "alike": ", ".join(frame[name].iloc[0] for name in alike),
         "missing": missing,
-        "html": jinja2.filters.Markup(html_table(shown)),
+        "html": Markup(html_table(shown)),
         "caption": table.caption,
         "behind": _commands(table.behind, group.runs.set_index("run", drop=False)),
     }
@@ -226,40 +195,8 @@ def _commands(behind: list[tuple], every: pd.DataFrame) -> list[tuple]:
     ]
 
 
-def command_of(run, seeds) -> str:
-    """Returns the command that trains a run's configuration with these seeds.
-
-    `run` is a row of runs.csv.
-    """
-    listed = ",".join(str(seed) for seed in sorted(set(seeds)))
-    return " ".join(["python train.py", *words_of(run), f"seeds=[{listed}]"])
-
-
-def words_of(run) -> list[str]:
-    """Returns the words that train.py takes for the configuration of a row of runs.csv."""
-    words = []
-    for group in ("backbone", "attention", "data", "recipe"):
-        words += command_words(group, run[group])
-        if group == "data" and run["location"] != "none":
-            words.append(f"location={run['location']}")
-    if place := restriction(run["stages"]).split():
-        key, value = place
-        listed = value if value == "between" else f"[{value.replace('+', ',')}]"
-        words.append(f"{key}={listed}")
-    if run.get("strict") == True:  # noqa: E712 (numpy's, or NaN where runs are older)
-        words.append("strict=true")
-    if run.get("source") == "synthetic":
-        words.append("data.source=synthetic")
-    if isinstance(run.get("settings"), str):
-        words += run["settings"].split(", ")
-    return words
-
-
 def _figure(path: Path) -> dict:
-    """Returns a figure as it stands in the page.
-
-    The page is a single file, and so holds the picture itself.
-    """
+    """Returns a figure for the page, which is a single file and so holds the picture itself."""
     with Image.open(path) as picture:
         caption = picture.info["Title"]
     return {"name": path.stem, "caption": caption, "data": png_data(path.read_bytes())}

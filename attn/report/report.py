@@ -5,6 +5,7 @@ import shutil
 import textwrap
 from pathlib import Path
 
+from attn import formats
 from attn.errors import RunError
 from attn.evidence import accuracies, scores
 from attn.evidence.claims import ClaimError, Table
@@ -19,16 +20,16 @@ from attn.evidence.group import (
     published,
     published_file,
 )
-from attn.report import formats, wording
+from attn.evidence.publish import edited_recipes, joined
+from attn.report import wording
 from attn.report.explorer import write_explorer
 from attn.report.figures import accuracy, channels, forest, inspection, layers, places
 from attn.report.page import write_page
-from attn.report.section import Section, own_verdicts, parts_of, write_tables, write_verdicts
+from attn.report.section import Section, parts_of, write_tables, write_verdicts
 from attn.report.tables import ENTRIES
 from attn.report.terminal import say_accuracies, say_verdicts
 from attn.runs.files import one_at_a_time, write
 from attn.runs.folder import skipped
-from attn.runs.whole import told
 
 PUBLISHED = Path(__file__).resolve().parents[2] / "results"
 
@@ -53,7 +54,7 @@ def report(root: Path, out: Path, publish: bool = False):
         raise RunError(
             f"no finished run in {root}: train some first, as with bash scripts/reproduce.sh"
         )
-    for line in _edited_recipes(groups):
+    for line in edited_recipes(groups):
         print(line)
     with one_at_a_time(out):
         sections = _write_all(groups, root, out, publish, definitions, claims)
@@ -94,7 +95,7 @@ def _write_all(groups: list[Group], root: Path, out: Path, publish: bool, defini
         for group in groups:
             if "+" in group.recipe:
                 print(f"publishes a recipe with other numbers, {group.recipe}")
-        groups = _joined(groups, published(out))
+        groups = joined(groups, published(out))
         impossible = sorted({*impossible, *_read_skipped(out)})
     (out / "skipped.json").unlink(missing_ok=True)
     if impossible:
@@ -116,7 +117,7 @@ def _write_all(groups: list[Group], root: Path, out: Path, publish: bool, defini
     write_verdicts(sections, claims, out)
     for section in sections:
         section.figures = _draw(section, definitions, out / section.group.name)
-    write_page(sections, own_verdicts(sections, claims), _read_skipped(out), out)
+    write_page(sections, claims, _read_skipped(out), out)
     write_explorer([section.group for section in sections], out)
     return sections
 
@@ -126,46 +127,6 @@ def remake_of(root: Path, publish: bool) -> str:
     if publish:
         return "python eval.py runs=results publish=true"  # from its data files
     return "python eval.py" if root == Path("runs") else f"python eval.py runs={root}"
-
-
-def _edited_recipes(groups: list[Group]) -> list[str]:
-    """Returns a line for each recipe whose YAML was edited between runs of the same data."""
-    counts = {}
-    for group in groups:
-        recipe, recipe_key, *data = group.key
-        counts.setdefault((recipe, *data), {})[recipe_key] = len(group.runs)
-    return [
-        f"recipe {recipe}: its YAML was edited between runs, {' and '.join(map(str, runs))} of "
-        "them; they are never compared. Train all seeds with one version"
-        for (recipe, *_), versions in counts.items()
-        if len(runs := list(versions.values())) > 1
-    ]
-
-
-def _joined(groups: list[Group], older: list[Group]) -> list[Group]:
-    others = {}
-    for group in older:
-        others[group.key] = others[group.key].joined(group) if group.key in others else group
-    new = [_added(g, others.pop(g.key)) if g.key in others else g for g in groups]
-    return [*new, *others.values()]
-
-
-def _added(group: Group, older: Group) -> Group:
-    """Returns the older group with the runs of another, but those that it has with other results.
-
-    Such a run was trained twice, on two machines for example. Which result counts is not for this
-    code to say.
-    """
-    differing = group.differing(older)
-    for run, (here, there) in differing.items():
-        print(
-            f"not published: {older.name}/runs.csv has another result of {run} "
-            f"({told(there)}; this is {told(here)}). Delete its line there, and this result takes "
-            "its place"
-        )
-    if len(differing) == len(group.runs):
-        return older
-    return group.without(set(differing)).joined(older)
 
 
 def _read_skipped(out: Path) -> list[str]:

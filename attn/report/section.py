@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pandas as pd
 
+from attn import formats
 from attn.evidence import verdicts
 from attn.evidence.claims import Claim, Table
 from attn.evidence.group import Group
 from attn.evidence.judged import Judged, frame_of
-from attn.report import formats, tables, wording
+from attn.report import tables, wording
 from attn.report.columns import Entry
 from attn.runs.files import write, write_csv
 from attn.stats import NOT_RUN
@@ -48,13 +49,14 @@ def write_tables(
     `remake` is the command that makes the tables again.
     """
     folder, shown = out / group.name, []
+    for text in folder.glob("*.md"):  # also of runs, or of a table, that are gone
+        if (numbers := text.with_suffix(".csv")).exists():
+            text.unlink()
+            numbers.unlink()
     for entry in [*map(tables.of_claims, definitions), *tables.ENTRIES]:
         frame = entry.rows(group)
         if len(frame):
             shown.append(_write(folder, entry, group, frame, remake))
-        else:  # of runs that are gone
-            for kind in ("csv", "md"):
-                (folder / f"{entry.id}.{kind}").unlink(missing_ok=True)
     return Section(group, verdicts.judge(group, claims), shown)
 
 
@@ -63,13 +65,19 @@ def _write(folder: Path, entry: Entry, group: Group, frame, remake: str) -> Show
         frame = frame.drop(columns="variant")
     labels = [label_of(row) for row in frame.to_dict("records")]
     behind = [(what, runs.split()) for what, runs in zip(labels, frame["runs"], strict=True)]
-    title, words = f"{entry.title}: {group.title}", entry.in_words(frame)
+    words = entry.in_words(frame)
     made = f"`{remake}` makes this table; the page has the command of every row's runs."
     origin = entry.origin(group, frame) if entry.origin else made
     caption = f"{entry.caption} {origin}"
-    write_csv(folder / f"{entry.id}.csv", frame.drop(columns="runs"), float_format="%.6g")
-    write(folder / f"{entry.id}.md", f"### {title}\n\n{formats.markdown(words)}\n{caption}\n")
-    return Shown(entry.id, title, frame, words, caption, [pair for pair in behind if pair[1]])
+    heading = f"### {entry.title}: {group.title}"
+    write_csv(folder / f"{entry.id}.csv", frame.drop(columns="runs"), float_format=_rounded)
+    write(folder / f"{entry.id}.md", f"{heading}\n\n{formats.markdown(words)}\n{caption}\n")
+    return Shown(entry.id, entry.title, frame, words, caption, [pair for pair in behind if pair[1]])
+
+
+def _rounded(value: float) -> str:
+    """Returns a number to six digits, and a count whole: beside a missing count it is a float."""
+    return f"{value:.6g}" if value % 1 else f"{value:.0f}"
 
 
 def label_of(row: dict) -> str:
@@ -81,28 +89,13 @@ def label_of(row: dict) -> str:
     return ", ".join([value for value in values if isinstance(value, str) and value] + block)
 
 
-def own_verdicts(sections: list[Section], claims: list[Claim]) -> list[Judged]:
-    """Returns each claim's verdicts on its own experiment, from every group that has its runs.
-
-    Where no group has pairs of them, the verdict is that the experiment was not run, with what a
-    group knows of the reason.
-    """
-    own = [one for section in sections for one in section.judged if one.own]
-    result = []
-    for claim in claims:
-        mine = [one for one in own if one.claim.id == claim.id]
-        waiting = next((one for one in mine if one.missing), Judged(claim, claim.table.backbone))
-        result += [one for one in mine if one.found.n] or [waiting]
-    return result
-
-
 def parts_of(sections: list[Section], claims: list[Claim]) -> list[tuple[str, list[Judged]]]:
     """Returns (heading, verdicts) for each part of the report.
 
     The published experiments come first, then the published experiments that were not run. Verdicts
     on other experiments come last.
     """
-    own = own_verdicts(sections, claims)
+    own = verdicts.of_own_experiments([one for part in sections for one in part.judged], claims)
     parts = []
     for section in sections:
         mine = [one for one in own if one.group is section.group]
@@ -118,21 +111,21 @@ def parts_of(sections: list[Section], claims: list[Claim]) -> list[tuple[str, li
 
 
 def write_verdicts(sections: list[Section], claims: list[Claim], out: Path):
-    """Writes verdicts.csv and verdicts.md, with the verdicts of every claim.
-
-    The verdicts are on published experiments and on others. verdicts.md begins with those that have
-    results.
-    """
+    """Writes verdicts.csv, and verdicts.md, which begins with the claims that have results."""
     parts = parts_of(sections, claims)
     write_csv(
         out / "verdicts.csv",
         frame_of([one for _, judged in parts for one in judged]),
-        float_format="%.6g",
+        float_format=_rounded,
     )
     parts = sorted(parts, key=lambda part: all(one.verdict == NOT_RUN for one in part[1]))
     claims = {one.claim.id: wording.stated(one.claim) for _, judged in parts for one in judged}
     texts = {title: _in_markdown(judged) for title, judged in parts}
-    texts |= {"The claims": _listed(claims), "The columns": _listed(wording.LEGEND)}
+    run = [one for _, judged in parts for one in judged if one.verdict != NOT_RUN]
+    words = wording.shown(run)
+    empty = words.columns[~words.ne("").any()]
+    legend = {term: text for term, text in wording.LEGEND.items() if term not in empty}
+    texts |= {"The claims": _listed(claims), "The columns": _listed(legend)}
     write(out / "verdicts.md", "\n".join(f"### {title}\n\n{t}" for title, t in texts.items()))
 
 

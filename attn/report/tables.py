@@ -6,8 +6,8 @@ from attn import stats
 from attn.evidence import accuracies, blocks, content, frozen, placement, scores
 from attn.evidence.claims import Table
 from attn.evidence.group import Group
+from attn.formats import counted, number
 from attn.report.columns import Entry, as_it_is, intervals, numbers, undefined, where
-from attn.report.formats import counted, number
 
 
 def of_claims(table: Table) -> Entry:
@@ -75,11 +75,12 @@ ACCURACY = [
 ACCURACIES = (
     "Top-1 test accuracy in percent after the last epoch; sd and Student's t-intervals over seeds. "
     "To baseline: differences to {baseline}, over the seeds that both have in one environment, "
-    "whose number stands beside it where it is not n; means of rows with other seeds do not "
-    "compare. Multiply-adds: of one image. Of the best epoch: the mean of each run's "
+    "whose number stands beside it where either row has more; means of rows with other seeds do "
+    "not compare. Multiply-adds: of one image. Of the best epoch: the mean of each run's "
     "highest test accuracy, chosen on the test set, in which epochs that tested fewer images "
-    "count too. Bold, where every row that "
-    f"was run has at least {stats.SMOKE} seeds: the best, and what is not told apart from it. "
+    "count too. Bold, where all rows that "
+    f"were run share at least {stats.SMOKE} seeds of one environment: the best, and what is not "
+    "told apart from it. "
     "Training: mean seconds of a run; of runs that train together on a GPU, their shares."
 )
 

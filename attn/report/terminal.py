@@ -4,11 +4,12 @@ import textwrap
 
 import pandas as pd
 
+from attn import formats
 from attn.evidence import placement
 from attn.evidence.claims import Table
 from attn.evidence.judged import Judged
-from attn.report import formats, wording
-from attn.report.formats import WIDTH, plain
+from attn.formats import WIDTH, plain
+from attn.report import wording
 from attn.report.section import Section, Shown, label_of
 from attn.stats import INCONCLUSIVE, NO_VERDICT, NOT_RUN
 

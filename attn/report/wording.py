@@ -5,7 +5,7 @@ import pandas as pd
 from attn.evidence.claims import METRICS, PRECISE, Claim
 from attn.evidence.group import Group
 from attn.evidence.judged import Judged
-from attn.report.formats import MINUS, interval, number
+from attn.formats import MINUS, interval, number
 from attn.stats import LOOK, NOT_RUN, SMOKE
 
 LEGEND = {
@@ -16,8 +16,8 @@ LEGEND = {
     "claimed": "where it lies by the claim",
     "bound": "the smallest effect of interest, counted from there; of “no worse” and of "
     "costs the margin",
-    "published, one run": "the published difference, which is of one run each, and where the "
-    "difference of one run each of ours lies (95% prediction interval)",
+    "published": "the published difference, which is of one run each",
+    "one run": "where the difference of one run each of ours lies (95% prediction interval)",
     "published number lies": "inside or outside this interval",
     "r": "the correlation of treatment and control over seeds; of an interaction that of its two "
     "differences",
@@ -51,17 +51,18 @@ def shown(judged: list[Judged]) -> pd.DataFrame:
     rows = []
     for one in judged:
         claim, found = one.claim, one.found
+        ends = "exact" if one.exact and found.n else _interval(claim, found.low, found.high)
         rows.append(
             {
                 "claim": f"{claim.id} (primary)" if claim.primary else claim.id,
                 "verdict": f"{one.text}; a smoke test" if one.smoke else one.text,
                 "n": found.n,
                 "difference": _value(claim, found.mean),
-                "95% interval": _interval(one),
+                "95% interval": ends,
                 "claimed": claimed(claim),
                 "bound": bound(claim),
                 "published": published(one),
-                "one run": _predicted(one),
+                "one run": _interval(claim, *one.predicted),
                 "published number lies": one.number,
                 "r": number(one.correlation),
                 "P": number(one.wins),
@@ -115,12 +116,6 @@ def published(one: Judged) -> str:
     return "" if one.published is None else _value(one.claim, one.published)
 
 
-def _predicted(one: Judged) -> str:
-    """Returns where the published number would lie if it came from one run of ours for each row."""
-    shift, (low, high) = one.claim.against or 0, one.predicted
-    return interval(low + shift, high + shift, _digits(one.claim), sign=not shift)
-
-
 def p_text(p: float) -> str:
     if pd.isna(p):
         return ""
@@ -141,17 +136,13 @@ def _digits(claim: Claim) -> int:
     return 2 if METRICS[claim.metric] else 3
 
 
-def _interval(one: Judged) -> str:
-    if one.exact or not one.found.n:
-        return "exact" if one.found.n else ""
-    shift, sign = one.claim.against or 0, one.claim.against is None
-    return interval(one.found.low + shift, one.found.high + shift, _digits(one.claim), sign)
+def _interval(claim: Claim, low: float, high: float) -> str:
+    """Returns an interval of differences, or of the metric where it is held against a number."""
+    shift = claim.against or 0
+    return interval(low + shift, high + shift, _digits(claim), sign=claim.against is None)
 
 
 def seeds_of(one: Judged) -> str:
-    """Returns every pair's difference by seed.
-
-    Where a claim holds a metric against a number, the values are those of the metric.
-    """
+    """Returns each pair's difference by seed, or its metric where that is held against a number."""
     pairs = zip(one.seeds, one.differences, strict=True)
     return "  ".join(f"{seed}: {_value(one.claim, value)}" for seed, value in pairs)

@@ -18,6 +18,7 @@ ROOMS = {
     "errors": (),
     "names": (),
     "stats": (),
+    "formats": (),
     "draws": ("compute.kernels",),
     "config": ("errors", "names"),
     "compute": ("errors", "config.schema"),
@@ -35,7 +36,7 @@ ROOMS = {
     ),
     # Finished runs as files: neither torch nor a network. The evidence knows nothing of its looks.
     "evidence": ("errors", "names", "stats", "config", *RUNS_AS_FILES),
-    "report": ("errors", "names", "stats", "config", "evidence", *RUNS_AS_FILES),
+    "report": ("errors", "names", "stats", "formats", "config", "evidence", *RUNS_AS_FILES),
 }
 # What a room may import within a function besides: a check builds the network that it is asked of.
 LATER = {
@@ -119,7 +120,7 @@ def test_imports_run_one_way():
         ("attn/stats.py", "def f():\n    import attn.errors"),
         ("attn/data/noise.py", "from attn import config"),
         ("attn/report/page.py", "import train"),
-        ("attn/evidence/scores.py", "from attn.report.formats import number"),
+        ("attn/evidence/scores.py", "from attn.report.tables import to_baseline"),
     ],
 )
 def test_an_upward_import_is_noticed(name, line):

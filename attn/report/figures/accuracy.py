@@ -9,9 +9,10 @@ import pandas as pd
 from attn import stats
 from attn.evidence.accuracies import configurations_of
 from attn.evidence.claims import Table
+from attn.evidence.classes import confusion_of
 from attn.evidence.group import Group
 from attn.evidence.variants import called
-from attn.names import CLASSES, labels_in_order
+from attn.names import CLASSES
 from attn.report.figures.style import finish, look, looks, whole_numbers
 
 LINEAR = 30  # parameters, up to which the scale of what is added is linear: it begins at 0
@@ -20,10 +21,7 @@ FEW_EPOCHS = 2  # have no curve: what is told apart at their ends would run toge
 
 
 def over_epochs(group: Group, tables: list[Table], folder: Path) -> list[Path]:
-    """Draws a figure for each table with runs: every seed, the mean and its 95% interval.
-
-    Returns the paths of the figures.
-    """
+    """Draws a figure for each table with runs: every seed, the mean and its 95% interval."""
     paths = []
     if group.epochs.empty:
         return paths
@@ -45,12 +43,8 @@ def over_epochs(group: Group, tables: list[Table], folder: Path) -> list[Path]:
             panel.grid()
         panels[0][0].set_ylabel("test accuracy, %")
         heading = f"Accuracy over epochs: {table.title}\n{group.title}"
-        path = folder / f"{table.id}-epochs.png"
-        paths.append(
-            finish(
-                figure, heading, path, f"{explained}, from three seeds on. {OWN}{_tested(group)}"
-            )
-        )
+        note = f"{explained}, from three seeds on. {OWN}{_tested(group)}"
+        paths.append(finish(figure, heading, folder / f"{table.id}-epochs.png", note))
     return paths
 
 
@@ -123,11 +117,9 @@ def against_parameters(table: pd.DataFrame, title: str, folder: Path) -> list[Pa
         for location, attended in rows[~plain].groupby("location"):
             shown = pd.concat([rows[plain], attended])
             if len(shown) > 1:
-                heading = (
-                    f"Accuracy against parameters: {backbone}, {data}, attention at {location}"
-                )
+                heading = f"Accuracy against parameters: {backbone}, {data}, attention at "
                 path = folder / f"parameters-{backbone}-{data}-{location}.png"
-                paths.append(_costs(shown, f"{heading}\n{title}", path))
+                paths.append(_costs(shown, f"{heading}{location}\n{title}", path))
     return paths
 
 
@@ -141,17 +133,13 @@ def _costs(rows: pd.DataFrame, heading: str, path: Path) -> Path:
     axis.set_xscale("symlog", linthresh=LINEAR)
     axis.set_xlim(left=-LINEAR / 3)
     axis.grid()
-    place = {"loc": "center left", "bbox_to_anchor": (1, 0.5)}
-    axis.legend(fontsize=7.5, **place)
-    note = (
-        f"Hollow: fewer than {stats.SMOKE} seeds. Bars: 95% intervals, from three seeds on. {OWN}"
-    )
-    return finish(figure, heading, path, note)
+    axis.legend(fontsize=7.5, loc="center left", bbox_to_anchor=(1, 0.5))
+    note = f"Hollow: fewer than {stats.SMOKE} seeds. Bars: 95% intervals, from three seeds on."
+    return finish(figure, heading, path, f"{note} {OWN}")
 
 
 def _cost_point(axis, rank: int, row, added: int):
     style = look(row.attention)
-    name = called(row._asdict())
     axis.annotate(rank, (added, row.mean), xytext=(5, 3), textcoords="offset points", fontsize=6)
     axis.errorbar(
         added,
@@ -163,7 +151,7 @@ def _cost_point(axis, rank: int, row, added: int):
         elinewidth=1,
         capsize=2,
         ms=6,
-        label=f"{rank}  {row.mean:.1f}  {name} (n={row.n})",
+        label=f"{rank}  {row.mean:.1f}  {called(row._asdict())} (n={row.n})",
     )
 
 
@@ -186,28 +174,12 @@ def confusions(group: Group, tables: list[Table], folder: Path) -> list[Path]:
             if len(panels) > 1:  # as a table has several rows
                 path = folder / f"confusion-{table.id}-{backbone}.png"
                 heading = f"{table.title}: what classes are taken for, {backbone}\n{group.title}"
-                paths.append(_confusion_panels(panels, heading, path, ", means over runs"))
+                paths.append(confusion(panels, heading, path, ", means over runs"))
     return paths
 
 
-def confusion_of(taken: np.ndarray) -> np.ndarray:
-    """Returns how many images of each class (rows) are taken for each class (columns), (10, 10).
-
-    `taken` holds the class (N,) that each test image is taken for. The dataset's own order is by
-    class, and each class has as many images.
-    """
-    labels = labels_in_order(len(taken))
-    counts = np.zeros((len(CLASSES), len(CLASSES)), int)
-    np.add.at(counts, (labels, taken), 1)
-    return counts
-
-
-def confusion(counts: np.ndarray, title: str, path: Path) -> Path:
-    """Draws how many images of each class are taken for each class; `counts` is (10, 10)."""
-    return _confusion_panels([("", counts)], f"Classes, and what they are taken for\n{title}", path)
-
-
-def _confusion_panels(panels: list[tuple], heading: str, path: Path, note: str = "") -> Path:
+def confusion(panels: list[tuple], heading: str, path: Path, note: str = "") -> Path:
+    """Draws how many images of each class are taken for each, a panel for each (name, (10, 10))."""
     size = (1 + 5.2 * len(panels), 5.8)
     figure, axes = plt.subplots(1, len(panels), figsize=size, squeeze=False, sharey=True)
     for axis, (name, counts) in zip(axes[0], panels, strict=True):

@@ -1,14 +1,11 @@
 """The figures of the input channels' scores: beside pictures, over epochs, by noise."""
 
-import io
 from pathlib import Path
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
-from PIL import Image
 
-from attn.evidence.claims import Table, values_of
+from attn.evidence.claims import Table, noise_of, published_scores
 from attn.evidence.group import CONFIGURATION, Group
 from attn.evidence.variants import with_variant
 from attn.names import COLOURS, POST_IMAGES, channel_name, of_input_channels
@@ -39,25 +36,15 @@ def of_inputs(group: Group, tables: list[Table], folder: Path) -> list[Path]:
         what = with_variant(f"{words[1]} at first", first["variant"])
         title = f"{what}, {words[0]}, {words[2]}\n{group.title}"
         picture = group.pictures.get(f"example/{key}")
-        scored = mine["channel"].nunique()  # 1 where a mechanism scores positions alone
-        if picture is not None and len(picture) == scored:
+        channels = mine["channel"].nunique()  # 1 where a mechanism scores positions alone
+        if picture is not None and len(picture) == channels:
             listed = ", ".join(map(str, sorted(runs["seed"])))
             seeds = f"From left to right: seeds {listed}." if len(runs) > 1 else f"Seed {listed}."
             final = mine[mine["epoch"] == mine["epoch"].max()]
-            path, known = folder / f"scores-{name}", _published(group, first, tables)
+            path, known = folder / f"scores-{name}", published_scores(group, first, tables)
             paths.append(of_input(picture, runs, final, title, path, known, seeds))
         paths.append(over_epochs(runs, mine, title, folder / f"scores-epochs-{name}"))
     return paths
-
-
-def _published(group: Group, run, tables: list[Table]) -> list[float]:
-    """Returns the published scores for runs of their own experiment; empty for other runs."""
-    for table in tables:
-        if table.scores and not table.elsewhere(group, run["backbone"]):
-            row = table.row(table.scores["row"])
-            if all(run[key] == value for key, value in row.columns.items()):
-                return table.scores["values"]
-    return []
 
 
 def of_input(pictures, runs, scores, title: str, path: Path, published=(), note="") -> Path:
@@ -86,8 +73,7 @@ def of_input(pictures, runs, scores, title: str, path: Path, published=(), note=
     below.set_xticks(range(channels), names)
     below.set(xlim=(-0.5, channels - 0.5), ylim=(-0.02, 1.02), ylabel="attention score")
     below.grid(axis="y")
-    place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.09), "ncols": 3}
-    below.legend(**place)
+    below.legend(loc="upper center", bbox_to_anchor=(0.5, -0.09), ncols=3)
     explained = "Above a picture: mean over runs and the whole test set. Bars: sd over images."
     heading = f"Scores of the input channels: {title}"
     return finish(figure, heading, path, f"{explained} {note}".rstrip())
@@ -143,7 +129,7 @@ def by_noise(separation: pd.DataFrame, title: str, folder: Path) -> list[Path]:
     """
     if separation.empty or separation["data"].nunique() < 2:
         return []
-    noise = pd.DataFrame([_noise_of(data) for data in separation["data"]], index=separation.index)
+    noise = pd.DataFrame([noise_of(data) for data in separation["data"]], index=separation.index)
     paths = []
     for backbone, rows in separation.join(noise).groupby("backbone"):
         kinds = list(rows.groupby("kind", sort=False))
@@ -161,22 +147,13 @@ def by_noise(separation: pd.DataFrame, title: str, folder: Path) -> list[Path]:
             pair[1].set_xlabel("noise channels")
         axes[0, 0].set_ylabel("AUC")
         axes[1, 0].set_ylabel("precision at 3")
-        place = {"loc": "upper left", "bbox_to_anchor": (1, 1)}
         lines = [axis.get_legend_handles_labels() for axis in axes[0]]
         named = {label: line for panel in lines for line, label in zip(*panel, strict=True)}
-        axes[0, -1].legend(named.values(), named.keys(), **place)
+        axes[0, -1].legend(named.values(), named.keys(), loc="upper left", bbox_to_anchor=(1, 1))
         note = "Bars: 95% intervals over seeds. Dotted: by chance."
         heading = f"Colours from noise by their scores: {backbone}\n{title}"
         paths.append(finish(figure, heading, folder / f"noise-{backbone}.png", note))
     return paths
-
-
-def _noise_of(data: str) -> dict:
-    """Returns the number and the kind of the noise channels that a label of data names."""
-    values = values_of("data", data)
-    size = values["noise.size"]
-    kind = values["noise.kind"] if size is None else f"{values['noise.kind']}, size {size}"
-    return {"count": values["noise.channels"], "kind": kind}
 
 
 def _noise_panel(axis, rows: pd.DataFrame, metric: str, styles: dict):
@@ -198,10 +175,3 @@ def _noise_panel(axis, rows: pd.DataFrame, metric: str, styles: dict):
     axis.set_xticks(counts, [str(count) for count in counts])
     axis.set_ylim(-0.05, 1.05)
     axis.grid()
-
-
-def as_png(channel: np.ndarray) -> bytes:
-    """Returns one input channel (S, S) uint8 as a grey PNG file."""
-    buffer = io.BytesIO()
-    Image.fromarray(channel).save(buffer, "png")  # of a byte a pixel: noise does not compress
-    return buffer.getvalue()

@@ -56,11 +56,10 @@ def _forest_panel(axis, judged: list[Judged], unit: str):
 
 
 def _most(judged: list[Judged]) -> float:
-    """Returns what a panel shows on either side of 0.
+    """Returns the half-range of a panel.
 
-    That is every mean, bound and published number; of decided claims the intervals and all seeds,
-    of the others nine of ten seeds: a single seed, or the interval of two, would leave the others a
-    dot.
+    It covers every mean, bound and published number; of decided claims the intervals and all seeds,
+    of others nine of ten seeds.
     """
     told = [(one.found.mean, _bound(one.claim), *_published(one)) for one in judged]
     decided = [one for one in judged if one.verdict in (REPRODUCED, CONTRADICTED)]

@@ -11,8 +11,6 @@ from attn.evidence.variants import called_with_data, with_variant
 from attn.report.figures.style import NOISE, finish, look, looks
 
 WIDE = 512  # pixels of a heat map's row
-
-
 MOST_PANELS = 9  # of heat maps in a figure
 
 
@@ -59,18 +57,16 @@ def by_layer(group: Group, folder: Path) -> list[Path]:
 
     A panel is a configuration. A row is a place, with its channels in the order of their scores.
     """
-    if group.scores.empty:
+    scores = group.scores
+    if scores.empty:
         return []
     inner = group.runs[group.runs["location"].isin(["per_block", "per_stage"])]
-    shown = inner[inner["run"].isin(group.scores["run"])]
+    shown = inner[inner["run"].isin(scores["run"])]
     paths = []
     for (backbone, location), runs in shown.groupby(["backbone", "location"]):
         panels = [
-            (
-                f"{called_with_data(runs.loc[i])}, seed {runs.loc[i, 'seed']}",
-                _rows_of(group.scores[group.scores["run"] == run]),
-            )
-            for i, run in runs["run"].items()
+            (f"{called_with_data(run)}, seed {run['seed']}", scores[scores["run"] == run["run"]])
+            for run in runs.to_dict("records")
         ]
         title = f"Scores by place and channel: {backbone}, {location}\n{group.title}"
         for page in range(0, len(panels), MOST_PANELS):
@@ -88,10 +84,11 @@ def _rows_of(scores: pd.DataFrame) -> dict:
 
 
 def heat_maps(panels: list[tuple], title: str, path: Path) -> Path:
-    """Draws a panel for each (name, {place: its channels' mean scores, highest first}).
+    """Draws a panel for each (name, scores of its places' channels), the highest score first.
 
     All rows have the same width, however many channels they have.
     """
+    panels = [(name, _rows_of(scores)) for name, scores in panels]
     columns = min(3, len(panels))
     lines = [panels[i : i + columns] for i in range(0, len(panels), columns)]
     heights = [0.6 + 0.16 * max(len(rows) for _, rows in line) for line in lines]

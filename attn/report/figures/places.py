@@ -12,9 +12,9 @@ from attn.evidence import blocks
 from attn.evidence.group import Group
 from attn.evidence.placement import PLACES, differences, medians
 from attn.evidence.variants import with_variant
+from attn.formats import counted, number
 from attn.names import restriction
 from attn.report.figures.style import finish, look, whole_numbers
-from attn.report.formats import counted, number
 
 
 def figures(group: Group, folder: Path) -> list[Path]:
@@ -37,9 +37,7 @@ def _figure(frame: pd.DataFrame, title: str, path: Path) -> Path:
     places = [place for place in PLACES if place in set(frame["location"])]
     median, (note, half) = medians(frame), _chance(frame)
     means = frame.groupby(["line", "location"])["difference"].mean().abs()
-    most = (
-        1.3 * max(half, means.quantile(0.9)) or 1
-    )  # one cell far away would leave the others a line
+    most = 1.3 * max(half, means.quantile(0.9)) or 1  # not the furthest: others would be a line
     size = (2 + 2.4 * len(places), 1.3 + 0.25 * len(labels))
     grid = {"sharex": True, "sharey": True, "squeeze": False}
     figure, panels = plt.subplots(1, len(places), figsize=size, **grid)
@@ -113,7 +111,8 @@ def by_block(group: Group, folder: Path) -> list[Path]:
         size = (8, 0.8 + 2.6 * len(panels))
         figure, axes = plt.subplots(len(panels), 1, figsize=size, squeeze=False, sharex=True)
         for axis, ((attention, variant), mine) in zip(axes[:, 0], panels, strict=True):
-            _block_panel(axis, with_variant(attention, variant), mine)
+            _block_panel(axis, mine, look(attention)["color"])
+            axis.set_title(f"{with_variant(attention, variant)}: {_seeds(mine)}", fontsize=9)
         axes[-1, 0].set_xlabel("block, from the input to the end")
         axes[0, 0].legend(loc="upper left", bbox_to_anchor=(1, 1))
         heading = f"What attention gains in one block: {backbone}, {data}\n{group.title}"
@@ -123,17 +122,19 @@ def by_block(group: Group, folder: Path) -> list[Path]:
     return paths
 
 
-def _block_panel(axis, attention: str, rows):
-    style, shapes = look(attention), {"alone": "o", "without": "s", "shapley": "D"}
+def _block_panel(axis, rows, colour: str):
+    shapes = {"alone": "o", "without": "s", "shapley": "D"}
     axis.axhline(0, color="0.6", linewidth=0.8)
     for offset, (name, label) in zip((-0.22, 0, 0.22), blocks.QUANTITIES.items(), strict=True):
         half = (rows[f"{name}_high"] - rows[name]).fillna(0)
-        fill = style["color"] if name == "shapley" else "white"
-        points = {"fmt": shapes[name], "color": style["color"], "mfc": fill, "ms": 5, "capsize": 2}
+        fill = colour if name == "shapley" else "white"
+        points = {"fmt": shapes[name], "color": colour, "mfc": fill, "ms": 5, "capsize": 2}
         axis.errorbar(rows["block"] + offset, rows[name], yerr=half, label=label, **points)
     whole_numbers(axis)
     axis.grid(axis="y")
     axis.set_ylabel("points")
+
+
+def _seeds(rows) -> str:
     counts = {label: rows[f"{name}_n"].max() for name, label in blocks.QUANTITIES.items()}
-    seeds = ", ".join(f"{label} n={count}" for label, count in counts.items())
-    axis.set_title(f"{attention}: {seeds}", fontsize=9)
+    return ", ".join(f"{label} n={count}" for label, count in counts.items())

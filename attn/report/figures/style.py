@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from attn.config.catalogue import choices
 from attn.names import CONTROLS, MECHANISMS
-from attn.stats import CONTRADICTED, INCONCLUSIVE, NO_VERDICT, NOT_RUN, REPRODUCED
+from attn.stats import CONTRADICTED, INCONCLUSIVE, NO_VERDICT, REPRODUCED
 
 # Paul Tol's muted colours, a mechanism each; where they are used up again with another marker.
 MUTED = [
@@ -32,13 +32,8 @@ CHANNELS = {"R": "#D55E00", "G": "#009E73", "B": "#0072B2"}
 NOISE = "#8C8C8C"
 NUMBER = "#555555"  # a number that stands alone
 BOUND = "#E69F00"  # the smallest effect of interest
-VERDICTS = {
-    REPRODUCED: "#1B7837",
-    CONTRADICTED: "#762A83",
-    INCONCLUSIVE: "#6E6E6E",
-    NOT_RUN: "#6E6E6E",
-    NO_VERDICT: "#6E6E6E",
-}
+VERDICTS = {REPRODUCED: "#1B7837", CONTRADICTED: "#762A83"}
+VERDICTS |= dict.fromkeys((INCONCLUSIVE, NO_VERDICT), "#6E6E6E")
 plt.rcParams.update(
     {
         "font.size": 10,
@@ -74,7 +69,7 @@ def look(attention: str) -> dict:
 def looks(attentions: list[str]) -> list[dict]:
     """Returns a style for each of several rows, by the mechanism's name or label.
 
-    Rows of one colour, of which a mechanism's rows are, are told apart by their lines and markers.
+    Rows of the same mechanism share a colour, and differ in line and marker.
     """
     counts, styles = Counter(), []
     for own in map(look, attentions):

@@ -10,9 +10,8 @@ from attn.config import catalogue, sweep
 from attn.config.check import check
 from attn.config.cli import register
 from attn.config.sweep import configuration
-from attn.evidence.claims import ClaimError, command_words, values_of
+from attn.evidence.claims import ClaimError, command_of, command_words, values_of
 from attn.evidence.claims_file import CLAIMS, load
-from attn.report.page import command_of
 
 TABLES, EVERY = load()
 PUBLISHED = {

@@ -5,8 +5,8 @@ import zlib
 import pytest
 
 from attn.evidence import placement
+from attn.formats import MINUS
 from attn.report.figures import places
-from attn.report.formats import MINUS
 from attn.report.tables import by_place
 from attn.tests.made_up import group_of, run
 

@@ -8,10 +8,11 @@ import pytest
 from attn.evidence.claims_file import load
 from attn.evidence.group import named
 from attn.evidence.judged import INSPECT
+from attn.evidence.verdicts import of_own_experiments
 from attn.report import network
 from attn.report.figures import layers
 from attn.report.report import report
-from attn.report.section import own_verdicts, write_tables
+from attn.report.section import write_tables
 from attn.runs.whole import Damaged
 from attn.tests.made_up import ATTENDED, SCORES, group_of, run
 
@@ -31,7 +32,7 @@ def page_of(tmp_path) -> str:
 
 
 def own(section, claim: str):
-    return next(one for one in own_verdicts([section], CLAIMS) if one.claim.id == claim)
+    return next(one for one in of_own_experiments(section.judged, CLAIMS) if one.claim.id == claim)
 
 
 def test_a_claim_without_pairs_says_why(tmp_path, capsys):

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from attn.evidence.claims_file import load
+from attn.evidence.classes import confusion_of
 from attn.evidence.verdicts import judge
 from attn.modules import MECHANISMS
 from attn.report.figures import accuracy, channels, forest, layers, style
@@ -215,9 +216,9 @@ def test_what_classes_are_taken_for_is_counted_from_the_stored_logits(tmp_path, 
     _, second = group.runs.loc[group.runs["location"] == "none", "run"]
     group.predictions = dict.fromkeys(group.runs["run"], right)
     group.predictions[second] = np.where(right == 3, 5, right)
-    counts = accuracy.confusion_of(group.predictions[second])
+    counts = confusion_of(group.predictions[second])
     assert counts[3].tolist() == [0] * 5 + [4] + [0] * 4 and counts.sum() == 40
-    assert accuracy.confusion_of(right).tolist() == (4 * np.eye(10)).tolist()
+    assert confusion_of(right).tolist() == (4 * np.eye(10)).tolist()
     figures = []
     monkeypatch.setattr(
         accuracy, "finish", lambda figure, _, path, __: figures.append((figure, path))

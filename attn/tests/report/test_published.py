@@ -19,7 +19,7 @@ from attn.evidence.group import ARRAYS, FRAMES, Group, named, published
 from attn.report.explorer import write_explorer
 from attn.report.page import write_page
 from attn.report.report import remake_of, report
-from attn.report.section import own_verdicts, write_tables, write_verdicts
+from attn.report.section import write_tables, write_verdicts
 from attn.tests.conftest import ROOT
 from attn.tests.made_up import made_up_runs, run
 
@@ -163,7 +163,7 @@ def test_what_is_published_is_made_again_from_its_data_to_the_byte(results, tmp_
         section.figures = _figures_in_order(results / "report.html", section, copy)
     skipped = copy / "skipped.json"
     impossible = json.loads(skipped.read_text()) if skipped.exists() else []
-    write_page(sections, own_verdicts(sections, CLAIMS), impossible, copy)
+    write_page(sections, CLAIMS, impossible, copy)
     write_explorer([section.group for section in sections], copy)
     made = texts(copy)
     assert made.keys() == committed.keys()

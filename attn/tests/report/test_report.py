@@ -11,17 +11,17 @@ import pandas as pd
 import pytest
 import yaml
 
+from attn import formats
 from attn.config.sweep import configuration
 from attn.errors import RunError
 from attn.evidence import accuracies, content, frozen, verdicts
-from attn.evidence.claims import ClaimError
+from attn.evidence.claims import ClaimError, command_of
 from attn.evidence.claims_file import load
 from attn.evidence.collect import collect
 from attn.evidence.group import Group, named
 from attn.evidence.scores import gates, importance, separation
-from attn.report import formats, tables
+from attn.report import tables
 from attn.report.figures import channels
-from attn.report.page import command_of
 from attn.report.report import report
 from attn.report.section import write_tables
 from attn.stats import CONTRADICTED, REPRODUCED

@@ -8,9 +8,8 @@ import pytest
 from attn import stats
 from attn.evidence.claims_file import load
 from attn.evidence.judged import Judged
-from attn.evidence.verdicts import judge
+from attn.evidence.verdicts import judge, of_own_experiments
 from attn.report import wording
-from attn.report.section import Section, own_verdicts
 from attn.report.terminal import lines_of
 from attn.stats import INCONCLUSIVE, NOT_RUN
 from attn.tests.made_up import group_of, pair_up
@@ -22,7 +21,7 @@ def test_every_claim_is_answered_or_named_with_its_command(tmp_path):
     pair_up(tmp_path / "runs", 0.0061, recipe="quick")
     group = group_of(tmp_path / "runs")
 
-    own = own_verdicts([Section(group, judge(group, CLAIMS), [])], CLAIMS)
+    own = of_own_experiments(judge(group, CLAIMS), CLAIMS)
     assert [one.claim.id for one in own] == [claim.id for claim in CLAIMS]
     assert {one.verdict for one in own} == {NOT_RUN}
     text = lines_of(own)

@@ -1,6 +1,7 @@
 """Numbers as text, and tables in Markdown, in HTML and for the terminal."""
 
 import html
+import re
 
 import pandas as pd
 
@@ -71,7 +72,8 @@ def html_table(frame: pd.DataFrame) -> str:
 
 
 def _is_number(cell: str) -> bool:
-    return cell.removeprefix("<strong>")[:1] in ("", *f"0123456789+{MINUS}")
+    """Returns whether a cell begins with a number, which 3x3 does not, or is empty."""
+    return bool(re.match(rf"(<strong>)?[+{MINUS}]?[\d,.]+%?(?![\w.])|$", cell))
 
 
 def _lines(frame: pd.DataFrame, escape=str, strong: str = "{}") -> list[list[str]]:
