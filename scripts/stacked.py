@@ -20,7 +20,7 @@ from bench import ROOT, WORDS, machine_name
 from torch.func import functional_call, stack_module_state, vmap
 from torch.nn import functional
 
-from attn.compute.graph import capture, may_capture
+from attn.compute.graph import capture, in_turn, may_capture
 from attn.compute.precision import autocast, computed_in, set_backends
 from attn.config import cli, sweep
 from attn.config.check import check, choose_device
@@ -96,8 +96,10 @@ def stacked_step(cfg, inputs, samples, seeds: int):
     size = stacked.batch_size
     if not may_capture(samples.device):
         return lambda: stacked.step(size)
-    stacked.step(size)  # makes the momenta
-    return capture(stacked.step, [size], stacked.state(), torch.cuda.Stream())[size].replay
+    stream = torch.cuda.Stream()
+    with in_turn(stream):  # which its gradients' accumulators remember, and capture asks for
+        stacked.step(size)  # makes the momenta
+    return capture(stacked.step, [size], stacked.state(), stream)[size].replay
 
 
 def streams_step(cfg, inputs, samples, seeds: int):

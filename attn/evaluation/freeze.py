@@ -11,7 +11,7 @@ import torch
 
 from attn.evaluation.predict import Predictor, fixed_test_order
 from attn.names import EVERY_GATE
-from attn.network.scores import is_logits, is_share, markers, record, replaced
+from attn.network.scores import is_logits, is_share, markers, replaced
 
 TRAINING_IMAGES = 5000  # of which the means are
 PLACE_IMAGES = 2000  # of the test set, on which each gate is frozen alone
@@ -32,13 +32,12 @@ def means(predictor: Predictor) -> dict[str, tuple[torch.Tensor, float]]:
     """
     network, count = predictor.network.eval(), len(predictor.inputs.labels)
     names, sums = gates(network), {}
-    with record(network) as scores:
-        for samples in torch.arange(count).split(predictor.batch):
-            predictor(samples, hooks=True)
-            for name in names:
-                score = scores[name].double()
-                total, squares = sums.get(name, (0, 0))
-                sums[name] = total + score.sum(0), squares + score.square().sum(0)
+    for samples in torch.arange(count).split(predictor.batch):
+        predictor(samples)
+        for name in names:
+            score = predictor.scores[name].double()
+            total, squares = sums.get(name, (0, 0))
+            sums[name] = total + score.sum(0), squares + score.square().sum(0)
     found = {}
     for name, (total, squares) in sums.items():
         mean = total / count
@@ -78,7 +77,7 @@ def _right(predictor: Predictor, order, frozen: dict):
     """Returns (N,) whether each image is classified right with the frozen gates."""
     batches = order.split(predictor.batch)
     with replaced(predictor.network, frozen):
-        taken = torch.cat([predictor(samples, hooks=True).argmax(1) for samples in batches])
+        taken = torch.cat([predictor(samples).argmax(1) for samples in batches])
     return taken == predictor.inputs.labels[order]
 
 

@@ -160,14 +160,13 @@ def _pass(predictor: Predictor, order):
         lambda module, args: None if alone else kept.append(args[0])
     )
     try:
-        with record(predictor.network) as scores:
-            for samples in order.split(predictor.batch):
-                predictor(samples, hooks=True)
-                one_hot = torch.nn.functional.one_hot(labels[samples], len(CLASSES)).double()
-                for name, score in scores.items():
-                    if not is_logits(name):
-                        total = one_hot.T @ by_channel(score.double())
-                        sums[name] = sums.get(name, 0) + total
+        for samples in order.split(predictor.batch):
+            predictor(samples)
+            one_hot = torch.nn.functional.one_hot(labels[samples], len(CLASSES)).double()
+            for name, score in predictor.scores.items():
+                if not is_logits(name):
+                    total = one_hot.T @ by_channel(score.double())
+                    sums[name] = sums.get(name, 0) + total
     finally:
         handle.remove()
     return sums, torch.cat(kept) if kept else None
@@ -252,9 +251,8 @@ def _right(predictor: Predictor, forward, x, labels) -> int:
 
 def _maps(predictor: Predictor, samples) -> dict:
     """Returns a few images and, at a few places, their gates over positions."""
-    with record(predictor.network) as scores:
-        predictor(samples, hooks=True)
-    gates = _over_positions(scores)
+    predictor(samples)
+    gates = _over_positions(predictor.scores)
     if not gates:
         return {}
     chosen = {

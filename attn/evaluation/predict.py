@@ -40,21 +40,25 @@ def split_inputs(config: Config, data: Dataset, split: str, device, samples=None
 
 
 class Predictor:
-    """A network's logits of test images: `predictor(samples)`, (B,) -> (B, classes) float32."""
+    """A network's logits of test images: `predictor(samples)`, (B,) -> (B, classes) float32.
+
+    scores: the scores of the last call's images, as `record` has them, until the next call.
+    """
 
     def __init__(
         self, network: nn.Module, inputs: Inputs, recipe: Recipe, stream=None, precision=None
     ):
-        """Captures whole batches in a CUDA graph where a stream is given.
+        """Captures whole batches, with their scores, in a CUDA graph where a stream is given.
 
-        stream: the stream on which the graph is captured, and replayed. precision: what a trained
+        stream: the stream on which the graph is captured, and replayed. In a replayed graph no
+        other hooks of the network fire. precision: what a trained
         network was computed in; None for what the recipe has on this machine.
         """
         self.network, self.inputs = network, inputs
         self.device = inputs.images.device
         self.precision = precision or computed_in(network, self.device, recipe.precision)[0]
         self.batch = BATCH[self.device.type]
-        self.notes, self.graphs = [], {}
+        self.notes, self.graphs, self.scores = [], {}, {}
         if stream:
             self.samples = torch.arange(self.batch, device=self.device) % len(inputs.labels)
             self.network.eval()
@@ -67,24 +71,22 @@ class Predictor:
 
     @torch.no_grad()
     def _whole_batch(self, size: int):
-        self.logits = self._forward(self.samples)
+        with record(self.network) as self.captured_scores:  # hooks fire while it is recorded
+            self.logits = self._forward(self.samples)
 
     def _forward(self, samples):
         x, _ = self.inputs(samples)
         with autocast(self.device, self.precision):
             return self.network(x).float()
 
-    def __call__(self, samples, hooks: bool = False):
-        """Returns the logits (B, classes) float32 of the samples (B,).
-
-        hooks: whether the network's hooks must fire, which they do not in a graph.
-        """
+    def __call__(self, samples):
         samples = samples.to(self.device)
-        if hooks or len(samples) not in self.graphs:
-            with untimed():
+        if len(samples) not in self.graphs:
+            with untimed(), record(self.network) as self.scores:
                 return self._forward(samples)
         self.samples.copy_(samples)
         self.graphs[self.batch].replay()
+        self.scores = self.captured_scores
         return self.logits.clone()
 
 
@@ -124,13 +126,12 @@ def evaluate(predictor: Predictor, samples, score_counts=()):
     cuts = {0, len(samples), *score_counts, *range(0, len(samples), predictor.batch)}
     cuts = sorted(cut for cut in cuts if cut <= len(samples))
     logits, statistics, scores_at = [], ScoreStatistics(), {}
-    with record(predictor.network) as scores:
-        for first, end in itertools.pairwise(cuts):
-            logits.append(predictor(samples[first:end], hooks=end <= scored))
-            if end <= scored:
-                statistics.add(scores)
-            if end in score_counts:
-                scores_at[end] = statistics.summary()
+    for first, end in itertools.pairwise(cuts):
+        logits.append(predictor(samples[first:end]))
+        if end <= scored:
+            statistics.add(predictor.scores)
+        if end in score_counts:
+            scores_at[end] = statistics.summary()
     return torch.cat(logits), scores_at
 
 

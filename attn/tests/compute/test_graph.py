@@ -202,7 +202,7 @@ def test_evaluation_in_a_graph(few, taped):
     captured = Predictor(network, inputs, config.recipe, Stream())
     assert set(captured.graphs) == {50} and not captured.notes
     order = fixed_test_order(500)[:180]
-    for counts in ((), {64}):
+    for counts in ((), {64}, {50, 150}):  # whole batches have their scores from the graph
         logits, scores = evaluate(captured, order, counts)
         expected, others = evaluate(called, order, counts)
         assert logits.equal(expected) and scores.keys() == others.keys() == set(counts)
