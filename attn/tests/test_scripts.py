@@ -362,3 +362,45 @@ def test_every_script_finds_what_it_imports_and_says_what_it_does():
     assert names and done.returncode == 0, done.stderr
     for name in names:
         assert f"python scripts/{name}.py" in done.stdout
+
+
+@pytest.fixture
+def bench(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    import bench
+
+    return bench
+
+
+def test_a_benchmark_reckons_the_epochs_that_it_did_not_measure(bench, monkeypatch):
+    took = {"wall_seconds": 100.0, "epoch_seconds": 10.0, "images_per_second": 8.0}
+    monkeypatch.setattr(bench, "measure", lambda *args: dict(took))
+    cfg = configuration("recipe=post")  # of 20 epochs
+    row = bench.measured("ours", cfg, [], 60, False, "train.py", 4, 3)
+    assert row["seconds_per_run"] == round((100 + 17 * 10) / 4, 1)
+    row = bench.measured("naive", cfg, [], 60, False, "scripts/naive.py", 1, None)
+    assert row["seconds_per_run"] == 100
+
+
+def test_a_benchmark_takes_the_slowest_run_and_the_images_of_all(bench, tmp_path):
+    for seed, seconds in enumerate((10.0, 12.0)):
+        folder = tmp_path / "runs" / str(seed)
+        folder.mkdir(parents=True)
+        epochs = {"seconds": [30, seconds, 50], "images_per_second": [1, 100 + seed, 2]}
+        pd.DataFrame(epochs).to_csv(folder / "metrics.csv")
+        (folder / "summary.json").write_text('{"mode": "fused", "precision": "fp32"}')
+    found = bench._of_ours(tmp_path)
+    assert found == {"epoch_seconds": 12, "images_per_second": 201, "mode": "fused, fp32"}
+
+
+def test_a_benchmarks_table_has_the_slowest_way_first_and_times_of_the_naive_loop(bench, tmp_path):
+    same = {"device": "cpu", "words": "recipe=quick", "torch": "2", "peak_mib": 1, "mode": "eager"}
+    same |= {"images_per_second": 1.0, "epochs_measured": 2, "epochs": 2}
+    ways = {"naive": 80.0, "ours, alone": 40.0, "strong": 160.0}
+    rows = [{"way": way, "seconds_per_run": seconds, **same} for way, seconds in ways.items()]
+    pd.DataFrame(rows).to_csv(tmp_path / "bench.csv", index=False)
+    bench.report(tmp_path)
+    text = (tmp_path / "bench.md").read_text()
+    told = re.findall(r"^\| ([a-z, ]+) \| [\d.]+ \| [\d.]+ \| ([\d.]+) ", text, re.M)
+    assert told == [("strong", "0.50"), ("naive", "1.00"), ("ours, alone", "2.00")]
+    assert (tmp_path / "bench.png").exists()

@@ -75,3 +75,19 @@ def test_a_job_finds_the_code_from_any_folder(tmp_path, monkeypatch):
     command = [sys.executable, "-c", "import attn; print(attn.__file__)"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == str(ROOT / "attn" / "__init__.py")
+
+
+@pytest.mark.parametrize(
+    ("gpus", "more", "added"),
+    [
+        ("0,1,2", [], ["n_jobs=3", "batch_size=1"]),
+        ("0,1,2", ["device=cpu"], ["n_jobs=1", "batch_size=1"]),
+        ("", [], ["n_jobs=1", "batch_size=1"]),
+        ("0,1", ["hydra.launcher.n_jobs=5"], ["batch_size=1"]),
+    ],
+)
+def test_joblib_has_a_job_for_each_gpu_and_sends_each_alone(monkeypatch, gpus, more, added):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", gpus)
+    asked = ["hydra/launcher=joblib", *more]
+    assert launchers.with_defaults(asked) == asked + [f"hydra.launcher.{word}" for word in added]
+    assert launchers.with_defaults(more) == more

@@ -5,6 +5,7 @@ import random
 import shutil
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -17,16 +18,8 @@ from attn.config.words import check_words
 from attn.errors import UserError
 from attn.tests.conftest import ROOT
 
-TOP = {
-    "location": str,
-    "stages": object,
-    "blocks": object,
-    "seeds": object,
-    "device": str,
-    "strict": bool,
-    "compile": bool,
-    "runs": str,
-}
+GROUPS = ("backbone", "attention", "data", "recipe")
+TOP = [key.name for key in fields(Train) if key.name not in GROUPS]
 PARAMS = "hydra:\n  mode: MULTIRUN\n  sweeper:\n    params:\n      "
 NUMBERS = ["epochs", "batch_size", "size", "lr", "momentum", "weight_decay", "warmup", "images"]
 

@@ -119,6 +119,10 @@ def test_another_environment_has_an_interval(honest, tmp_path):
     again.runs["test_accuracy"] += 0.004  # two sds of these seeds: 0.19 points each
     verdict, reason = compared(honest, runs.iloc[0], again)
     assert verdict == NEAR and reason.startswith("+0.40 points of 0.5")
+    again.runs["test_accuracy"] += 0.003  # outside of one comparison's interval, not of twenty's
+    assert compared(honest, runs.iloc[0], again)[0] == OTHER
+    assert compared(honest, runs.iloc[0], again, count=20)[0] == NEAR
+    again.runs["test_accuracy"] -= 0.003
     raised_everywhere(honest, runs.iloc[0])
     verdict, reason = compared(honest, runs.iloc[0], again)
     assert verdict == OTHER and "-1.10 points of" in reason

@@ -125,13 +125,21 @@ def test_a_single_position_is_no_trouble(name):
     assert y.isfinite().all() and all(score.isfinite().all() for score in scores.values())
 
 
-@pytest.mark.parametrize("name", ["se", "cse", "cbam_channel", "gsop", "bam"])
+# What multiplies the features, where it is not the score alone.
+FACTORS = {"bam": lambda s: 1 + s, "gct": lambda s: 2 * s}
+# They replace, add, fuse, interleave or rectify, or multiply by what they do not record alone.
+NOT_ONE_GATE = {"sk", "split", "aff", "iaff", "shuffle", "gc", "mlp", "gsop_position", "gain"}
+NOT_ONE_GATE |= {"scse", "sse", "cbam"}
+
+
+@pytest.mark.parametrize("name", sorted(set(NAMES) - NOT_ONE_GATE))
 def test_what_is_applied_is_what_is_recorded(name):
     """In bf16 too the gate is not rounded before it multiplies."""
-    module, x = Standing(name, CHANNELS).eval(), images(4, CHANNELS, 6, 6).bfloat16()
+    torch.manual_seed(0)
+    module, x = stirred(name, CHANNELS).eval(), images(4, CHANNELS, 6, 6).bfloat16()
     y, scores = scored(module, x)
-    multiplier = scores["module"] + (1 if name == "bam" else 0)
-    assert y.equal((x * multiplier).bfloat16())
+    factor = FACTORS.get(name, lambda s: s)(scores["module"])
+    assert y.equal((x * factor).bfloat16())
 
 
 @pytest.mark.parametrize("pool", POOLS)

@@ -2,8 +2,10 @@
 
 import errno
 import fcntl
+import itertools
 import json
 import os
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -184,8 +186,21 @@ def test_a_run_that_fails_stops_none_that_trains_beside_it(
     assert sum(mine) == 1 and mine[-1]
     one, other = (torch.load(r.folder / checkpoint.NAME)["network"] for r in (alone, second))
     assert all(one[name].equal(other[name]) for name in one)
-    times = [json.loads((r.folder / "summary.json").read_text()) for r in (alone, second)]
-    assert all(one["train_seconds"] > 0 for one in times)
+
+
+def test_runs_that_train_together_divide_their_seconds(tiny, synthetic, monkeypatch):
+    """By a clock that goes on by a second whenever it is asked."""
+    ticks = itertools.count()
+    clock = SimpleNamespace(perf_counter=lambda: float(next(ticks)))
+    monkeypatch.setattr(session, "time", clock)
+    runs = [tiny("a"), tiny("b")]
+    session.train(runs, synthetic, CPU, lambda name, event: None, compiled=False)
+    for run in runs:
+        metrics = pd.read_csv(run.folder / "metrics.csv")
+        summary = json.loads((run.folder / "summary.json").read_text())
+        took = metrics["seconds"] - 1  # the row is a second later than the sum
+        assert summary["train_seconds"] == (took / 2).sum()
+        assert set(metrics["images_per_second"]) == {60.0} == {summary["images_per_second"]}
 
 
 def test_where_nobody_hears_what_is_reported_no_run_has_failed(tiny, synthetic):

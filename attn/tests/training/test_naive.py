@@ -1,4 +1,4 @@
-"""The engine against scripts/naive.py, the loop that everybody knows, on real images."""
+"""The engine against scripts/naive.py, the loop that everybody knows: on CIFAR-10 where it is."""
 
 import copy
 
@@ -11,7 +11,7 @@ from attn.config.sweep import configuration
 from attn.data import subset
 from attn.draws import Draws
 from attn.network.build import build
-from attn.tests.conftest import ROOT, needs_cifar10, needs_gpu
+from attn.tests.conftest import ROOT, needs_gpu, real_data
 from attn.training.shared import split_inputs
 from attn.training.trainer import Trainer
 
@@ -24,6 +24,11 @@ def torchs():
     """torch's kernels on both sides: with other rounding some ReLU flips, and gradients with it."""
     with without_kernels():
         yield
+
+
+@pytest.fixture
+def pictures(request):
+    return request.getfixturevalue("real" if real_data() else "synthetic")
 
 
 @pytest.fixture
@@ -94,7 +99,6 @@ def _without_dropout(network):
 POST = ("backbone=mobilenet_v2", "recipe.size=112", "location=last")
 
 
-@needs_cifar10
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize(
     "words",
@@ -104,14 +108,13 @@ POST = ("backbone=mobilenet_v2", "recipe.size=112", "location=last")
         pytest.param(POST, marks=pytest.mark.slow),
     ],
 )
-def test_the_first_loss_and_gradients_are_the_naive_loops(naive, real, torchs, device, words):
-    pair = Pair(naive, real, device, *words, "recipe.images=40", "recipe.batch_size=16")
+def test_the_first_loss_and_gradients_are_the_naive_loops(naive, pictures, torchs, device, words):
+    pair = Pair(naive, pictures, device, *words, "recipe.images=40", "recipe.batch_size=16")
     ours, theirs = next(pair.losses())
     assert ours == pytest.approx(theirs, rel=1e-5)
     assert apart(pair.ours.network, pair.network) <= 1e-5
 
 
-@needs_cifar10
 @pytest.mark.parametrize(
     "words",
     [
@@ -120,8 +123,8 @@ def test_the_first_loss_and_gradients_are_the_naive_loops(naive, real, torchs, d
         pytest.param(POST, marks=pytest.mark.slow),
     ],
 )
-def test_kernels_of_ours_are_no_further_from_double_precision(naive, real, words):
-    pair = Pair(naive, real, "cpu", *words, "recipe.images=40", "recipe.batch_size=16")
+def test_kernels_of_ours_are_no_further_from_double_precision(naive, pictures, words):
+    pair = Pair(naive, pictures, "cpu", *words, "recipe.images=40", "recipe.batch_size=16")
     assert pair.ours.mode == "fused"
     exact = copy.deepcopy(pair.network).double().train()
     x, y = next(iter(pair.batches))
@@ -134,7 +137,6 @@ def test_kernels_of_ours_are_no_further_from_double_precision(naive, real, words
 
 
 @pytest.mark.slow
-@needs_cifar10
 @pytest.mark.parametrize(
     ("device", "precision", "loss", "gradients"),
     [
@@ -143,11 +145,11 @@ def test_kernels_of_ours_are_no_further_from_double_precision(naive, real, words
         pytest.param("cuda", "bf16", 5e-3, 0.4, marks=ON_A_GPU),
     ],
 )
-def test_so_are_those_of_a_compiled_step(naive, real, device, precision, loss, gradients):
+def test_so_are_those_of_a_compiled_step(naive, pictures, device, precision, loss, gradients):
     """As the published runs of a GPU are computed, by a compiled graph in bf16."""
     words = ("backbone=resnet20", "location=last", f"recipe.precision={precision}")
     words += ("recipe.images=40", "recipe.batch_size=16")
-    pair = Pair(naive, real, device, *words, compiled=True)
+    pair = Pair(naive, pictures, device, *words, compiled=True)
     assert pair.ours.mode == ("compiled graph" if device == "cuda" else "compiled")
     assert pair.ours.precision == precision
     ours, theirs = next(pair.losses())
@@ -156,21 +158,19 @@ def test_so_are_those_of_a_compiled_step(naive, real, device, precision, loss, g
 
 
 @pytest.mark.slow
-@needs_cifar10
 @pytest.mark.parametrize("device", DEVICES)
-def test_two_hundred_losses_follow_the_naive_loops(naive, real, torchs, device):
+def test_two_hundred_losses_follow_the_naive_loops(naive, pictures, torchs, device):
     """Rounding grows from step to step, so a trace is equal only at first, then follows."""
-    follows(naive, real, device, alike=20)
+    follows(naive, pictures, device, alike=20)
 
 
-@needs_cifar10
-def test_so_do_those_of_kernels_of_ours(naive, real):
-    follows(naive, real, "cpu", alike=4)
+def test_so_do_those_of_kernels_of_ours(naive, pictures):
+    follows(naive, pictures, "cpu", alike=4)
 
 
-def follows(naive, real, device, alike):
+def follows(naive, pictures, device, alike):
     words = ("backbone=resnet20", "location=last", "recipe.images=1600", "recipe.batch_size=8")
-    pair = Pair(naive, real, device, *words, "recipe.size=16", "recipe.lr=0.01")
+    pair = Pair(naive, pictures, device, *words, "recipe.size=16", "recipe.lr=0.01")
     trace = torch.tensor(list(pair.losses()))  # (200, 2)
     assert len(trace) == 200
     far = (trace[:, 0] - trace[:, 1]).abs() / trace[:, 1]
