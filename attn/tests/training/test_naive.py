@@ -11,7 +11,7 @@ from attn.config.sweep import configuration
 from attn.data import subset
 from attn.draws import Draws
 from attn.network.build import build
-from attn.tests.conftest import ROOT, needs_gpu, real_data
+from attn.tests.conftest import ROOT, needs_cifar10, needs_gpu, real_data
 from attn.training.shared import split_inputs
 from attn.training.trainer import Trainer
 
@@ -158,19 +158,21 @@ def test_so_are_those_of_a_compiled_step(naive, pictures, device, precision, los
 
 
 @pytest.mark.slow
+@needs_cifar10
 @pytest.mark.parametrize("device", DEVICES)
-def test_two_hundred_losses_follow_the_naive_loops(naive, pictures, torchs, device):
+def test_two_hundred_losses_follow_the_naive_loops(naive, real, torchs, device):
     """Rounding grows from step to step, so a trace is equal only at first, then follows."""
-    follows(naive, pictures, device, alike=20)
+    follows(naive, real, device, alike=20)
 
 
-def test_so_do_those_of_kernels_of_ours(naive, pictures):
-    follows(naive, pictures, "cpu", alike=4)
+@needs_cifar10
+def test_so_do_those_of_kernels_of_ours(naive, real):
+    follows(naive, real, "cpu", alike=4)
 
 
-def follows(naive, pictures, device, alike):
+def follows(naive, real, device, alike):
     words = ("backbone=resnet20", "location=last", "recipe.images=1600", "recipe.batch_size=8")
-    pair = Pair(naive, pictures, device, *words, "recipe.size=16", "recipe.lr=0.01")
+    pair = Pair(naive, real, device, *words, "recipe.size=16", "recipe.lr=0.01")
     trace = torch.tensor(list(pair.losses()))  # (200, 2)
     assert len(trace) == 200
     far = (trace[:, 0] - trace[:, 1]).abs() / trace[:, 1]
