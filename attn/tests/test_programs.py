@@ -232,6 +232,10 @@ def test_status_lists_the_experiments(tmp_path):
     lines = dict(line.split(maxsplit=1) for line in done.stdout.splitlines())
     assert list(lines) == [*choices("experiment"), "together"]
     assert lines["accuracy"].startswith("20 runs, 0 done, hours: unknown (no run of recipe quick ")
+    for name in choices("experiment"):  # each file says its number of runs
+        text = (ROOT / "configs" / "experiment" / f"{name}.yaml").read_text()
+        said = re.search(r"^# (\d+ runs)", text, re.MULTILINE)
+        assert lines[name].startswith(said[1]), name
     assert lines["placement"].endswith("cells are impossible")
     both = program("scripts/status.py", "experiments", "experiment=noise")
     assert both.returncode == 1 and both.stderr.startswith("experiments lists all of them")
