@@ -42,7 +42,7 @@ MECHANISMS = (
 )
 CONTROLS = ("static", "random", "mlp", "constant", "gain")  # what a gate must beat
 EVERY_GATE = "all"  # in frozen.csv: the row of all gates at once
-# The blocks that attention at the end of the residual branch can stand in, counted from 1.
+# The blocks that attention at `refine` can stand in, counted from 1.
 # With `refine_at`, and at other seams, mechanisms stand in other blocks.
 BLOCKS = {
     "mobilenet_v2": range(2, 18),  # the first does not expand
@@ -83,7 +83,7 @@ def of_input_channels(module: str) -> bool:
 
 
 def of_final_features(module: str) -> bool:
-    """Returns whether a mechanism, by its module name, scores each of the final features."""
+    """Returns whether a mechanism, by its module name, scores the final feature map's channels."""
     return module in of_channels("features")
 
 

@@ -4,7 +4,7 @@ python scripts/bench.py [--minutes N] [--ways N] [words of train.py]     -> resu
 
 Every way to train is a program of its own, timed from its start to its end with an empty cache of
 Inductor's. The kernels in C, which a machine compiles once, are there before. A long recipe is
-trained for a few epochs, and its whole time is reckoned from the time of the last epoch. A way that
+trained for a few epochs, and its whole time is estimated from that of the last epoch. A way that
 stands in the results, measured with the same code, is not measured again. --minutes N stops before
 a way if less time is left than the longest way took. --ways N stops after the first N ways. The
 next call goes on. Measurements of other words have a folder of their own, named by --out.
@@ -33,8 +33,7 @@ from attn.compute.precision import has_amx
 from attn.config import cli, sweep
 from attn.config.check import check, choose_device
 from attn.data import load
-from attn.formats import markdown
-from attn.report.figures.speed import bars
+from attn.report.figures.speed import report
 from attn.runs import files
 from attn.runs.environment import processor
 from attn.training.session import device_name
@@ -44,15 +43,6 @@ ROOT = Path(__file__).resolve().parents[1]
 WORDS = {
     "cpu": ["recipe=quick", "backbone=resnet20", "location=none"],
     "cuda": ["recipe=post", "location=last"],
-}
-COLUMNS = {
-    "way": "way",
-    "images_per_second": "images/s",
-    "seconds_per_run": "seconds a run",
-    "ratio": "times naive",
-    "peak_mib": "peak MiB",
-    "epochs_measured": "epochs measured",
-    "mode": "mode",
 }
 
 
@@ -190,7 +180,8 @@ def code() -> str:
     programs = ("train.py", "scripts/bench.py", "scripts/naive.py", "scripts/strong.py")
     paths = [*ROOT.glob("attn/**/*.py"), *ROOT.glob("attn/**/*.c")]
     paths += [*ROOT.glob("configs/recipe/*.yaml"), *(ROOT / name for name in programs)]
-    skipped = ("attn/tests", "attn/evidence", "attn/report", "attn/network/mechanisms")
+    skipped = ("attn/tests", "attn/evidence", "attn/report", "attn/formats")
+    skipped += ("attn/network/mechanisms",)
     skipped += tuple(f"attn/runs/{name}" for name in ("load", "look", "zoo", "plan"))
     digest = hashlib.sha256()
     for path in sorted(paths):
@@ -269,33 +260,6 @@ def main():
         report(out)
     if failed:
         sys.exit(f"failed: {', '.join(failed)}")
-
-
-def report(folder: Path):
-    """Writes bench.md and bench.png beside bench.csv, and prints the table."""
-    rows = pd.read_csv(folder / "bench.csv").sort_values("seconds_per_run", ascending=False)
-    naive = rows.loc[rows["way"] == "naive", "seconds_per_run"]
-    rows["ratio"] = (naive.iloc[0] / rows["seconds_per_run"]).round(2) if len(naive) else None
-    first = rows.iloc[0]
-    caption = f"{first['device']}, `{first['words']}`, torch {first['torch']}"
-    table = markdown(rows[list(COLUMNS)].rename(columns=COLUMNS))
-    text = f"### Seconds a run: {folder.name}\n\n{caption}\n\n{table}\n{_notes(rows)}"
-    files.write(folder / "bench.md", text)
-    heading = f"Seconds a run, start to summary: {folder.name}\n{first['words']}"
-    bars(rows, heading, folder / "bench.png")
-    print(text)
-
-
-def _notes(rows) -> str:
-    notes = (
-        "A run's share of the whole command: start, compilation and every evaluation included.\n"
-    )
-    if (rows["epochs_measured"] < rows["epochs"]).any():
-        notes += (
-            f"Where fewer than {rows['epochs'].iloc[0]} epochs were measured the others are "
-            "reckoned at the last one's speed.\n"
-        )
-    return notes
 
 
 if __name__ == "__main__":

@@ -97,7 +97,7 @@ def stacked_step(cfg, inputs, samples, seeds: int):
     if not may_capture(samples.device):
         return lambda: stacked.step(size)
     stream = torch.cuda.Stream()
-    with in_turn(stream):  # which its gradients' accumulators remember, and capture asks for
+    with in_turn(stream):  # gradients' accumulators keep the stream of their first step
         stacked.step(size)  # makes the momenta
     return capture(stacked.step, [size], stacked.state(), stream)[size].replay
 

@@ -5,7 +5,7 @@ python scripts/step_profile.py [words of train.py]     -> results/bench/<machine
 On a GPU the profile has the kernels, their time, the ten longest, and the gaps between them. On a
 CPU it has the same of operators, on one thread. Beside it stands the least time that an H200's
 memory traffic allows: 7.2 s a run of the post's recipe, 0.23 ms a step, with everything fused, at
-4.3 TB/s. That figure is reckoned.
+4.3 TB/s. That figure is an estimate.
 """
 
 import sys
@@ -117,7 +117,7 @@ def main():
         parts.append(describe(name, wall, frame, what))
     if device.type == "cuda":
         parts.append(
-            f"An H200's memory allows {FLOOR} ms a step of the post's recipe at best (reckoned): "
+            f"An H200's memory allows {FLOOR} ms a step of the post's recipe at best (estimated): "
             f"ours alone takes {wall / FLOOR:.1f} times that, and several seeds together share it."
         )
     out = ROOT / "results" / "bench" / machine_name(device)

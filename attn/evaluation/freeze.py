@@ -27,8 +27,9 @@ def gates(network) -> list[str]:
 def means(predictor: Predictor) -> dict[str, tuple[torch.Tensor, float]]:
     """Returns {gate: (its mean (1, ...), its share of variance between images)}.
 
-    predictor: the network on training images. The share is that of all variance of the gate, over
-    images, channels and positions. It is 0 for a gate that no image changes.
+    predictor: the network on training images, which captures nothing. The share is that of all
+    variance of the gate, over images, channels and positions. It is 0 for a gate that no image
+    changes.
     """
     network, count = predictor.network.eval(), len(predictor.inputs.labels)
     names, sums = gates(network), {}

@@ -51,8 +51,8 @@ class Predictor:
         """Captures whole batches, with their scores, in a CUDA graph where a stream is given.
 
         stream: the stream on which the graph is captured, and replayed. In a replayed graph no
-        other hooks of the network fire. precision: what a trained
-        network was computed in; None for what the recipe has on this machine.
+        other hooks of the network fire. precision: what a trained network was computed in; None for
+        what the recipe has on this machine.
         """
         self.network, self.inputs = network, inputs
         self.device = inputs.images.device

@@ -1,4 +1,4 @@
-"""Tables and claims, as configs/claims.yaml has them."""
+"""Tables and claims, as configs/claims.yaml has them, and the commands that train their rows."""
 
 import re
 from dataclasses import dataclass, field

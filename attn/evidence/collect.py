@@ -56,7 +56,7 @@ class _Read:
     frames: dict[str, pd.DataFrame]  # by the names of the group's
     pictures: dict[str, np.ndarray]  # as the group has them, by name
     predictions: np.ndarray | None
-    ranked: np.ndarray | None  # scores of the final features, highest first
+    ranked: np.ndarray | None  # scores of the final feature map, highest first
 
 
 def collect(root: Path) -> Collected:
@@ -234,7 +234,7 @@ def _at_end(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def _ranked(scores: pd.DataFrame) -> np.ndarray | None:
-    """Returns the scores (C,) of the final features at the end, highest first.
+    """Returns the scores (C,) of the final feature map at the end, highest first.
 
     The result is None where attention stands elsewhere.
     """

@@ -35,10 +35,10 @@ class Group:
 
     `runs` has a column `variant`, which tells a configuration from others of the same names.
     `epochs` has a row for each epoch. `scores` holds the scores of input channels at every epoch,
-    and of one seed those of other places, but the final features, at the last epoch. `health` holds
-    what each run's gates were at first and what they became. `stem` holds the norm of the first
-    convolution's filters of each input channel, where a run wrote it. `unfinished` holds the run
-    folders without a result, and the reasons.
+    and of one seed those of other places, but the final feature map, at the last epoch. `health`
+    holds what each run's gates were at first and what they became. `stem` holds the norm of the
+    first convolution's filters of each input channel, where a run wrote it. `unfinished` holds the
+    run folders without a result, and the reasons.
 
     Four frames come from the networks that were inspected. `importance` holds the accuracy that is
     lost without a channel. `classes` holds the scores by class at the last place, of one seed.
@@ -49,7 +49,7 @@ class Group:
     (C, S, S) uint8, where they are scored. `maps/<configuration>/...` are the maps of an inspection
     (see attn.evaluation.inspect). `predictions` holds, by run, the class (N,)
     uint8 that the run gives each test image, in the dataset's order. `ranked` holds, by run with
-    attention at last, the mean scores (C,) of the final features, highest first.
+    attention at last, the mean scores (C,) of the final feature map, highest first.
     """
 
     name: str
@@ -73,7 +73,7 @@ class Group:
         )
         if len(self.classes):  # all rows would take megabytes
             self.classes = self.classes[_of_lowest_seed(self.classes, self.runs)]
-        if len(self.scores):  # `ranked` has those of the final features
+        if len(self.scores):  # `ranked` has those of the final feature map
             modules, lowest = self.scores["module"], _of_lowest_seed(self.scores, self.runs)
             elsewhere = lowest & ~modules.map(of_final_features)
             self.scores = self.scores[elsewhere | modules.map(of_input_channels)]

@@ -1,4 +1,4 @@
-"""Joins groups of runs with those that were published before."""
+"""Joins groups of runs with those that were published before, and names edited recipes."""
 
 from attn.evidence.group import Group
 from attn.runs.whole import told

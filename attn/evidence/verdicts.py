@@ -34,7 +34,7 @@ def judge(group: Group, claims: list[Claim]) -> list[Judged]:
 def _share_comparisons(judged: list[Judged]):
     """Gives claims that make the same comparison the least favourable of their p-values.
 
-    In `same_as`, all but the first claim name the first.
+    The `same_as` of every claim but the first names the first.
     """
     alike = {}
     for one in judged:

@@ -48,7 +48,8 @@ def _hooked(model: nn.Module, hook_of):
 def record(model: nn.Module):
     """Yields {mechanism's module name: its last score}, which each forward pass fills.
 
-    Hooks do not fire in a replayed CUDA graph: use an eager pass.
+    Hooks do not fire in a replayed CUDA graph. Scores that were recorded while it was captured are
+    filled again by each replay.
     """
     scores = {}
 
@@ -65,7 +66,7 @@ def record(model: nn.Module):
 def replaced(model: nn.Module, scores: dict):
     """Returns a context in which the given scores stand in the place of the computed scores.
 
-    scores: by name, each (1, ...), the same for every image. Use an eager pass, as with `record`.
+    scores: by name, each (1, ...), the same for every image. They need an eager pass.
     """
 
     def put(name):

@@ -49,14 +49,15 @@ def write_tables(
     `remake` is the command that makes the tables again.
     """
     folder, shown = out / group.name, []
-    for text in folder.glob("*.md"):  # also of runs, or of a table, that are gone
-        if (numbers := text.with_suffix(".csv")).exists():
-            text.unlink()
-            numbers.unlink()
     for entry in [*map(tables.of_claims, definitions), *tables.ENTRIES]:
         frame = entry.rows(group)
         if len(frame):
             shown.append(_write(folder, entry, group, frame, remake))
+    for text in folder.glob("*.md"):  # of runs, or of a table, that are gone
+        numbers = text.with_suffix(".csv")
+        if numbers.exists() and text.stem not in [one.id for one in shown]:
+            text.unlink()
+            numbers.unlink()
     return Section(group, verdicts.judge(group, claims), shown)
 
 

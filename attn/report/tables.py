@@ -79,8 +79,8 @@ ACCURACIES = (
     "not compare. Multiply-adds: of one image. Of the best epoch: the mean of each run's "
     "highest test accuracy, chosen on the test set, in which epochs that tested fewer images "
     "count too. Bold, where all rows that "
-    f"were run share at least {stats.SMOKE} seeds of one environment: the best, and what is not "
-    "told apart from it. "
+    f"were run share at least {stats.SMOKE} seeds, each in one environment: the best, and what is "
+    "not told apart from it. "
     "Training: mean seconds of a run; of runs that train together on a GPU, their shares."
 )
 

@@ -97,7 +97,9 @@ def test_an_experiment_that_varies_nothing_is_named(copy, tmp_path):
 def test_a_trained_network_in_python(trained):
     folder = folders(trained[0])[0]  # attention at first, with noise channels
     (code,) = [block for block in blocks("python") if "load_run" in block]
-    command = [sys.executable, "-c", code.replace("runs/NAME", str(folder))]
+    (named,) = re.findall(r'load_run\("(.*?)"\)', code)
+    assert (ROOT / named / "summary.json").exists()  # its images may not be here
+    command = [sys.executable, "-c", code.replace(named, str(folder))]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.stdout.split("\n")[0] == "torch.Size([8, 6, 1, 1])", done.stderr
 

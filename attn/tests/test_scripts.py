@@ -372,7 +372,7 @@ def bench(monkeypatch):
     return bench
 
 
-def test_a_benchmark_reckons_the_epochs_that_it_did_not_measure(bench, monkeypatch):
+def test_a_benchmark_estimates_the_epochs_that_it_did_not_measure(bench, monkeypatch):
     took = {"wall_seconds": 100.0, "epoch_seconds": 10.0, "images_per_second": 8.0}
     monkeypatch.setattr(bench, "measure", lambda *args: dict(took))
     cfg = configuration("recipe=post")  # of 20 epochs

@@ -1,4 +1,4 @@
-"""Draws the scores and the health of gates inside a network, and of its final features."""
+"""Draws the scores and the health of gates inside a network, and of its final feature map."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ MOST_PANELS = 9  # of heat maps in a figure
 
 
 def by_rank(group: Group, folder: Path) -> list[Path]:
-    """Draws the scores of the final features, highest first, a line for each run.
+    """Draws the scores of the final feature map, highest first, a line for each run.
 
     There is a figure for each backbone, with a panel for each data.
     """
@@ -35,7 +35,7 @@ def by_rank(group: Group, folder: Path) -> list[Path]:
             axis.grid()
             axis.legend()
         axes[0, 0].set_ylabel("mean score over the test set")
-        heading = f"Scores of the final features: {backbone}, attention at last\n{group.title}"
+        heading = f"Scores of the final feature map: {backbone}, attention at last\n{group.title}"
         path = folder / f"scores-ranked-{backbone}.png"
         note = "A line for each run whose scores were kept, its highest score first."
         paths.append(finish(figure, heading, path, note))
@@ -84,7 +84,7 @@ def _rows_of(scores: pd.DataFrame) -> dict:
 
 
 def heat_maps(panels: list[tuple], title: str, path: Path) -> Path:
-    """Draws a panel for each (name, scores of its places' channels), the highest score first.
+    """Draws a panel for each (name, frame of scores): a row a place, its highest score to the left.
 
     All rows have the same width, however many channels they have.
     """

@@ -5,7 +5,6 @@ import random
 import shutil
 import subprocess
 import sys
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -13,13 +12,11 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from attn.config import catalogue, cli, sweep, words
-from attn.config.schema import Eval, Train
+from attn.config.schema import Eval
 from attn.config.words import check_words
 from attn.errors import UserError
 from attn.tests.conftest import ROOT
 
-GROUPS = ("backbone", "attention", "data", "recipe")
-TOP = [key.name for key in fields(Train) if key.name not in GROUPS]
 PARAMS = "hydra:\n  mode: MULTIRUN\n  sweeper:\n    params:\n      "
 NUMBERS = ["epochs", "batch_size", "size", "lr", "momentum", "weight_decay", "warmup", "images"]
 
@@ -228,7 +225,6 @@ def test_right_words_pass():
     ):
         check_words(right)
     check_words(["publish=true", "runs=elsewhere"], Eval)
-    assert TOP.keys() == {k for k in Train.__annotations__ if k not in catalogue.GROUPS}
 
 
 @pytest.mark.parametrize("launcher", ["slurm", "joblib"])
