@@ -9,7 +9,8 @@ import pandas as pd
 import yaml
 
 from attn.config.catalogue import recipe_key
-from attn.evidence.group import FRAMES, KEY, ORDER, Group, read_csv
+from attn.evidence.frames import KEY, read_csv
+from attn.evidence.group import FRAMES, ORDER, Group
 from attn.evidence.variants import NAMES
 from attn.names import of_final_features, of_input_channels
 from attn.runs.files import UNREADABLE, failure_of, read_arrays

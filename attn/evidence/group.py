@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from attn.errors import RunError
+from attn.evidence.frames import CONFIGURATION, KEY, check_runs, read_csv
 from attn.evidence.variants import NAMES, variants
 from attn.names import SOURCES, of_final_features, of_input_channels
 from attn.runs.environment import of_older
@@ -15,9 +16,7 @@ from attn.runs.files import UNREADABLE, read_arrays, write_arrays, write_csv
 from attn.runs.whole import results, why
 from attn.stats import Estimate
 
-KEY = ["recipe", "recipe_key", "source", "fingerprint", "numerics"]  # never mixed in a table
 ORDER = [*NAMES, "configuration", "seed"]
-CONFIGURATION = [*NAMES, "configuration", "variant"]
 WHOLE = (50_000, 10_000)  # CIFAR-10's images for training and testing
 DEMONSTRATION = "quick"
 PAIR = ["environment", "seed"]  # what two runs that are compared have in common
@@ -25,8 +24,6 @@ PAIR = ["environment", "seed"]  # what two runs that are compared have in common
 INSPECTED = ("importance", "classes", "swap", "frozen")
 FRAMES = ("runs", "epochs", "scores", "health", "stem", "unfinished", *INSPECTED)
 ARRAYS = ("pictures", "predictions", "ranked")
-# What a CSV would read as numbers: a hash such as 12345678, stages such as 1.
-TEXTS = dict.fromkeys((*KEY[:-1], *CONFIGURATION, "settings", "commit", "reason"), str)
 
 
 @dataclass
@@ -99,6 +96,11 @@ class Group:
         return self.runs["source"].iloc[0]
 
     @property
+    def plain_name(self) -> str:
+        """Returns the name of the only group of a recipe."""
+        return f"{self.recipe}-synthetic" if self.source == "synthetic" else self.recipe
+
+    @property
     def other_size(self) -> str:
         """Returns "N training and M test images"; empty where these are CIFAR-10's numbers.
 
@@ -112,8 +114,7 @@ class Group:
 
     @property
     def title(self) -> str:
-        plain = (self.recipe, f"{self.recipe}-synthetic")
-        several = "" if self.name in plain else f" ({self.name})"
+        several = "" if self.name == self.plain_name else f" ({self.name})"
         environments = self.runs["environment"].nunique()
         mixed = f", computed in {environments} environments" if environments > 1 else ""
         count = f", {self.other_size}" if self.other_size and self.source != "synthetic" else ""
@@ -143,6 +144,8 @@ class Group:
             path = folder / f"{name}.csv"
             with published_file(path):
                 frames[name] = read_csv(path) if path.exists() else pd.DataFrame()
+                if name == "runs":
+                    check_runs(frames[name])
         for name in ARRAYS:
             path = folder / f"{name}.npz"
             with published_file(path):
@@ -193,7 +196,7 @@ class Group:
         known = set(frames["runs"]["run"])
         for name in ("predictions", "ranked"):
             arrays[name] = {run: array for run, array in arrays[name].items() if run in known}
-        return replace(self, **frames, **arrays)
+        return replace(self, name=self.name or older.name, **frames, **arrays)
 
 
 def _runs_of(frame: pd.DataFrame) -> set[str]:
@@ -275,24 +278,16 @@ def published_file(path: Path):
 def named(groups: list[Group]) -> list[Group]:
     """Returns the groups with names.
 
-    The largest group of a recipe gets the recipe's plain name. The name of any other group has its
+    A published group keeps its name, so that none is written over another. Of the others the
+    largest group of a recipe gets the recipe's plain name, if that is free; any other name has
     hashes too.
     """
-    taken, result = set(), []
+    taken, result = {group.name for group in groups}, []
     for group in sorted(groups, key=lambda group: (-len(group.runs), group.key)):
         recipe, recipe_key, source, fingerprint, numerics = group.key
-        name = f"{recipe}-synthetic" if source == "synthetic" else recipe
+        name = group.plain_name
         if name in taken:
             name = f"{recipe}-{source}-{recipe_key}-{fingerprint[:6]}-{numerics}"
         taken.add(name)
-        result.append(replace(group, name=name))
+        result.append(group if group.name else replace(group, name=name))
     return result
-
-
-def read_csv(path: Path) -> pd.DataFrame:
-    """Reads a frame. Raises ValueError where a line has no values, as the marks of a conflict."""
-    frame = pd.read_csv(path, dtype=TEXTS)
-    alone = frame[frame.iloc[:, 1:].isna().all(axis=1)]
-    if len(alone):
-        raise ValueError(f"a line has nothing but {alone.iloc[0, 0]!r}")
-    return frame

@@ -1,6 +1,11 @@
-"""Joins groups of runs with those that were published before, and names edited recipes."""
+"""Joins groups of runs with those that were published before, writes them, names edited recipes."""
 
-from attn.evidence.group import Group
+import shutil
+from pathlib import Path
+
+from attn.errors import RunError
+from attn.evidence.frames import KEY
+from attn.evidence.group import Group, folders_of_groups, named
 from attn.runs.whole import told
 
 
@@ -21,7 +26,7 @@ def edited_recipes(groups: list[Group]) -> list[str]:
 def joined(groups: list[Group], older: list[Group]) -> list[Group]:
     """Returns the groups with the older groups' other runs, and the groups that only those have."""
     others = {}
-    for group in older:
+    for group in sorted(older, key=lambda group: group.name != group.plain_name):
         others[group.key] = others[group.key].joined(group) if group.key in others else group
     new = [_added(g, others.pop(g.key)) if g.key in others else g for g in groups]
     return [*new, *others.values()]
@@ -43,3 +48,37 @@ def _added(group: Group, older: Group) -> Group:
     if len(differing) == len(group.runs):
         return older
     return group.without(set(differing)).joined(older)
+
+
+def write_groups(groups: list[Group], out: Path) -> list[str]:
+    """Writes the data files of each group into a folder of `out`, and returns the folders' names.
+
+    The folders of groups whose runs are gone are removed. Raises RunError, before anything is
+    written, where a folder's runs.csv is no group's.
+    """
+    groups, known = named(groups), folders_of_groups(out)
+    for group in groups:
+        path = out / group.name / "runs.csv"
+        if path.exists() and path.parent not in known:
+            raise RunError(
+                f"{path} would go: it is damaged, or not ours, as its first line lacks some of "
+                f"{', '.join(KEY)}; git checkout brings a committed file back"
+            )
+    for group in groups:
+        group.write(out / group.name)
+    names = [group.name for group in groups]
+    for stale in known:
+        if stale.name not in names:
+            _remove(stale)
+    return names
+
+
+def _remove(stale: Path):
+    """Removes the folder of a group whose runs are gone, unless somebody's own files are in it."""
+    kinds = (".csv", ".npz", ".md", ".png")
+    foreign = [path.name for path in stale.iterdir() if path.suffix not in kinds]
+    if foreign:
+        print(f"left alone: {stale}, whose runs are gone, as {foreign[0]} there is not ours")
+    else:
+        print(f"removed: {stale}, whose runs are gone, or in a folder of another name")
+        shutil.rmtree(stale)

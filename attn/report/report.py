@@ -1,7 +1,6 @@
 """From run folders, or published data files, to data, tables, verdicts, figures and the page."""
 
 import json
-import shutil
 import textwrap
 from pathlib import Path
 
@@ -16,11 +15,10 @@ from attn.evidence.group import (
     FRAMES,
     Group,
     folders_of_groups,
-    named,
     published,
     published_file,
 )
-from attn.evidence.publish import edited_recipes, joined
+from attn.evidence.publish import edited_recipes, joined, write_groups
 from attn.report import wording
 from attn.report.explorer import write_explorer
 from attn.report.figures import accuracy, channels, forest, inspection, layers, places
@@ -97,18 +95,11 @@ def _write_all(groups: list[Group], root: Path, out: Path, publish: bool, defini
                 print(f"publishes a recipe with other numbers, {group.recipe}")
         groups = joined(groups, published(out))
         impossible = sorted({*impossible, *_read_skipped(out)})
+    names = write_groups(groups, out)
     (out / "skipped.json").unlink(missing_ok=True)
     if impossible:
         write(out / "skipped.json", json.dumps(impossible, indent=1) + "\n")
         print(f"{formats.counted(len(impossible), 'cell')} skipped as impossible; the page has why")
-    names = []
-    for group in named(groups):
-        group.write(out / group.name)
-        names.append(group.name)
-    for stale in folders_of_groups(out):
-        if stale.name not in names:
-            print(f"removed: {stale}, whose runs are gone, or in a folder of another name")
-            shutil.rmtree(stale)
     remake = remake_of(root, publish)
     # From the files alone, as whoever makes them again from published ones has.
     sections = [

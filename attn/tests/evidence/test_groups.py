@@ -54,6 +54,39 @@ def test_three_groups_of_a_recipe_have_three_folders(tmp_path):
     assert sorted(counts) == [1, 1, 3]
 
 
+def test_a_published_group_keeps_its_folder_where_a_larger_one_comes(tmp_path):
+    """Else a disk that is full in between would leave neither."""
+    run(tmp_path / "first", 0, 0.8)
+    report(tmp_path / "first", tmp_path / "out", publish=True)
+    before = (tmp_path / "out" / "post" / "runs.csv").read_text()
+    for seed in range(3):
+        run(tmp_path / "second", seed, 0.5, fingerprint="e" * 64)
+    report(tmp_path / "second", tmp_path / "out", publish=True)
+    assert (tmp_path / "out" / "post" / "runs.csv").read_text() == before
+    counts = [len(pd.read_csv(path)) for path in tmp_path.glob("out/post-*/runs.csv")]
+    assert counts == [3]
+
+
+def test_published_runs_whose_first_line_is_damaged_are_not_written_over(tmp_path):
+    run(tmp_path / "runs", 0, 0.8)
+    report(tmp_path / "runs", tmp_path / "out", publish=True)
+    path = tmp_path / "out" / "post" / "runs.csv"
+    path.write_text(path.read_text().replace(",", ";"))  # as a spreadsheet saves it
+    run(tmp_path / "more", 1, 0.8)
+    with pytest.raises(RunError, match=r"post/runs\.csv would go: it is damaged, or not ours"):
+        report(tmp_path / "more", tmp_path / "out", publish=True)
+    assert path.read_text().startswith("run;backbone")
+
+
+def test_a_folder_of_gone_runs_stays_where_somebody_keeps_files_in_it(tmp_path, capsys):
+    run(tmp_path / "runs", 0, 0.8)
+    report(tmp_path / "runs", tmp_path / "out", publish=True)
+    backup = shutil.copytree(tmp_path / "out" / "post", tmp_path / "out" / "backup")
+    (backup / "notes.txt").write_text("mine")
+    report(tmp_path / "runs", tmp_path / "out", publish=True)
+    assert (backup / "notes.txt").exists() and "left alone" in capsys.readouterr().out
+
+
 def test_tables_of_runs_that_are_gone_go_too(tmp_path):
     made = [run(tmp_path, seed, 0.8, **ATTENDED) for seed in range(2)]
     run(tmp_path, 0, 0.8)

@@ -243,8 +243,26 @@ def _in_conflict(path):
     path.write_text("".join([head, "<<<<<<< HEAD\n", first, *rest]))
 
 
-def _without_a_column(path):
-    pd.read_csv(path).drop(columns="seed").to_csv(path, index=False)
+def _without(column):
+    return lambda path: pd.read_csv(path).drop(columns=column).to_csv(path, index=False)
+
+
+def _with(column, value):
+    def damage(path):
+        frame = pd.read_csv(path).astype({column: object})
+        frame.loc[1, column] = value
+        frame.to_csv(path, index=False)
+
+    return damage
+
+
+def _first_lines(count):
+    return lambda path: path.write_text("".join(path.read_text().splitlines(True)[:count]))
+
+
+def _doubled(path):
+    head, *rest = path.read_text().splitlines(keepends=True)
+    path.write_text("".join([head, *rest, *rest]))
 
 
 @pytest.mark.parametrize(
@@ -252,7 +270,17 @@ def _without_a_column(path):
     [
         ("runs.csv", lambda path: path.write_text(""), r"runs\.csv is damaged \(No columns"),
         ("epochs.csv", _in_conflict, r"epochs\.csv is damaged \(a line has nothing but '<<<<<<< "),
-        ("runs.csv", _without_a_column, r"post is damaged \('seed'\)"),
+        ("runs.csv", _without("seed"), r"runs\.csv is damaged \(it has no column seed"),
+        ("runs.csv", _without("multiply_adds"), "it has no column multiply_adds"),
+        ("runs.csv", _first_lines(1), "it has no runs"),
+        ("runs.csv", _doubled, "line 8 stands twice"),
+        ("runs.csv", _with("seed", "x"), "its column seed has 'x', which is no number"),
+        ("runs.csv", _with("seed", 1.5), "its column seed has a number that is not whole"),
+        ("runs.csv", _with("seed", None), "its column seed has an empty cell"),
+        ("runs.csv", _with("test_accuracy", "25%"), "its column test_accuracy has '25%', which"),
+        ("runs.csv", _with("source", "foo"), "its column source has 'foo': choose of archive"),
+        ("scores.csv", _doubled, "stands twice"),
+        ("scores.csv", _with("mean", "high"), "its column mean has 'high', which is no number"),
         ("pictures.npz", lambda path: path.write_bytes(path.read_bytes()[:-40]), "pictures.npz is"),
         ("../skipped.json", lambda path: path.write_text(""), r"skipped\.json is damaged"),
     ],
