@@ -69,8 +69,10 @@ def summary(path: Path) -> dict:
     """Returns a finished run's results; empty where the file is damaged."""
     try:
         results = json.loads(path.read_text())
-        return results if results.keys() >= {*TIMED} else {}
-    except (OSError, ValueError, AttributeError):
+        words = [results[key] for key in TIMED if key != "train_seconds"]
+        whole = all(isinstance(word, str) for word in words) and results["train_seconds"] > 0
+        return results if whole else {}
+    except (OSError, ValueError, KeyError, TypeError):
         return {}
 
 

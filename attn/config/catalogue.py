@@ -41,6 +41,15 @@ def parsed(text: str):
     return copy.deepcopy(_parsed(text))
 
 
+def text_of(path: Path) -> str:
+    """Returns the text of a file in configs/. Raises UserError where the text is not UTF-8."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        where = path.relative_to(CONFIGS.parent)
+        raise UserError(f"{where}: save it as UTF-8; byte {error.start} is not") from None
+
+
 @functools.lru_cache(256)
 def _parsed(text: str):
     return yaml.load(text, Loader)
@@ -59,7 +68,7 @@ def read(group: str, choice: str) -> dict:
     path = CONFIGS / group / f"{choice}.yaml"
     where = path.relative_to(CONFIGS.parent)
     try:
-        values = parsed(path.read_text()) or {}
+        values = parsed(text_of(path)) or {}
     except FileNotFoundError:
         about = "attn/modules" if group == "attention" else "configs"
         raise UserError(f"{where}: there is no such file; {about}/README.md shows one") from None
@@ -85,9 +94,12 @@ BY_BACKBONE = re.compile(r"\$\{by_backbone:(\{.*\})\}")
 def pick(values: dict, backbone: str):
     """Returns the value of a recipe's `${by_backbone:{...}}` for a backbone.
 
-    `others` holds the value for every backbone that is not named.
+    `others` holds the value for every backbone that is not named. Raises UserError where neither is
+    there.
     """
-    return values.get(backbone, values["others"])
+    if not values.keys() & {backbone, "others"}:
+        raise UserError(f"recipe: by_backbone names neither {backbone} nor others")
+    return values.get(backbone, values.get("others"))
 
 
 def recipe(choice: str, backbone: str) -> dict:
@@ -132,13 +144,14 @@ def varied(experiment: str) -> dict:
     if GLOBAL not in (CONFIGS / "experiment" / f"{experiment}.yaml").read_text():
         raise UserError(f"configs/experiment/{experiment}.yaml: its first line must be `{GLOBAL}`")
     hydra = values.get("hydra") or {}
-    params = (hydra.get("sweeper") or {}).get("params") or {}
+    sweeper = hydra.get("sweeper") if isinstance(hydra, dict) else None
+    params = (sweeper.get("params") if isinstance(sweeper, dict) else None) or {}
     for group in GROUPS.keys() & values.keys():
         raise UserError(
             f"configs/experiment/{experiment}.yaml: {group}={values[group]}: a choice goes under "
             "`hydra:`, `sweeper:` and `params:`, also where it is the only choice"
         )
-    if hydra.get("mode") != "MULTIRUN" or not params:
+    if not (isinstance(params, dict) and params and hydra.get("mode") == "MULTIRUN"):
         raise UserError(
             f"configs/experiment/{experiment}.yaml: it takes `mode: MULTIRUN` under `hydra:`, and "
             "what it varies under `sweeper:` and `params:`; configs/experiment/noise.yaml shows how"

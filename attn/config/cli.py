@@ -10,6 +10,7 @@ import threading
 from contextlib import contextmanager
 from pathlib import Path
 
+import yaml
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import CompactHydraException, HydraException
@@ -131,17 +132,25 @@ def refusing():
     """Ends the program with what is wrong on the command line, without a traceback."""
     try:
         yield
-    except (UserError, HydraException, OmegaConfBaseException, OSError) as error:
+    except (UserError, HydraException, OmegaConfBaseException, OSError, yaml.YAMLError) as error:
         if os.environ.get("HYDRA_FULL_ERROR"):
             raise
-        message = plain(error) if isinstance(error, OSError) else _reason(error)
+        message = _reason(error)
         if not message:
             raise
         raise SystemExit(message) from None
 
 
 def _reason(error: Exception) -> str:
-    """Returns what an error says; Hydra names the key and the value in the error's cause alone."""
+    """Returns what an error says, empty for a bug.
+
+    Hydra names the key and the value in the error's cause alone; some of its errors are an OSError
+    too.
+    """
+    if isinstance(error, OSError) and not isinstance(error, HydraException):
+        return plain(error)
+    if isinstance(error, yaml.YAMLError):  # which names file and line
+        return " ".join(str(error).split())
     if isinstance(error, OmegaConfBaseException):
         key = f"{error.full_key}: " if error.full_key else ""
         return key + str(error).partition("\n")[0]

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from attn.config.catalogue import CONFIGS, GROUPS, choices
+from attn.config.catalogue import CONFIGS, GROUPS, choices, text_of
 from attn.config.words import TYPED
 
 
@@ -33,14 +33,14 @@ def explain(program: str) -> str:
 
 
 def _first_comment(path: Path) -> str:
-    lines = path.read_text().splitlines()
+    lines = text_of(path).splitlines()
     return next((line for line in lines if not line.startswith("# @")), "")[2:]
 
 
 def _comments(path: Path):
     """Yields (key=value, comment) of every line `key: value # comment` before the hydra section."""
     nested = ""
-    for line in path.read_text().partition("\nhydra:")[0].splitlines():
+    for line in text_of(path).partition("\nhydra:")[0].splitlines():
         match = re.match(r"( *)(\w+):(?: ([^#]*?))?(?: +# (.*))?$", line)
         if match:
             indent, key, value, comment = match.groups()

@@ -98,7 +98,10 @@ def checked_arguments(group: str, values: dict, classes: dict) -> dict:
     or the type of its value does not fit.
     """
     one_of(f"{group}.name", values["name"], classes)
-    arguments = dict(inspect.signature(classes[values["name"]]).parameters)
+    arguments = dict(inspect.signature(classes[values["name"]], eval_str=True).parameters)
+    needed = [k for k, a in arguments.items() if a.default is a.empty and k not in FROM_ELSEWHERE]
+    if missing := [key for key in needed if key not in values]:
+        raise UserError(f"{group}={values['name']}: its YAML lacks {missing[0]}, which it takes")
     arguments = {k: a.annotation for k, a in arguments.items() if k not in FROM_ELSEWHERE}
     arguments |= {"pretrained": bool} if "pretrained" in values else {}
     checked = dict(values)

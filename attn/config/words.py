@@ -111,11 +111,25 @@ def _say_what_counts(overrides: list[Override]):
             print(f"{key} is given {count} times; the last counts: {last[key]}", file=sys.stderr)
 
 
+REFUSED = {
+    "hydra.mode": "leave it out; -m or experiment= make a sweep",
+    "hydra.job.chdir": "leave it out; runs= would name a folder of that folder",
+    "hydra/hydra_logging": "leave it out; hydra.verbose=true prints more",
+    "hydra/job_logging": "leave it out; hydra.verbose=true prints more",
+}
+
+
 def _check_hydra(overrides: list[Override]):
     """Raises UserError for a sweeper that would tune, and for a launcher that is not installed."""
     every = [(override, value) for override in overrides for value in elements(override)]
     for override, value in every:
         group = override.key_or_group
+        if reason := REFUSED.get(group):
+            raise UserError(f"{override.input_line}: {reason}")
+        if group.startswith("hydra.sweeper.params"):
+            raise UserError(f"{override.input_line}: write what varies with -m, as in -m seeds=1,2")
+        if group == "hydra.launcher.n_jobs" and value == "0":
+            raise UserError(f"{override.input_line}: a number of jobs, or -1 for all processors")
         if group == "hydra/sweeper" and value != "basic":
             raise UserError(
                 f"{override.input_line}: a sweeper that tunes would choose on the test set; write "
@@ -135,6 +149,7 @@ def _check_hydra(overrides: list[Override]):
 
 
 def _check_choices(overrides: list[Override], groups: dict):
+    """Raises UserError for an unknown choice, and for a choice whose file is wrong."""
     for override in overrides:
         group = override.key_or_group
         if group == "experiment" and override.is_sweep_override():
@@ -142,6 +157,7 @@ def _check_choices(overrides: list[Override], groups: dict):
         for choice in elements(override) if group in groups else ():
             if choice not in choices(group):
                 raise UserError(f"{group}={choice}: choose one of {', '.join(choices(group))}")
+            read(group, choice)
 
 
 def _types_of(overrides: list[Override]) -> dict:

@@ -35,9 +35,11 @@ def load(path: Path = CLAIMS) -> tuple[list[Table], list[Claim]]:
     Raises ClaimError for the first mistake in the file.
     """
     try:
-        values = catalogue.parsed(path.read_text())
+        values = catalogue.parsed(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         raise ClaimError(f"{path.name}: not YAML: {' '.join(str(error).split())}") from None
+    except UnicodeDecodeError as error:
+        raise ClaimError(f"{path.name}: save it as UTF-8; byte {error.start} is not") from None
     if not isinstance(values, dict) or values.keys() != {"tables", "claims"}:
         raise ClaimError(f"{path.name}: it takes two lists, tables and claims")
     tables = {table.id: table for table in _each(path, "tables", values, _table)}

@@ -16,6 +16,7 @@ from attn.names import of_final_features, of_input_channels
 from attn.runs.files import UNREADABLE, failure_of, read_arrays
 from attn.runs.whole import (
     AGAIN,
+    DELETE,
     Damaged,
     check_finished,
     check_unfinished,
@@ -89,7 +90,7 @@ def _finished(folder: Path) -> _Read:
     Raises Damaged where a file cannot be used, or where the folder is a copy of another.
     """
     summary = check_finished(folder)
-    epochs, scores = read_csv(folder / "metrics.csv"), _rows(folder, "scores.csv")
+    epochs, scores = _rows(folder, "metrics.csv"), _rows(folder, "scores.csv")
     frames = {"epochs": epochs}
     if len(scores):
         frames |= {"scores": _kept(scores), "health": _health(scores, epochs)}
@@ -97,7 +98,7 @@ def _finished(folder: Path) -> _Read:
         frames["stem"] = stem[["channel", "norm"]]
     for name, columns in SEEN.items():
         with reading(f"{name}.csv", LOOK_AGAIN):
-            rows = _rows(folder, f"{name}.csv")
+            rows = _rows(folder, f"{name}.csv", LOOK_AGAIN)
             if len(rows):
                 rows = rows[columns]  # KeyError where one is missing
             frames[name] = _last_place(rows) if name == "classes" else rows
@@ -210,9 +211,9 @@ def _settings(folder: Path) -> dict[str, str]:
     return {k: v if isinstance(v, str) else compact(v) for k, v in values.items()}
 
 
-def _rows(folder: Path, file: str) -> pd.DataFrame:
-    path = folder / file
-    return read_csv(path) if path.exists() else pd.DataFrame()
+def _rows(folder: Path, file: str, remedy: str = DELETE) -> pd.DataFrame:
+    with reading(file, remedy):
+        return read_csv(folder / file) if (folder / file).exists() else pd.DataFrame()
 
 
 def _joined(frames: list) -> pd.DataFrame:

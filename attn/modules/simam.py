@@ -7,6 +7,8 @@ CIFAR and 0.1 for ImageNet as `strength`, the paper's lambda. Over a single posi
 sigmoid(0.5).
 """
 
+import math
+
 import torch
 from torch import nn
 
@@ -19,15 +21,15 @@ class SimAM(nn.Module):
 
     Score: the gate, (B, C, H, W), in [0.62, 1]: the further a position lies from its channel's
     mean, the more of it is kept.
-    Raises ValueError where strength, which is l, is not above 0.
+    Raises ValueError where strength, which is l, is not above 0, or infinite.
     """
 
     seam = "refine"
 
     def __init__(self, channels: int, strength: float = 1e-4):
         super().__init__()
-        if not strength > 0:
-            raise ValueError(f"strength={strength}: it must be above 0; 0.0001 is usual")
+        if not 0 < strength < math.inf:
+            raise ValueError(f"strength={strength}: it must be above 0, and finite: 0.0001")
         self.strength = strength
         self.scores = Scores()
 

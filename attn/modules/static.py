@@ -4,6 +4,8 @@ The controls are a gate that does not look at the image, a gate that is never tr
 and the layers of CBAM's channel part without a gate, whose output is added to each channel.
 """
 
+import math
+
 import torch
 from torch import nn
 
@@ -64,15 +66,15 @@ class Added(ChannelAttention):
 class Constant(nn.Module):
     """y = value x: what scaling alone does, as a gate scales before it has learned anything.
 
-    Score: the value, (B, C, 1, 1). Raises ValueError where the value is not above 0.
+    Score: the value, (B, C, 1, 1). Raises ValueError where the value is not above 0, or infinite.
     """
 
     seam = "refine"
 
     def __init__(self, channels: int, value: float = 0.5):
         super().__init__()
-        if not value > 0:
-            raise ValueError(f"value={value}: it must be above 0")
+        if not 0 < value < math.inf:
+            raise ValueError(f"value={value}: it must be above 0, and finite")
         self.channels, self.value = channels, value
         self.scores = Scores()
 

@@ -113,7 +113,7 @@ def built(config: Config, seed: int):
     """
     try:
         return build(config, seed)
-    except (TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError) as error:  # an unknown backbone is a KeyError
         name = Run(config, seed, Path()).name
         raise RunError(f"{name}: its network cannot be built any more ({error})") from None
 

@@ -9,7 +9,7 @@ from attn.config import catalogue, sweep
 from attn.config.catalogue import choices, varied
 from attn.config.check import Impossible, check, choose_device, chosen_seeds
 from attn.config.sweep import configuration
-from attn.config.values import check_last_batch
+from attn.config.values import check_last_batch, checked_arguments
 from attn.errors import UserError
 from attn.runs.folder import Run
 
@@ -255,3 +255,40 @@ def test_a_mistake_is_refused_with_the_choices(words, message):
     with pytest.raises(UserError) as raised:
         configuration(words)
     assert message in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            b"# caf\xe9\nname: mine\n",
+            "configs/attention/mine.yaml: save it as UTF-8; byte 5 is not",
+        ),
+        (b"name: se\n", "configs/attention/mine.yaml: its name is se; write name: mine"),
+        (b"name:\tmine\n\t\n", "configs/attention/mine.yaml: "),
+        (b"", "configs/attention/mine.yaml: its name is None; write name: mine"),
+    ],
+)
+def test_a_choice_whose_file_is_wrong_is_named(tmp_path, monkeypatch, text, message):
+    configs = tmp_path / "configs"
+    (configs / "attention").mkdir(parents=True)
+    (configs / "attention" / "mine.yaml").write_bytes(text)
+    monkeypatch.setattr(catalogue, "CONFIGS", configs)
+    with pytest.raises(UserError) as raised:
+        catalogue.read("attention", "mine")
+    assert str(raised.value).startswith(message) and "\n" not in str(raised.value)
+
+
+def test_a_recipe_names_every_backbone_or_the_others():
+    assert catalogue.pick({"resnet18": 1, "others": 2}, "resnet20") == 2
+    with pytest.raises(UserError, match="by_backbone names neither resnet20 nor others"):
+        catalogue.pick({"resnet18": 1}, "resnet20")
+
+
+def test_a_yaml_without_an_argument_that_has_no_default_is_named():
+    class Mine:
+        def __init__(self, channels: int, strength: float):
+            pass
+
+    with pytest.raises(UserError, match="attention=mine: its YAML lacks strength, which it takes"):
+        checked_arguments("attention", {"name": "mine"}, {"mine": Mine})

@@ -304,6 +304,7 @@ WRONG = [
     ("eca", {"kernel": 4}, r"kernel=4: choose an odd number, or 0"),
     ("eca", {"kernel": -1}, r"kernel=-1: choose an odd number"),
     ("simam", {"strength": 0.0}, r"strength=0.0: it must be above 0"),
+    ("simam", {"strength": float("inf")}, r"strength=inf: it must be above 0, and finite"),
     ("gc", {"fuse": "mul"}, r"fuse=mul: choose one of add, scale"),
     ("gc", {"least": 0}, r"least=0 is below 1"),
     ("gather_excite", {"extent": 3}, r"extent=3: choose 0, .*, or 2, 4, 8"),

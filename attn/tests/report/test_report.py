@@ -17,7 +17,7 @@ from attn.errors import RunError
 from attn.evidence import accuracies, content, frozen, verdicts
 from attn.evidence.claims import ClaimError, command_of
 from attn.evidence.claims_file import load
-from attn.evidence.collect import collect
+from attn.evidence.collect import SEEN, collect
 from attn.evidence.group import Group, named
 from attn.evidence.scores import gates, importance, separation
 from attn.report import tables
@@ -436,6 +436,23 @@ def test_damage_is_left_out_with_the_reason(tmp_path, capsys):
         assert f"its {file} is damaged ({reason}); delete the folder, and train.py" in printed
     assert printed.count("left out: ") == 3 + 2 + 1 + len(FILES) + len(cut) + 2 + len(WRONG)
     assert len(pd.read_csv(tmp_path / "out" / "post" / "runs.csv")) == 2
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "reason"),
+    [
+        ("importance.csv", "seams.input,0,0.5,0.1,x,2000", "its column lost has 'x', which is no"),
+        ("importance.csv", "seams.input,0,0.5,0.1,1,2000\n" * 2, "line 3 stands twice"),
+    ],
+)
+def test_damage_in_what_a_look_found_is_left_out(tmp_path, capsys, file, text, reason):
+    run(tmp_path, 0, 0.83)
+    head = ",".join(SEEN[file.removesuffix(".csv")])
+    (run(tmp_path, 1, 0.84) / file).write_text(f"{head}\n{text}\n")
+    report(tmp_path, tmp_path / "out")
+    told = f"its {file} is damaged ({reason}"
+    printed = " ".join(capsys.readouterr().out.split())
+    assert told in printed and "delete it, and eval.py checkpoint=all makes it again" in printed
 
 
 def test_a_table_with_the_name_of_another_file_is_refused(tmp_path, monkeypatch):
