@@ -63,7 +63,7 @@ def find(root: str | None, fetch: bool = True) -> Source:
     """
     if root is not None:
         path = Path(root).expanduser()
-        absent = "no CIFAR-10 in that folder" if path.is_dir() else "no such folder or file"
+        absent = f"no CIFAR-10 in it{_held(path)}" if path.is_dir() else "no such folder or file"
         return _look(path) or _missing([f"data.root={root}: {absent}"])
     tried = []
     environment = os.environ.get("CIFAR10_ROOT")
@@ -74,7 +74,7 @@ def find(root: str | None, fetch: bool = True) -> Source:
         found = _look(path)
         if found:
             return found
-        tried.append(f"CIFAR10_ROOT={environment}: no CIFAR-10 there")
+        tried.append(f"CIFAR10_ROOT={environment}: no CIFAR-10 there{_held(path)}")
         print(f"{tried[0]}; looking in data/", file=sys.stderr)
     else:
         tried.append("CIFAR10_ROOT: not set")
@@ -83,6 +83,13 @@ def find(root: str | None, fetch: bool = True) -> Source:
         return found
     tried.append(f"{ROOT / 'data'}: no CIFAR-10 there")
     return _download(ROOT / "data", tried) if fetch else _missing(tried)
+
+
+def _held(folder: Path) -> str:
+    """Returns what a folder holds instead, as words that follow what it lacks."""
+    names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+    more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+    return f", but {', '.join(names[:4])}{more}" if names else ": it is empty"
 
 
 def _missing(tried: list[str]):

@@ -140,6 +140,12 @@ def test_an_explicit_root_is_the_only_place_looked_at(tmp_path, monkeypatch):
     monkeypatch.setattr(sources, "download_url", no_network)
     with pytest.raises(DataMissing, match=r"data\.root=/nowhere: no such folder or file"):
         load(root="/nowhere")
+    with pytest.raises(DataMissing, match="no CIFAR-10 in it: it is empty"):
+        load(root=str(tmp_path))
+    (tmp_path / "cifar10").mkdir()  # a folder deeper
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(DataMissing, match=r"no CIFAR-10 in it, but cifar10, notes\.txt\n"):
+        load(root=str(tmp_path))
 
 
 def test_a_host_that_never_answers_is_given_up(monkeypatch):
