@@ -120,7 +120,7 @@ REFUSED = {
 
 
 def _check_hydra(overrides: list[Override]):
-    """Raises UserError for a sweeper that would tune, and for a launcher that is not installed."""
+    """Raises UserError for settings of Hydra that would train something else, or cannot work."""
     every = [(override, value) for override in overrides for value in elements(override)]
     for override, value in every:
         group = override.key_or_group

@@ -196,7 +196,7 @@ class Group:
         known = set(frames["runs"]["run"])
         for name in ("predictions", "ranked"):
             arrays[name] = {run: array for run, array in arrays[name].items() if run in known}
-        return replace(self, name=self.name or older.name, **frames, **arrays)
+        return replace(self, **frames, **arrays)
 
 
 def _runs_of(frame: pd.DataFrame) -> set[str]:

@@ -1,6 +1,7 @@
 """Joins groups of runs with those that were published before, writes them, names edited recipes."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from attn.errors import RunError
@@ -24,11 +25,17 @@ def edited_recipes(groups: list[Group]) -> list[str]:
 
 
 def joined(groups: list[Group], older: list[Group]) -> list[Group]:
-    """Returns the groups with the older groups' other runs, and the groups that only those have."""
+    """Returns the groups with the older groups' other runs, and the groups that only those have.
+
+    A group that is among the older groups keeps its name there. Any other group has no name yet.
+    """
     others = {}
     for group in sorted(older, key=lambda group: group.name != group.plain_name):
         others[group.key] = others[group.key].joined(group) if group.key in others else group
-    new = [_added(g, others.pop(g.key)) if g.key in others else g for g in groups]
+    new = [
+        _added(group, others.pop(group.key)) if group.key in others else replace(group, name="")
+        for group in groups
+    ]
     return [*new, *others.values()]
 
 
@@ -47,7 +54,7 @@ def _added(group: Group, older: Group) -> Group:
         )
     if len(differing) == len(group.runs):
         return older
-    return group.without(set(differing)).joined(older)
+    return replace(group.without(set(differing)).joined(older), name=older.name)
 
 
 def write_groups(groups: list[Group], out: Path) -> list[str]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from attn.evidence.group import Group
-from attn.formats import BEST, interval, number
+from attn.formats import BEST, counted, interval, number
 
 Column = Callable[[pd.DataFrame], dict[str, list]]
 # The columns of a frame that say of what a row is.
@@ -35,6 +35,16 @@ def intervals(label: str, name: str, digits: int = 2, sign: bool = False) -> Col
     return lambda frame: {
         label: [interval(low, high, digits, sign) for low, high in frame[ends].to_numpy()]
     }
+
+
+def to_baseline(row) -> str:
+    """Returns a difference by seed as text.
+
+    The text also counts the pairs where a seed of the row or of the baseline has no partner.
+    """
+    text = number(row.difference, sign=True)
+    unpaired = row.pairs and row.pairs < max(row.n, row.baseline_n)
+    return f"{text} ({counted(row.pairs, 'pair')})" if unpaired else text
 
 
 def undefined(label: str, name: str) -> Column:

@@ -17,7 +17,7 @@ from attn.evidence.judged import Judged
 from attn.evidence.verdicts import of_own_experiments
 from attn.formats import counted, html_table, interval, number
 from attn.report import wording
-from attn.report.tables import to_baseline
+from attn.report.columns import to_baseline
 from attn.runs.files import write
 from attn.stats import CONTRADICTED, INCONCLUSIVE, NO_VERDICT, NOT_RUN, REPRODUCED
 

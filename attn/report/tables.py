@@ -6,8 +6,16 @@ from attn import stats
 from attn.evidence import accuracies, blocks, content, frozen, placement, scores
 from attn.evidence.claims import Table
 from attn.evidence.group import Group
-from attn.formats import counted, number
-from attn.report.columns import Entry, as_it_is, intervals, numbers, undefined, where
+from attn.formats import number
+from attn.report.columns import (
+    Entry,
+    as_it_is,
+    intervals,
+    numbers,
+    to_baseline,
+    undefined,
+    where,
+)
 
 
 def of_claims(table: Table) -> Entry:
@@ -39,16 +47,6 @@ def _commands(group: Group, table: Table, backbones: list[str]) -> str:
             f"held against published ones; `{table.command()}` trains them."
         )
     return " ".join(lines)
-
-
-def to_baseline(row) -> str:
-    """Returns a difference by seed as text.
-
-    The text also counts the pairs where a seed of the row or of the baseline has no partner.
-    """
-    text = number(row.difference, sign=True)
-    unpaired = row.pairs and row.pairs < max(row.n, row.baseline_n)
-    return f"{text} ({counted(row.pairs, 'pair')})" if unpaired else text
 
 
 def _training(frame: pd.DataFrame) -> list[str]:

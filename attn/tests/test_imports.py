@@ -120,7 +120,7 @@ def test_imports_run_one_way():
         ("attn/stats.py", "def f():\n    import attn.errors"),
         ("attn/data/noise.py", "from attn import config"),
         ("attn/report/page.py", "import train"),
-        ("attn/evidence/scores.py", "from attn.report.tables import to_baseline"),
+        ("attn/evidence/scores.py", "from attn.report.columns import to_baseline"),
     ],
 )
 def test_an_upward_import_is_noticed(name, line):

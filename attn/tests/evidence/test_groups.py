@@ -67,6 +67,16 @@ def test_a_published_group_keeps_its_folder_where_a_larger_one_comes(tmp_path):
     assert counts == [3]
 
 
+def test_published_data_of_somebody_joins_ours_though_its_folder_has_the_same_name(tmp_path):
+    for root, fingerprint in (("ours", "f"), ("theirs", "e")):
+        run(tmp_path / root, 0, 0.8, fingerprint=64 * fingerprint)
+        report(tmp_path / root, tmp_path / f"{root}-published", publish=True)
+    before = (tmp_path / "ours-published" / "post" / "runs.csv").read_text()
+    report(tmp_path / "theirs-published", tmp_path / "ours-published", publish=True)
+    assert (tmp_path / "ours-published" / "post" / "runs.csv").read_text() == before
+    assert len(list(tmp_path.glob("ours-published/post-*/runs.csv"))) == 1
+
+
 def test_published_runs_whose_first_line_is_damaged_are_not_written_over(tmp_path):
     run(tmp_path / "runs", 0, 0.8)
     report(tmp_path / "runs", tmp_path / "out", publish=True)
